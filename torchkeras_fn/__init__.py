@@ -1,0 +1,40 @@
+"""Keras' API over PyTorch: draw a model, `fit` it, and keep a plain torch module."""
+
+from torchkeras_fn import (
+    activations,
+    callbacks,
+    config,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+    utils,
+)
+from torchkeras_fn.engine.trainer import Trainer
+from torchkeras_fn.layers import Input
+from torchkeras_fn.models import Model, Sequential
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Input",
+    "Model",
+    "Sequential",
+    "Trainer",
+    "activations",
+    "callbacks",
+    "config",
+    "constraints",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "regularizers",
+    "utils",
+]

@@ -1,0 +1,232 @@
+"""Activation functions under Keras' names. All are plain functions over torch tensors, and record themselves on an fx proxy.
+
+Where torch has the very function with Keras' defaults, the name here *is* torch's function.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from torchkeras_fn.registry import Registry
+
+elu = F.elu
+selu = F.selu
+celu = F.celu
+relu6 = F.relu6
+softplus = F.softplus
+softsign = F.softsign
+sigmoid = torch.sigmoid
+log_sigmoid = F.logsigmoid
+hard_sigmoid = F.hardsigmoid
+silu = swish = F.silu
+hard_silu = hard_swish = F.hardswish
+tanh = torch.tanh
+hard_tanh = F.hardtanh
+tanh_shrink = F.tanhshrink
+mish = F.mish
+exponential = torch.exp
+
+
+def linear(x: torch.Tensor) -> torch.Tensor:
+    """Return `x` itself.
+
+    >>> linear(torch.tensor([-1.0, 2.0]))
+    tensor([-1.,  2.])
+    """
+    return x
+
+
+def relu(x: torch.Tensor, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> torch.Tensor:
+    """Return `x` above `threshold` and `negative_slope * (x - threshold)` elsewhere, cut off at `max_value`.
+
+    >>> relu(torch.tensor([-2.0, 1.0, 9.0]))
+    tensor([0., 1., 9.])
+    >>> relu(torch.tensor([-2.0, 1.0, 9.0]), negative_slope=0.5, max_value=6.0)
+    tensor([-1.,  1.,  6.])
+    """
+    if threshold:
+        result = torch.where(x > threshold, x, negative_slope * (x - threshold) if negative_slope else 0.0)
+    else:
+        result = F.leaky_relu(x, negative_slope) if negative_slope else F.relu(x)
+    return result if max_value is None else torch.clamp(result, max=max_value)
+
+
+def leaky_relu(x: torch.Tensor, negative_slope: float = 0.2) -> torch.Tensor:
+    """Return `x` above zero and `negative_slope * x` below. (torch's default slope is 0.01, Keras' is 0.2.)
+
+    >>> leaky_relu(torch.tensor([-10.0, 3.0]))
+    tensor([-2.,  3.])
+    """
+    return F.leaky_relu(x, negative_slope)
+
+
+def softmax(x: torch.Tensor, axis: int | Sequence[int] = -1) -> torch.Tensor:
+    """Return positive values that sum to one along `axis`, or over several axes together.
+
+    >>> softmax(torch.tensor([[0.0, 0.0]]))
+    tensor([[0.5000, 0.5000]])
+    >>> softmax(torch.zeros(1, 2, 2), axis=(1, 2)).sum()
+    tensor(1.)
+    """
+    return torch.softmax(x, axis) if isinstance(axis, int) else torch.exp(log_softmax(x, axis))
+
+
+def log_softmax(x: torch.Tensor, axis: int | Sequence[int] = -1) -> torch.Tensor:
+    """Return the logarithm of `softmax(x, axis)`, without the loss of precision of doing the two one by one.
+
+    >>> log_softmax(torch.tensor([0.0, 0.0])).exp()
+    tensor([0.5000, 0.5000])
+    """
+    if isinstance(axis, int):
+        return torch.log_softmax(x, axis)
+    return x - torch.logsumexp(x, tuple(axis), keepdim=True)
+
+
+def gelu(x: torch.Tensor, approximate: bool = False) -> torch.Tensor:
+    """Return `x` times the standard normal distribution function at `x`; `approximate=True` takes the tanh formula.
+
+    Source: Hendrycks and Gimpel, 2016, https://arxiv.org/abs/1606.08415
+
+    >>> gelu(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.1587,  0.0000,  0.8413])
+    """
+    return F.gelu(x, approximate="tanh" if approximate else "none")
+
+
+def glu(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
+    """Return the first half of `x` along `axis` times the sigmoid of the second half; that axis becomes half as long.
+
+    Source: Dauphin et al., 2017, https://arxiv.org/abs/1612.08083
+
+    >>> glu(torch.tensor([4.0, 0.0]))
+    tensor([2.])
+    """
+    return F.glu(x, dim=axis)
+
+
+def threshold(x: torch.Tensor, threshold: float, default_value: float) -> torch.Tensor:
+    """Return `x` where it is above `threshold` and `default_value` elsewhere.
+
+    >>> threshold(torch.tensor([-1.0, 3.0]), threshold=2.0, default_value=7.0)
+    tensor([7., 3.])
+    """
+    return F.threshold(x, threshold, default_value)
+
+
+def hard_shrink(x: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
+    """Return `x` where it is further than `threshold` from zero, else zero.
+
+    >>> hard_shrink(torch.tensor([-1.0, 0.3, 2.0]))
+    tensor([-1.,  0.,  2.])
+    """
+    return F.hardshrink(x, threshold)
+
+
+def soft_shrink(x: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
+    """Return `x` moved towards zero by `threshold`, and zero where it was nearer than that.
+
+    >>> soft_shrink(torch.tensor([-1.0, 0.3, 2.0]))
+    tensor([-0.5000,  0.0000,  1.5000])
+    """
+    return F.softshrink(x, threshold)
+
+
+def squareplus(x: torch.Tensor, b: float = 4) -> torch.Tensor:
+    """Return `(x + sqrt(x² + b)) / 2`, a softplus without exponentials.
+
+    Source: Barron, 2021, https://arxiv.org/abs/2112.11687
+
+    >>> squareplus(torch.tensor([0.0]))
+    tensor([1.])
+    """
+    return (x + torch.sqrt(torch.square(x) + b)) / 2
+
+
+def sparse_plus(x: torch.Tensor) -> torch.Tensor:
+    """Return zero below -1, `x` above 1, and the parabola `(x + 1)² / 4` that joins them smoothly.
+
+    >>> sparse_plus(torch.tensor([-2.0, 0.0, 3.0]))
+    tensor([0.0000, 0.2500, 3.0000])
+    """
+    return torch.where(x < 1, torch.square(F.relu(x + 1)) / 4, x)
+
+
+def sparse_sigmoid(x: torch.Tensor) -> torch.Tensor:
+    """Return `(x + 1) / 2`, kept between zero and one: the slope of `sparse_plus`.
+
+    >>> sparse_sigmoid(torch.tensor([-2.0, 0.0, 3.0]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    return torch.clamp((x + 1) / 2, 0, 1)
+
+
+def sparsemax(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
+    """Return the point nearest to `x` among those that are not negative and sum to one along `axis`; many are exactly zero.
+
+    Source: Martins and Astudillo, 2016, https://arxiv.org/abs/1602.02068. The threshold they subtract is the
+    largest of `(sum of the k largest - 1) / k` over all k, which needs no look at the values.
+
+    >>> sparsemax(torch.tensor([3.0, 2.5, 0.0]))
+    tensor([0.7500, 0.2500, 0.0000])
+    """
+    sums = torch.cumsum(torch.sort(x, dim=axis, descending=True)[0], dim=axis)
+    counts = torch.cumsum(torch.ones_like(x), dim=axis)
+    return F.relu(x - torch.amax((sums - 1) / counts, dim=axis, keepdim=True))
+
+
+_registry = Registry(
+    "activation",
+    {
+        "linear": linear,
+        "relu": relu,
+        "leaky_relu": leaky_relu,
+        "relu6": relu6,
+        "elu": elu,
+        "selu": selu,
+        "celu": celu,
+        "softplus": softplus,
+        "softsign": softsign,
+        "softmax": softmax,
+        "log_softmax": log_softmax,
+        "sigmoid": sigmoid,
+        "log_sigmoid": log_sigmoid,
+        "hard_sigmoid": hard_sigmoid,
+        "silu": silu,
+        "hard_silu": hard_silu,
+        "tanh": tanh,
+        "hard_tanh": hard_tanh,
+        "hard_shrink": hard_shrink,
+        "soft_shrink": soft_shrink,
+        "tanh_shrink": tanh_shrink,
+        "squareplus": squareplus,
+        "sparse_plus": sparse_plus,
+        "sparsemax": sparsemax,
+        "sparse_sigmoid": sparse_sigmoid,
+        "glu": glu,
+        "threshold": threshold,
+        "gelu": gelu,
+        "exponential": exponential,
+        "mish": mish,
+    },
+    aliases={"swish": "silu", "hard_swish": "hard_silu", "exp": "exponential", "identity": "linear"},
+)
+serialize = _registry.serialize
+deserialize = _registry.deserialize
+
+
+def get(identifier: Any) -> Callable[..., Any]:
+    """Return the activation for a name, a config or a callable (given back as it is); `None` means `linear`.
+
+    Raises `ValueError` with the nearest name for one that is not known.
+
+    >>> get("tanh") is torch.tanh, get(None) is linear
+    (True, True)
+    >>> get("rleu")
+    Traceback (most recent call last):
+        ...
+    ValueError: Unknown activation 'rleu'. Did you mean 'relu'?
+    """
+    found: Callable[..., Any] = linear if identifier is None else _registry.get(identifier)
+    return found

@@ -1,0 +1,44 @@
+"""What constructors check of the arguments they are given, so that a mistake is told where it was made."""
+
+import math
+import numbers
+from typing import Any
+
+
+def number(value: Any, argument: str, minimum: float = -math.inf) -> float:
+    """Return `value` as a float. Raises `ValueError` that names the argument where it is not finite or below `minimum`.
+
+    >>> number(2, "stddev", minimum=0)
+    2.0
+    >>> number(-1, "stddev", minimum=0)
+    Traceback (most recent call last):
+        ...
+    ValueError: 'stddev' must be a finite number of at least 0, got -1.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value < minimum:
+        at_least = "" if minimum == -math.inf else f" of at least {minimum}"
+        raise ValueError(f"{argument!r} must be a finite number{at_least}, got {value!r}.")
+    return float(value)
+
+
+def one_of(value: Any, argument: str, *words: str) -> str:
+    """Return `value`. Raises `ValueError` that names the argument and the words where it is none of them.
+
+    >>> one_of("rows", "mode", "rows", "columns")
+    'rows'
+    """
+    if value not in words:
+        raise ValueError(f"{argument!r} must be one of {', '.join(map(repr, words))}; got {value!r}.")
+    return str(value)
+
+
+def positive_integer(value: Any, argument: str, minimum: int = 1) -> int:
+    """Return `value` as an integer. Raises `ValueError` that names the argument where it is none or below `minimum`.
+
+    >>> positive_integer(3, "units")
+    3
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
+        raise ValueError(f"{argument!r} must be an integer of at least {minimum}, got {value!r}.")
+    return int(value)
+

@@ -1,0 +1,1 @@
+"""The machinery: describe (symbolic, layer, graph), lower (lowering), run (data, objective, trainer, device)."""

@@ -1,0 +1,192 @@
+"""`Graph`: the part of the DAG between some inputs and some outputs, in order, with a name for every layer in it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation
+
+
+class Graph:
+    """What a model is made of.
+
+    `nodes` are the calls in the order in which they run, `layers` the layers bottom-up and breadth first, `names` a
+    unique name for each of them. Raises `ValueError` for a non-symbolic input or output, an output that needs an
+    `Input` which is not listed, an input that no output needs, and two layers given one name.
+
+    >>> from torchkeras_fn.layers import Dense, Input
+    >>> x = Input(shape=(3,))
+    >>> Graph([x], [Dense(2)(x)]).layer_names
+    ['input_1', 'dense_1']
+    """
+
+    def __init__(self, inputs: Sequence[Any], outputs: Sequence[Any]):
+        self.inputs = _symbolic(inputs, "input")
+        self.outputs = _symbolic(outputs, "output")
+        listed = [id(tensor) for tensor in self.inputs]
+        for tensor in self.inputs:
+            if listed.count(id(tensor)) > 1:
+                raise ValueError(f"The input {tensor.name!r} is listed {listed.count(id(tensor))} times. List each input once.")
+        order = self._walk()
+        depths, layer_depths = self._depths(order)
+        self.nodes = sorted(order, key=lambda node: -depths[id(node)])
+        found = [node.operation for node in self._visited if isinstance(node.operation, Layer)]
+        first_seen = list({id(layer): layer for layer in found}.values())
+        self.layers: list[Layer] = sorted(first_seen, key=lambda layer: -layer_depths[id(layer)])
+        self.names = self._name_layers()
+        self.layer_names = [self.names[layer] for layer in self.layers]
+        self.input_names = [self.name_of(tensor) for tensor in self.inputs]
+        self.output_names = _numbered([self.name_of(tensor) for tensor in self.outputs])
+        self.constants, self.constant_keys = self._gather_constants()
+        self._consumers: dict[int, list[tuple[Node, int]]] | None = None
+
+    def name_of(self, tensor: KerasTensor) -> str:
+        """Return the name of the layer that makes the tensor, or of the function."""
+        operation = tensor.node.operation
+        return self.names[operation] if operation in self.names else describe_operation(operation)
+
+    def calls_of(self, layer: Layer) -> list[Node]:
+        """Return the calls of a layer that belong to this graph."""
+        return [node for node in self.nodes if node.operation is layer]
+
+    def takes_integers(self, tensor: KerasTensor) -> bool:
+        """Return whether a layer reads the tensor as indices, here or in a nested model, so that integers stay integers."""
+        if self._consumers is None:
+            self._consumers = {}
+            for node in self.nodes:
+                for position, parent in enumerate(node.parents):
+                    self._consumers.setdefault(id(parent), []).append((node, position))
+        for node, position in self._consumers.get(id(tensor), []):
+            inner: Graph | None = getattr(node.operation, "graph", None)
+            if inner.takes_integers(inner.inputs[position]) if inner else getattr(node.operation, "takes_integers", False):
+                return True
+        return False
+
+    def input_dtype(self, index: int) -> torch.dtype:
+        """Return what data for an input is cast to: its dtype, but integers where it declared none and feeds an `Embedding`."""
+        tensor = self.inputs[index]
+        declared = getattr(tensor.node.operation, "declared_dtype", tensor.dtype)
+        if declared is None and self.takes_integers(tensor):
+            return torch.int64
+        return tensor.dtype
+
+    def _walk(self) -> list[Node]:
+        """Return the needed nodes, each after those it reads, and note the order of first visits from the outputs."""
+        entries = {id(tensor): tensor for tensor in self.inputs}
+        reached: set[int] = set()
+        done: set[int] = set()
+        opened: set[int] = set()
+        order: list[Node] = []
+        self._visited: list[Node] = []
+        for output in self.outputs:
+            stack: list[tuple[KerasTensor, bool]] = [(output, False)]
+            while stack:
+                tensor, leaving = stack.pop()
+                node = tensor.node
+                if leaving:
+                    if id(node) not in done:
+                        done.add(id(node))
+                        order.append(node)
+                    continue
+                is_entry = id(tensor) in entries
+                if is_entry:
+                    reached.add(id(tensor))
+                if id(node) in opened:
+                    continue
+                if not is_entry and not node.parents:
+                    raise ValueError(
+                        f"The output {output.name!r} depends on {tensor.name!r}, which is not among the inputs "
+                        f"{[entry.name for entry in self.inputs]}. Add it to the inputs."
+                    )
+                opened.add(id(node))
+                self._visited.append(node)
+                stack.append((tensor, True))
+                if not is_entry:
+                    stack.extend((parent, False) for parent in reversed(node.parents))
+        for tensor in self.inputs:
+            if id(tensor) not in reached:
+                raise ValueError(f"The input {tensor.name!r} is not connected to any output. Remove it, or use it.")
+        return order
+
+    def _depths(self, order: Sequence[Node]) -> tuple[dict[int, int], dict[int, int]]:
+        """The longest way from each node, and from each layer, to an output. A layer called twice counts by its deepest call."""
+        depths: dict[int, int] = {}
+        layer_depths: dict[int, int] = {}
+        entries = {id(tensor.node) for tensor in self.inputs}
+        for node in reversed(order):
+            operation = id(node.operation)
+            depth = max(depths.setdefault(id(node), 0), layer_depths.get(operation, 0) if isinstance(node.operation, Layer) else 0)
+            depths[id(node)] = layer_depths[operation] = depth
+            for parent in [] if id(node) in entries else node.parents:
+                depths[id(parent.node)] = max(depths.get(id(parent.node), 0), depth + 1)
+        return depths, layer_depths
+
+    def _gather_constants(self) -> tuple[nn.Module, dict[int, str]]:
+        """Keep the tensors that were mixed into functions: `x * weight` owns `constants.constant_1`, trained if a parameter."""
+        container, keys = nn.Module(), dict[int, str]()
+        for node in self.nodes:
+            for value in [] if isinstance(node.operation, Layer) else tree_leaves((node.args, node.kwargs)):
+                if isinstance(value, torch.Tensor) and id(value) not in keys:
+                    keys[id(value)] = key = f"constant_{len(keys) + 1}"
+                    if isinstance(value, nn.Parameter):
+                        container.register_parameter(key, value)
+                    else:
+                        container.register_buffer(key, value)
+        return container, keys
+
+    def _name_layers(self) -> dict[Layer, str]:
+        names: dict[Layer, str] = {}
+        taken: dict[str, Layer] = {}
+        for layer in self.layers:
+            if layer.given_name is not None:
+                if layer.given_name in taken:
+                    raise ValueError(
+                        f"Two layers are named {layer.given_name!r}: a {type(taken[layer.given_name]).__name__} and a "
+                        f"{type(layer).__name__}. Names are unique within a model."
+                    )
+                names[layer] = layer.given_name
+                taken[layer.given_name] = layer
+        for layer in self.layers:
+            if layer.automatic_name is not None and layer.given_name is None and layer.automatic_name not in taken:
+                names[layer] = layer.automatic_name
+                taken[layer.automatic_name] = layer
+        numbers: Counter[str] = Counter()
+        for layer in self.layers:
+            if layer in names:
+                continue
+            prefix = layer.name_prefix
+            name = None
+            while name is None or name in taken:
+                numbers[prefix] += 1
+                name = f"{prefix}_{numbers[prefix]}"
+            names[layer] = name
+            taken[name] = layer
+            layer.automatic_name = layer.automatic_name or name
+        return names
+
+
+def _symbolic(tensors: Sequence[Any], what: str) -> list[KerasTensor]:
+    for tensor in tensors:
+        if not isinstance(tensor, KerasTensor):
+            shown = f"{type(tensor).__name__} of shape {tuple(tensor.shape)}" if hasattr(tensor, "shape") else repr(tensor)
+            raise ValueError(f"Every {what} of a model is a symbolic tensor, made by Input(...) or by calling layers; got {shown}.")
+    if not tensors:
+        raise ValueError(f"A model needs at least one {what}.")
+    return list(tensors)
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """`['a', 'b', 'b']` becomes `['a', 'b', 'b_1']`."""
+    found: list[str] = []
+    for name in names:
+        number, unique = 0, name
+        while unique in found:
+            number += 1
+            unique = f"{name}_{number}"
+        found.append(unique)
+    return found

@@ -1,0 +1,197 @@
+"""What comes out of a function, told by running it on tensors that hold no data.
+
+The first try runs the real code on CPU tensors whose batch dimension is 0: no storage, no arithmetic, a few
+microseconds. Where an empty batch cannot answer (a size that depends on the batch, a view with `-1`), the code runs
+on `meta` tensors of two sizes; a dimension that differs between the two is unknown and reads `None`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
+
+Size = tuple[int, ...]
+
+# Two sizes for the batch and two for every other unknown dimension: far from usual layer sizes, with many divisors,
+# so that halving and reshaping go through, and with different ratios, so that the two kinds are told apart.
+_BATCH = (240, 600)
+_UNKNOWN = (480, 960)
+
+
+class InferenceError(ValueError):
+    """A function refused the shapes it was given."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of a tensor without its data: its size in a small and in a large run, and its dtype.
+
+    A `number` (the size of an unknown dimension) is a pair of integers without a dtype.
+
+    >>> Spec.of((None, 3), torch.float32).shape
+    (None, 3)
+    """
+
+    small: Size
+    large: Size
+    dtype: torch.dtype
+    number: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, shape: Sequence[int | None], dtype: torch.dtype) -> "Spec":
+        """Return the spec of a tensor of this shape; `None` stands for an unknown dimension, the first being the batch."""
+        sizes = [
+            tuple((_BATCH if axis == 0 else _UNKNOWN)[run] if dim is None else int(dim) for axis, dim in enumerate(shape))
+            for run in (0, 1)
+        ]
+        return cls(sizes[0], sizes[1], dtype)
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """The shape as a user reads it: `None` where the two runs differ."""
+        return tuple(a if a == b else None for a, b in zip(self.small, self.large, strict=True))
+
+    @property
+    def lead(self) -> tuple[int, int] | None:
+        """The first dimension in both runs; `None` for a scalar."""
+        return (self.small[0], self.large[0]) if self.small else None
+
+
+class _Uncertain(Exception):
+    """The empty batch does not tell the output's shape."""
+
+
+_random_state_moved = False
+
+
+def keep_random_state() -> None:
+    """Say that the random numbers drawn in the running inference were wanted: they became weights."""
+    global _random_state_moved
+    _random_state_moved = True
+
+
+@contextmanager
+def _untouched_random_state() -> Iterator[None]:
+    global _random_state_moved
+    before, outer = torch.get_rng_state(), _random_state_moved
+    _random_state_moved = False
+    try:
+        yield
+    finally:
+        if not _random_state_moved:
+            torch.set_rng_state(before)
+        _random_state_moved = outer or _random_state_moved
+
+
+@contextmanager
+def inference_mode_of(*modules: nn.Module) -> Iterator[None]:
+    """Run with every module in inference mode, and leave each as it was."""
+    modes = [(module, module.training) for root in modules for module in root.modules()]
+    for module, _ in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def infer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None = None) -> Any:
+    """Return the structure of `function(*args, **kwargs)` with a `Spec` for each tensor; arguments hold `Spec`s for tensors.
+
+    Nothing is computed, no random number is drawn and no gradient recorded. `device` is where the function's weights are. Raises `InferenceError` with torch's own
+    words where the function does not take such arguments.
+
+    >>> infer(torch.matmul, (Spec.of((None, 3), torch.float32), Spec.of((3, 5), torch.float32)), {}).shape
+    (None, 5)
+    """
+    with torch.no_grad(), _untouched_random_state():
+        try:
+            return _on_empty_batch(function, args, kwargs, device)
+        except Exception as first:
+            try:
+                return _on_meta(function, args, kwargs)
+            except Exception as second:
+                cause = second if isinstance(first, _Uncertain) else first
+                raise InferenceError(str(cause) or type(cause).__name__) from cause
+
+
+def _on_empty_batch(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None) -> Any:
+    leaves = tree_leaves((args, kwargs))
+    specs = [leaf for leaf in leaves if isinstance(leaf, Spec)]
+    if any(spec.number for spec in specs):
+        raise _Uncertain
+    device = next((leaf.device for leaf in leaves if isinstance(leaf, torch.Tensor)), device)
+    batch = next((spec.lead for spec in specs if spec.small), None)
+
+    def run(which: str) -> Any:
+        def tensor(spec: Spec) -> torch.Tensor:
+            size = getattr(spec, which)
+            return torch.zeros((0, *size[1:]) if size and spec.lead == batch else size, dtype=spec.dtype, device=device)
+
+        real_args, real_kwargs = tree_map_only(Spec, tensor, (args, kwargs))
+        return function(*real_args, **real_kwargs)
+
+    small = run("small")
+    same = all(spec.small[1:] == spec.large[1:] for spec in specs)
+    large = small if same else run("large")
+
+    if any(isinstance(leaf, int) for leaf in tree_leaves(small)):
+        raise _Uncertain
+
+    def size(tensor: torch.Tensor, run: int) -> Size:
+        dims = tuple(tensor.shape)
+        if not dims:
+            return dims
+        if batch is None:
+            return dims
+        if dims[0] != 0 or 0 in dims[1:]:
+            raise _Uncertain
+        return (batch[run], *dims[1:])
+
+    return _pair(small, large, size)
+
+
+def _on_meta(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def run(index: int) -> Any:
+        def value(spec: Spec) -> Any:
+            if spec.number:
+                return spec.number[index]
+            return torch.empty((spec.small, spec.large)[index], dtype=spec.dtype, device="meta")
+
+        real_args, real_kwargs = tree_map_only(Spec, value, (args, kwargs))
+        with _StorageFree():
+            return function(*real_args, **real_kwargs)
+
+    return _pair(run(0), run(1), lambda tensor, index: tuple(tensor.shape))
+
+
+def _pair(small: Any, large: Any, size: Callable[[torch.Tensor, int], Size]) -> Any:
+    """Merge the results of two runs, leaf by leaf, into specs."""
+    leaves, structure = tree_flatten(small)
+    others = tree_leaves(large)
+
+    def spec(a: Any, b: Any) -> Any:
+        if isinstance(a, torch.Tensor):
+            return Spec(size(a, 0), size(b, 1), a.dtype)
+        if isinstance(a, int) and not isinstance(a, bool) and a != b:
+            return Spec((), (), torch.int64, number=(a, b))
+        return a
+
+    return tree_unflatten([spec(a, b) for a, b in zip(leaves, others, strict=True)], structure)
+
+
+class _StorageFree(TorchDispatchMode):
+    """Runs every operation on the `meta` device: weights and constants are seen through their shapes only."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if kwargs.get("device") is not None:
+            kwargs["device"] = torch.device("meta")
+        args, kwargs = tree_map_only(torch.Tensor, lambda t: t if t.is_meta else t.to("meta"), (args, kwargs))
+        return func(*args, **kwargs)

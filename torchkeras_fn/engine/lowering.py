@@ -1,0 +1,266 @@
+"""From the DAG to a plain `torch.fx.GraphModule`. The only place that knows `torch.fx`.
+
+One pass over the nodes writes the graph: a layer becomes a call of its torch module, a torch function a call of that
+function, and what a layer does around its module (an activation, a permutation, a mask) the torch functions it is
+made of. Nested models are written out in place, under their names.
+"""
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+from torch.fx.proxy import GraphAppendingTracer
+
+from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
+
+
+class TrainingOutputs(NamedTuple):
+    """What the training view returns: an entry of `predictions` and `masks` for each output, and loss terms of the graph."""
+
+    predictions: Any
+    masks: Any
+    losses: Any
+
+
+class Lowered(NamedTuple):
+    """A graph module, and for each output what stands behind it when it is given as logits: `'softmax'`, `'sigmoid'` or `None`."""
+
+    module: fx.GraphModule
+    logits: list[str | None]
+
+
+def lower(graph: Graph, name: str = "Model") -> fx.GraphModule:
+    """Return the inference view: the outputs (a list where there are several) as a function of the inputs.
+
+    >>> from torchkeras_fn.layers import Dense, Input
+    >>> x = Input(shape=(3,))
+    >>> print(lower(Graph([x], [Dense(2, activation="relu")(x)])).code.strip())
+    def forward(self, input_1):
+        dense_1 = self.dense_1(input_1);  input_1 = None
+        relu = torch.nn.functional.relu(dense_1, inplace = False);  dense_1 = None
+        return relu
+    """
+    writer = _Writer()
+    values = writer.write_model(graph)
+    return writer.finish([value.node for value in values] if len(values) > 1 else values[0].node, name)
+
+
+def lower_for_training(graph: Graph, accept: Sequence[Callable[[str], bool]], losses: Sequence[KerasTensor] = (), name: str = "Model") -> Lowered:
+    """Return the training view: predictions, masks and loss terms.
+
+    An output that ends in a softmax over the last axis or a sigmoid is given as the logits behind it where `accept`,
+    one function for each output, takes that kind: `'softmax'` or `'sigmoid'`.
+    """
+    writer = _Writer()
+    values = writer.write_model(graph, losses)
+    predictions, kinds = [], []
+    for value, accepted in zip(values, accept, strict=True):
+        logits, kind = writer.logits_behind(value.node)
+        taken = kind is not None and accepted(kind)
+        predictions.append(logits if taken else value.node)
+        kinds.append(kind if taken else None)
+    masks = [value.mask for value in values]
+    return Lowered(writer.finish((tuple(predictions), tuple(masks), tuple(writer.losses)), name), kinds)
+
+
+@dataclass
+class _Value:
+    """A written tensor and its mask."""
+
+    node: Any
+    mask: fx.Node | None = None
+
+
+@dataclass
+class _Scope:
+    """A graph being written: the values of its tensors, and where its modules are found."""
+
+    graph: Graph
+    prefix: str = ""
+    values: dict[int, _Value] = field(default_factory=dict)
+
+    def target(self, layer: Layer) -> str:
+        return self.prefix + module_key(self.graph.names[layer])
+
+
+_EMPTY_GRAPH_MODULE = fx.GraphModule(nn.Module(), fx.Graph())
+
+
+def module_key(name: str) -> str:
+    """Return the attribute under which a layer of this name is kept: dots, and names torch needs for itself, are changed.
+
+    >>> module_key("block.1"), module_key("forward")
+    ('block_1', 'forward_')
+    """
+    key = name.replace(".", "_") or "_"
+    return f"{key}_" if hasattr(_EMPTY_GRAPH_MODULE, key) else key
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.fx = fx.Graph()
+        self.tracer = GraphAppendingTracer(self.fx)
+        self.modules: dict[str, Any] = {}
+        self.containers: dict[str, nn.Module] = {}
+        self.losses: list[fx.Node] = []
+
+    # ------------------------------------------------------------------ graphs
+
+    def write_model(self, graph: Graph, losses: Sequence[KerasTensor] = ()) -> list[_Value]:
+        scope = _Scope(graph)
+        values = [_Value(self.fx.placeholder(_identifier(name))) for name in graph.input_names]
+        outputs = self.write_graph(scope, values)
+        for tensor in losses:
+            self.losses.append(scope.values[id(tensor)].node)
+        return outputs
+
+    def write_graph(self, scope: _Scope, inputs: Sequence[_Value]) -> list[_Value]:
+        graph = scope.graph
+        for tensor, value in zip(graph.inputs, inputs, strict=True):
+            scope.values[id(tensor)] = value
+        entries = {id(tensor.node) for tensor in graph.inputs}
+        for node in graph.nodes:
+            if id(node) not in entries:
+                self.write_node(scope, node)
+        return [scope.values[id(tensor)] for tensor in graph.outputs]
+
+    def write_node(self, scope: _Scope, node: Node) -> None:
+        inputs = [scope.values[id(parent)] for parent in node.parents]
+        operation = node.operation
+        if isinstance(operation, Layer) and getattr(operation, "graph", None) is not None:
+            self.write_nested(scope, node, inputs)
+            return
+        args, kwargs = map_symbolic(lambda tensor: self.read(scope, node, tensor), (node.args, node.kwargs))
+        if not isinstance(operation, Layer):
+            result, mask = self.write_function(scope, operation, args, kwargs), None
+        else:
+            result, mask = self.write_layer(scope, operation, args, kwargs, inputs)
+            if operation.activity_regularizer is not None:
+                for tensor in node.tensors:
+                    self.losses.append(self.through(operation.activity_regularizer, self.pick(tensor, result)))
+        for tensor in node.tensors:
+            scope.values[id(tensor)] = _Value(self.pick(tensor, result), mask)
+
+    def write_nested(self, scope: _Scope, node: Node, inputs: Sequence[_Value]) -> None:
+        model = node.operation
+        inner = _Scope(model.graph, scope.target(model) + ".")
+        given = [_Value(self.read(scope, node, tensor), value.mask) for tensor, value in zip(node.parents, inputs, strict=True)]
+        for tensor, value in zip(node.tensors, self.write_graph(inner, given), strict=True):
+            scope.values[id(tensor)] = value
+
+    def read(self, scope: _Scope, node: Node, tensor: KerasTensor) -> fx.Node:
+        """The value of a tensor; cast where it is an input of indices and the reader expects floats."""
+        value = scope.values[id(tensor)]
+        if isinstance(value.node, fx.Node) and value.node.op == "placeholder" and scope.graph.takes_integers(tensor):
+            wants = getattr(node.operation, "takes_integers", False) or getattr(node.operation, "graph", None) is not None
+            if not wants and tensor.dtype.is_floating_point:
+                return self.fx.call_method("to", (value.node, tensor.dtype))
+        return value.node  # type: ignore[no-any-return]
+
+    def pick(self, tensor: KerasTensor, result: Any) -> fx.Node:
+        picked: fx.Node = tensor.pick(result, lambda whole, key: self.fx.call_function(operator.getitem, (whole, key)) if isinstance(whole, fx.Node) else whole[key])
+        return picked
+
+    # ------------------------------------------------------------------ calls
+
+    def write_layer(self, scope: _Scope, layer: Layer, args: Any, kwargs: Any, inputs: Sequence[_Value]) -> tuple[Any, Any]:
+        target = scope.target(layer)
+        given_masks = [value.mask for value in inputs]
+        mask: Any = (given_masks if isinstance(args[0] if args else None, (list, tuple)) else given_masks[0]) if given_masks else None
+        has_mask = any(part is not None for part in given_masks)
+        if has_mask and layer.call_takes("mask") and "mask" not in kwargs:
+            kwargs = {**kwargs, "mask": mask}
+        if type(layer).call is Layer.call:
+            result = self.write_described(layer, target, args, kwargs)
+        elif layer.inline:
+            result = self.through(layer.call, *args, **kwargs)
+        else:
+            self.modules[target] = layer
+            result = self.fx.call_module(target, args, kwargs)
+        return result, self.write_mask(layer, target, args[0] if args else None, mask, has_mask)
+
+    def write_described(self, layer: Layer, target: str, args: Any, kwargs: Any) -> Any:
+        outputs = self.through(layer.prepare, args[0])
+        if layer.module is not None:
+            self.modules[target] = layer.module
+            outputs = self.fx.call_module(target, (outputs, *args[1:]), kwargs)
+        if not isinstance(layer.activation, nn.Module):
+            return self.through(layer.finish, outputs)
+        self.modules[f"{target}.activation"] = layer.activation
+        return self.fx.call_module(f"{target}.activation", (outputs,))
+
+    def write_mask(self, layer: Layer, target: str, inputs: Any, mask: Any, has_mask: bool) -> Any:
+        creates = type(layer).compute_mask is not Layer.compute_mask
+        if not creates:
+            return mask if has_mask and layer.supports_masking and not isinstance(mask, list) else None
+        if type(layer).__module__.split(".")[0] == __name__.split(".")[0]:
+            return self.through(layer.compute_mask, inputs, mask)
+        if target not in self.modules:
+            self.modules[target] = layer
+        return self.fx.call_method("compute_mask", (self.fx.get_attr(target), inputs, mask))
+
+    def write_function(self, scope: _Scope, function: Any, args: Any, kwargs: Any) -> Any:
+        def constant(value: Any) -> Any:
+            if not isinstance(value, torch.Tensor):
+                return value
+            self.containers[f"{scope.prefix}constants"] = scope.graph.constants
+            return self.fx.get_attr(f"{scope.prefix}constants.{scope.graph.constant_keys[id(value)]}")
+
+        args, kwargs = fx.node.map_aggregate((args, kwargs), constant)
+        if getattr(torch.Tensor, getattr(function, "__name__", ""), None) is function:
+            return self.fx.call_method(function.__name__, args, kwargs)
+        return self.fx.call_function(function, args, kwargs)
+
+    def through(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Write the torch functions that `function` is made of, by running it on proxies."""
+        proxies, named = fx.node.map_aggregate((args, kwargs), lambda a: fx.Proxy(a, self.tracer) if isinstance(a, fx.Node) else a)  # type: ignore[arg-type, return-value, misc]
+        return fx.node.map_aggregate(function(*proxies, **named), lambda a: a.node if isinstance(a, fx.Proxy) else a)  # type: ignore[arg-type]
+
+    # ------------------------------------------------------------------ ends
+
+    def logits_behind(self, node: Any) -> tuple[Any, str | None]:
+        """The logits of which the node is the softmax over the last axis, or the sigmoid; the node itself where it is neither."""
+        if not isinstance(node, fx.Node):
+            return node, None
+        kind = None
+        if node.op == "call_module":
+            module = self.modules[str(node.target)]
+            if isinstance(module, nn.Softmax) and module.dim == -1:
+                kind = "softmax"
+            elif isinstance(module, nn.Sigmoid):
+                kind = "sigmoid"
+        elif node.target in (torch.sigmoid, F.sigmoid, "sigmoid"):
+            kind = "sigmoid"
+        elif node.target in (torch.softmax, F.softmax, "softmax"):
+            axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+            kind = "softmax" if axis == -1 else None
+        return (node.args[0], kind) if kind else (node, None)
+
+    def finish(self, outputs: Any, name: str) -> fx.GraphModule:
+        self.fx.output(outputs)
+        self.fx.lint()
+        root: dict[str, Any] = {}
+        for node in self.fx.nodes:
+            if node.op in ("call_module", "get_attr"):
+                container, _, key = str(node.target).rpartition(".")
+                kept = self.modules.get(str(node.target))
+                root[str(node.target)] = kept if kept is not None else getattr(self.containers[container], key)
+        module = fx.GraphModule(root, self.fx, class_name=_identifier(name))
+        for target, container_module in self.containers.items():
+            module.set_submodule(target, container_module)
+        module.graph.eliminate_dead_code()
+        module.delete_all_unused_submodules()
+        module.recompile()
+        return module
+
+
+def _identifier(name: str) -> str:
+    cleaned = "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in name)
+    return cleaned if cleaned[:1].isalpha() or cleaned[:1] == "_" else f"_{cleaned}"
+

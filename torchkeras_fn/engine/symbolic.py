@@ -1,0 +1,207 @@
+"""The DAG the user draws: `KerasTensor` (a tensor to come) and `Node` (one call that makes tensors out of others)."""
+
+import operator
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_flatten_with_path, tree_leaves, tree_map_only, tree_unflatten
+
+from torchkeras_fn.engine.inference import InferenceError, Spec, infer
+
+Shape = tuple[int | None, ...]
+
+
+class Node:
+    """One call event: an operation (a layer, or a torch function), the arguments it was given, and the tensors it made.
+
+    `args` and `kwargs` hold `KerasTensor`s wherever tensors will flow; `outputs` has the structure of the result.
+    A node without an operation is where an input enters.
+    """
+
+    def __init__(self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], specs: Any):
+        self.operation = operation
+        self.args = tuple(args)
+        self.kwargs = dict(kwargs)
+        self.parents: list[KerasTensor] = symbolic_leaves((self.args, self.kwargs))
+        leaves, structure = tree_flatten_with_path(specs)
+        self.outputs = tree_unflatten(
+            [KerasTensor(leaf, self, path) if isinstance(leaf, Spec) else leaf for path, leaf in leaves], structure
+        )
+
+    @property
+    def tensors(self) -> list["KerasTensor"]:
+        """The tensors that this call made, flat."""
+        return symbolic_leaves(self.outputs)
+
+    def __repr__(self) -> str:
+        shapes = [tensor.shape for tensor in self.tensors]
+        return f"<Node {describe_operation(self.operation)} -> {shapes}>"
+
+
+class KerasTensor:
+    """A tensor that does not exist yet: a shape, a dtype, and the call that will make it.
+
+    Any torch function, tensor method or operator works on it and becomes a node of the graph. Unknown dimensions
+    of `shape` read `None`; `size(axis)` of an unknown dimension is itself symbolic, so that
+    `x.view(x.size(0), -1)` reads as in torch.
+
+    >>> from torchkeras_fn import Input
+    >>> x = Input(shape=(3,))
+    >>> (torch.cat([x, x], dim=-1) + 1).mean(1, keepdim=True).shape
+    (None, 1)
+    """
+
+    def __init__(self, spec: Spec, node: Node, path: Any = ()):
+        self.spec = spec
+        self.node = node
+        self._path = path
+        self.shape: Shape = spec.shape
+        self.dtype = spec.dtype
+
+    @property
+    def name(self) -> str:
+        """The name of the layer or function that makes this tensor."""
+        return str(getattr(self.node.operation, "name", None) or describe_operation(self.node.operation))
+
+    def pick(self, result: Any, item: Callable[[Any, Any], Any] = operator.getitem) -> Any:
+        """Return this tensor's value out of the result of its call; `item` reads an element of a list, tuple or dict."""
+        for key in self._path:
+            result = getattr(result, key.name) if hasattr(key, "name") else item(result, key.idx if hasattr(key, "idx") else key.key)
+        return result
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    def dim(self) -> int:
+        """Return the number of dimensions."""
+        return len(self.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """Return the size of one dimension (symbolic where unknown), or of all as a tuple."""
+        if dim is None:
+            return tuple(self.size(axis) for axis in range(self.ndim))
+        known = self.shape[dim]
+        return known if known is not None else record(torch.Tensor.size, (self, dim), {})
+
+    def is_floating_point(self) -> bool:
+        """Return whether the dtype is a float type."""
+        return self.dtype.is_floating_point
+
+    @classmethod
+    def __torch_function__(cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return record(func, args, kwargs or {})
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(torch.Tensor, name, None) if not name.startswith("__") else None
+        if attribute is None:
+            raise AttributeError(f"A symbolic tensor has no attribute {name!r}.")
+        if callable(attribute):
+            return lambda *args, **kwargs: record(attribute, (self, *args), kwargs)
+        return record(getattr, (self, name), {})
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"{self!r} has no value yet, so Python cannot branch on it. Use torch.where, or a Lambda layer, or a layer of your own."
+        )
+
+    def __len__(self) -> int:
+        if not self.shape or self.shape[0] is None:
+            raise TypeError(f"{self!r} has no known length.")
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        return iter([self[index] for index in range(len(self))])
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(f"{self!r} holds no data: build a Model from it and call predict().")
+
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"<KerasTensor shape={self.shape}, dtype={dtype}, from={describe_operation(self.node.operation)}>"
+
+
+def _operator(function: Callable[..., Any], reflected: bool) -> Callable[..., Any]:
+    if reflected:
+        return lambda self, other: record(function, (other, self), {})
+    return lambda self, *others: record(function, (self, *others), {})
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor", "lshift", "rshift"):
+    _plain = _name.rstrip("_")
+    setattr(KerasTensor, f"__{_plain}__", _operator(getattr(operator, _name), False))
+    setattr(KerasTensor, f"__r{_plain}__", _operator(getattr(operator, _name), True))
+for _name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs", "invert", "getitem"):
+    setattr(KerasTensor, f"__{_name}__", _operator(getattr(operator, _name), False))
+
+
+def symbolic_leaves(tree: Any) -> list[KerasTensor]:
+    """Return the symbolic tensors in a nested structure of lists, tuples and dicts."""
+    if isinstance(tree, KerasTensor):
+        return [tree]
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, KerasTensor)]
+
+
+def map_symbolic(function: Callable[[KerasTensor], Any], tree: Any) -> Any:
+    """Return the structure with `function` applied to every symbolic tensor."""
+    return tree_map_only(KerasTensor, function, tree)
+
+
+def is_symbolic(tree: Any) -> bool:
+    """Return whether the structure holds a symbolic tensor."""
+    return bool(symbolic_leaves(tree))
+
+
+def record(
+    operation: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    function: Callable[..., Any] | None = None,
+    device: torch.device | None = None,
+) -> Any:
+    """Draw one call: infer what it makes, add a `Node`, and return its symbolic outputs.
+
+    `function` is what runs for the inference, `operation` itself unless given, and `device` where its weights are. Raises `ValueError` that names the
+    operation and the shapes it was given where torch refuses them.
+    """
+    if not hasattr(operation, "get_config"):
+        _refuse_bare_module()
+    specs = map_symbolic(lambda tensor: tensor.spec, (tuple(args), dict(kwargs)))
+    try:
+        result = infer(function or operation, *specs, device=device)
+    except InferenceError as error:
+        shapes = ", ".join(str(tensor.shape) for tensor in symbolic_leaves((args, kwargs)))
+        raise ValueError(f"{describe_operation(operation)} cannot take input of shape {shapes}: {error}") from error
+    if not any(isinstance(leaf, Spec) for leaf in tree_leaves(result)):
+        return result
+    return Node(operation, args, kwargs, result).outputs
+
+
+def describe_operation(operation: Any) -> str:
+    """Return how an operation is named in messages: `dense_1 (Dense)` for a layer, `cat` for a function."""
+    if hasattr(operation, "get_config"):
+        given = getattr(operation, "given_name", None)
+        kind = type(operation).__name__
+        return f"{given} ({kind})" if given else kind
+    return getattr(operation, "__name__", None) or type(operation).__name__
+
+
+def _refuse_bare_module() -> None:
+    """Raise `TypeError` when a plain `nn.Module` was called on a symbolic tensor: its weights would get lost."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code is nn.Module._call_impl.__code__:
+            module = type(frame.f_locals["self"]).__name__
+            raise TypeError(
+                f"{module} is a plain torch module and was called on a symbolic tensor. "
+                f"Wrap it to make it a layer: TorchModuleWrapper({module}(...))(x)."
+            )
+        frame = frame.f_back

@@ -1,0 +1,172 @@
+"""The everyday layers: dense connections, activations, functions, wrapped torch modules, lookups."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchkeras_fn.arguments import positive_integer
+from torchkeras_fn.engine.layer import FunctionModule, Layer, Weight
+
+
+class Dense(Layer):
+    """`activation(inputs @ kernel + bias)` over the last axis: `(..., inputs)` to `(..., units)`.
+
+    Weights: `kernel` `(inputs, units)`, `bias` `(units,)`. The torch module is `nn.Linear`.
+
+    >>> Dense(4, activation="relu")(torch.ones(2, 3)).shape
+    torch.Size([2, 4])
+    """
+
+    weight_map = {"kernel": Weight("weight", (1, 0)), "bias": Weight("bias")}
+    needs_floats = True
+    supports_masking = True
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.units = positive_integer(units, "units")
+        self.use_bias = use_bias
+        self.set_activation(activation)
+        self.describe_weights(
+            kernel=(kernel_initializer, kernel_regularizer, kernel_constraint), bias=(bias_initializer, bias_regularizer, bias_constraint)
+        )
+
+    def build(self, input_shape: Any) -> nn.Module:
+        """Return the linear map for this many features."""
+        features = last_dimension(input_shape, rank=2)
+        return nn.Linear(features, self.units, bias=self.use_bias)
+
+
+class Activation(Layer):
+    """Applies an activation function, given by name, as a function or as a torch module.
+
+    >>> Activation("relu")(torch.tensor([[-1.0, 2.0]]))
+    tensor([[0., 2.]])
+    """
+
+    inline = True
+    supports_masking = True
+
+    def __init__(self, activation: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.set_activation(activation)
+
+
+class Embedding(Layer):
+    """Looks up a vector of `output_dim` numbers for each index from 0 to `input_dim - 1`: `(...)` to `(..., output_dim)`.
+
+    With `mask_zero=True` index 0 means padding, and later layers and the loss skip it. Weight: `embeddings`
+    `(input_dim, output_dim)`. The torch module is `nn.Embedding`.
+
+    >>> Embedding(10, 4)(torch.tensor([[1, 2, 3]])).shape
+    torch.Size([1, 3, 4])
+    """
+
+    weight_map = {"embeddings": Weight("weight")}
+    takes_integers = True
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        input_length: int | None = None,
+        **kwargs: Any,
+    ):
+        if input_length is not None and not {"input_shape", "batch_input_shape"} & kwargs.keys():
+            kwargs["input_shape"] = (input_length,) if isinstance(input_length, int) else tuple(input_length)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.input_dim = positive_integer(input_dim, "input_dim")
+        self.output_dim = positive_integer(output_dim, "output_dim")
+        self.mask_zero = mask_zero
+        self.describe_weights(embeddings=(embeddings_initializer, embeddings_regularizer, embeddings_constraint))
+
+    def build(self, input_shape: Any) -> nn.Module:
+        """Return the table."""
+        return nn.Embedding(self.input_dim, self.output_dim)
+
+    def prepare(self, inputs: Any) -> Any:
+        """Make the inputs indices."""
+        return inputs.long()
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return where the index is not 0, with `mask_zero`."""
+        return inputs.ne(0) if self.mask_zero else None
+
+
+class Lambda(Layer):
+    """Makes a Python function of tensors a layer; `arguments` are passed to it by keyword.
+
+    The output's shape is told by running `function` on tensors without data. Where that is impossible,
+    `output_shape` (without the batch, or a function of the input shape) says it.
+
+    >>> Lambda(lambda x: x ** 2)(torch.tensor([[3.0]]))
+    tensor([[9.]])
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], output_shape: Any = None, mask: Any = None, arguments: Mapping[str, Any] | None = None, **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        if not callable(function):
+            raise TypeError(f"Lambda needs a function, got {function!r} of type {type(function).__name__}.")
+        self.function = function
+        self.arguments = dict(arguments or {})
+        self.mask = mask
+        if output_shape is not None:
+            self.compute_output_shape = output_shape if callable(output_shape) else lambda shape: (shape[0], *output_shape)
+
+    def build(self, input_shape: Any) -> nn.Module:
+        """Return the function as a module."""
+        return FunctionModule(self.function, self.arguments)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the mask given at construction, or what the function given there makes of inputs and mask."""
+        return self.mask(inputs, mask) if callable(self.mask) else self.mask
+
+
+class TorchModuleWrapper(Layer):
+    """Makes any `torch.nn.Module` a layer; its parameters keep torch's layout, and are trained and saved with the model.
+
+    >>> TorchModuleWrapper(nn.Linear(3, 5))(torch.ones(2, 3)).shape
+    torch.Size([2, 5])
+    """
+
+    def __init__(self, module: nn.Module, name: str | None = None, **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"TorchModuleWrapper needs a torch.nn.Module, got {module!r} of type {type(module).__name__}.")
+        self._adopt(module)
+
+    def build(self, input_shape: Any) -> nn.Module | None:
+        """Return nothing: the module came with the constructor."""
+        return None
+
+
+def last_dimension(input_shape: Any, rank: int) -> int:
+    """Return the size of the last axis. Raises `ValueError` where it is unknown or the rank is below `rank`."""
+    if isinstance(input_shape, list):
+        raise ValueError("expected one input, got a list of them; join them first, for example with Concatenate()")
+    if len(input_shape) < rank:
+        raise ValueError(f"expected at least {rank} dimensions, the batch included, got {len(input_shape)}")
+    if input_shape[-1] is None:
+        raise ValueError("the last dimension must be known, got None")
+    return int(input_shape[-1])

@@ -1,0 +1,77 @@
+"""Where data enters a model."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from torchkeras_fn import config
+from torchkeras_fn.engine.inference import Spec
+from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.symbolic import KerasTensor, Node
+
+
+class InputLayer(Layer):
+    """The entry of a symbolic tensor; made by `Input`, and listed among a model's layers.
+
+    >>> InputLayer(batch_shape=(None, 3)).batch_shape
+    (None, 3)
+    """
+
+    default_name = "input"
+    inline = True
+
+    def __init__(
+        self,
+        batch_shape: Sequence[int | None],
+        dtype: Any = None,
+        sparse: bool = False,
+        tensor: Any = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.batch_shape = tuple(None if size is None else int(size) for size in batch_shape)
+        self.declared_dtype = None if dtype is None else config.dtype(dtype)
+        self.sparse = sparse
+        self.tensor = tensor
+        self.built = True
+        spec = Spec.of(self.batch_shape, config.dtype(dtype))
+        self._nodes.append(Node(self, (), {}, spec))
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return what comes in."""
+        return inputs
+
+
+def Input(
+    shape: Sequence[int | None] | int | None = None,
+    batch_shape: Sequence[int | None] | None = None,
+    name: str | None = None,
+    dtype: Any = None,
+    sparse: bool = False,
+    tensor: Any = None,
+) -> KerasTensor:
+    """Return a symbolic tensor for data that will come.
+
+    `shape` leaves out the batch, `batch_shape` includes it; unknown dimensions are `None`. `dtype` is `floatx()`
+    unless given; data for an input that feeds an `Embedding` and declares no dtype stays integer. `tensor` (or a
+    callable that returns one per step) feeds the input itself. Raises `ValueError` where no shape can be told.
+
+    >>> Input(shape=(28, 28, 1)).shape
+    (None, 28, 28, 1)
+    >>> Input(batch_shape=(32, None), dtype="int64").shape
+    (32, None)
+    """
+    if shape is not None and batch_shape is not None:
+        raise ValueError(f"Give shape={shape!r} or batch_shape={batch_shape!r} to Input, not both.")
+    if batch_shape is None and shape is not None:
+        batch_shape = (None, *((shape,) if isinstance(shape, int) else shape))
+    if isinstance(tensor, torch.Tensor):
+        batch_shape = batch_shape or (None, *tensor.shape[1:])
+        dtype = dtype or tensor.dtype
+    if batch_shape is None:
+        raise ValueError("Input needs a shape (without the batch dimension), a batch_shape, or a tensor.")
+    layer = InputLayer(batch_shape, dtype=dtype, sparse=sparse, tensor=tensor, name=name)
+    output: KerasTensor = layer.output
+    return output

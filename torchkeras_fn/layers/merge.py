@@ -1,0 +1,237 @@
+"""Layers that join several tensors into one, and the function of each."""
+
+import functools
+import operator
+import string
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from torchkeras_fn.engine.layer import Layer
+
+
+class _Merge(Layer):
+    """Joins a list of tensors; those of lower rank get axes of size 1 after the batch."""
+
+    inline = True
+    supports_masking = True
+    exactly: ClassVar[int | None] = None
+
+    def build(self, input_shape: Any) -> nn.Module | None:
+        """Check the number of inputs, and note their ranks."""
+        wanted = f"exactly {self.exactly}" if self.exactly else "at least 2"
+        if not isinstance(input_shape, list) or len(input_shape) < 2 or self.exactly not in (None, len(input_shape)):
+            count = len(input_shape) if isinstance(input_shape, list) else 1
+            raise ValueError(f"expected a list of {wanted} inputs, got {count}")
+        self._ranks = [len(shape) for shape in input_shape]
+        return None
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Align the ranks, and merge."""
+        highest = max(self._ranks)
+        for index, rank in enumerate(self._ranks):
+            for _ in range(highest - rank):
+                inputs = [*inputs[:index], inputs[index].unsqueeze(1), *inputs[index + 1 :]]
+        return self.merge(inputs)
+
+    def merge(self, inputs: Sequence[Any]) -> Any:
+        """Join tensors of one rank."""
+        raise NotImplementedError
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return where all of the masks hold."""
+        present = [part for part in mask or [] if part is not None]
+        return functools.reduce(torch.logical_and, present) if present else None
+
+
+class Add(_Merge):
+    """The sum of the inputs.
+
+    >>> Add()([torch.ones(1, 2), torch.ones(1, 2)])
+    tensor([[2., 2.]])
+    """
+
+    def merge(self, inputs: Sequence[Any]) -> Any:
+        """Add."""
+        return functools.reduce(operator.add, inputs)
+
+
+class Subtract(_Merge):
+    """The first input minus the second.
+
+    >>> Subtract()([torch.ones(1, 2), torch.ones(1, 2)])
+    tensor([[0., 0.]])
+    """
+
+    exactly = 2
+
+    def merge(self, inputs: Sequence[Any]) -> Any:
+        """Subtract."""
+        return inputs[0] - inputs[1]
+
+
+class Multiply(_Merge):
+    """The product of the inputs.
+
+    >>> Multiply()([torch.full((1, 2), 3.0), torch.full((1, 2), 2.0)])
+    tensor([[6., 6.]])
+    """
+
+    def merge(self, inputs: Sequence[Any]) -> Any:
+        """Multiply."""
+        return functools.reduce(operator.mul, inputs)
+
+
+class Average(_Merge):
+    """The mean of the inputs.
+
+    >>> Average()([torch.zeros(1, 2), torch.ones(1, 2)])
+    tensor([[0.5000, 0.5000]])
+    """
+
+    def merge(self, inputs: Sequence[Any]) -> Any:
+        """Average."""
+        return functools.reduce(operator.add, inputs) / len(inputs)
+
+
+class Maximum(_Merge):
+    """The largest of the inputs, element by element.
+
+    >>> Maximum()([torch.zeros(1, 2), torch.ones(1, 2)])
+    tensor([[1., 1.]])
+    """
+
+    def merge(self, inputs: Sequence[Any]) -> Any:
+        """Take the maximum."""
+        return functools.reduce(torch.maximum, inputs)
+
+
+class Minimum(_Merge):
+    """The smallest of the inputs, element by element.
+
+    >>> Minimum()([torch.zeros(1, 2), torch.ones(1, 2)])
+    tensor([[0., 0.]])
+    """
+
+    def merge(self, inputs: Sequence[Any]) -> Any:
+        """Take the minimum."""
+        return functools.reduce(torch.minimum, inputs)
+
+
+class Concatenate(_Merge):
+    """The inputs one after the other along `axis`.
+
+    >>> Concatenate()([torch.ones(2, 3), torch.ones(2, 4)]).shape
+    torch.Size([2, 7])
+    """
+
+    def __init__(self, axis: int = -1, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.axis = int(axis)
+
+    def build(self, input_shape: Any) -> nn.Module | None:
+        """Check that the ranks agree."""
+        super().build(input_shape)
+        if len(set(self._ranks)) > 1:
+            raise ValueError("expected inputs of one rank")
+        return None
+
+    def merge(self, inputs: Sequence[Any]) -> Any:
+        """Concatenate."""
+        return torch.cat(list(inputs), self.axis)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Concatenate the masks; an input without one counts as unmasked."""
+        if mask is None or all(part is None for part in mask):
+            return None
+        full = [torch.ones_like(x, dtype=torch.bool) if m is None else m for x, m in zip(inputs, mask, strict=True)]
+        rank = self._ranks[0]
+        wide = [
+            m.reshape((*m.shape, *[1] * (rank - m.ndim))).expand_as(x) if isinstance(m, torch.Tensor) else _widen(m, x)
+            for m, x in zip(full, inputs, strict=True)
+        ]
+        return torch.cat(wide, self.axis).all(-1)
+
+
+def _widen(mask: Any, inputs: Any) -> Any:
+    """Give a mask `(batch, steps)` the size of `(batch, steps, ...)` inputs, on proxies whose rank is not to be asked."""
+    return torch.logical_and(torch.ones_like(inputs, dtype=torch.bool), mask.unsqueeze(-1))
+
+
+class Dot(_Merge):
+    """The dot product of two inputs along `axes` (one axis of each; an integer for both), sample by sample.
+
+    With `normalize=True` the vectors are first scaled to length 1, which gives their cosine.
+
+    >>> Dot(axes=1)([torch.ones(2, 3), torch.ones(2, 3)])
+    tensor([[3.],
+            [3.]])
+    """
+
+    exactly = 2
+    supports_masking = False
+
+    def __init__(self, axes: int | Sequence[int], normalize: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.axes = int(axes) if isinstance(axes, int) else tuple(int(axis) for axis in axes)
+        self.normalize = normalize
+        if not isinstance(self.axes, int) and len(self.axes) != 2:
+            raise ValueError(f"axes must be an integer or a pair of them, got {axes!r}.")
+
+    def build(self, input_shape: Any) -> nn.Module | None:
+        """Write the product as an einsum equation."""
+        super().build(input_shape)
+        pair = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
+        self._positive = [axis % rank for axis, rank in zip(pair, self._ranks, strict=True)]
+        if 0 in self._positive:
+            raise ValueError(f"axes {self.axes} include the batch axis")
+        letters = iter(string.ascii_letters[2:])
+        terms = [["a" if axis == 0 else next(letters) for axis in range(rank)] for rank in self._ranks]
+        for term, axis in zip(terms, self._positive, strict=True):
+            term[axis] = "b"
+        result = ["a", *(letter for term in terms for letter in term[1:] if letter != "b")]
+        self._equation = f"{''.join(terms[0])},{''.join(terms[1])}->{''.join(result)}"
+        self._is_scalar = len(result) == 1
+        return None
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Multiply and sum."""
+        first, second = inputs
+        if self.normalize:
+            first, second = (F.normalize(x, dim=axis) for x, axis in zip(inputs, self._positive, strict=True))
+        product = torch.einsum(self._equation, first, second)
+        return product.unsqueeze(-1) if self._is_scalar else product
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return no mask."""
+        return None
+
+
+def _function(layer: type[_Merge], name: str) -> Callable[..., Any]:
+    def merge(inputs: Sequence[Any], **kwargs: Any) -> Any:
+        return layer(**kwargs)(inputs)
+
+    merge.__name__ = merge.__qualname__ = name
+    merge.__doc__ = f"Call `{layer.__name__}(**kwargs)` on a list of inputs."
+    return merge
+
+
+add = _function(Add, "add")
+subtract = _function(Subtract, "subtract")
+multiply = _function(Multiply, "multiply")
+average = _function(Average, "average")
+maximum = _function(Maximum, "maximum")
+minimum = _function(Minimum, "minimum")
+
+
+def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
+    """Call `Concatenate(axis)` on a list of inputs."""
+    return Concatenate(axis=axis, **kwargs)(inputs)
+
+
+def dot(inputs: Sequence[Any], axes: int | Sequence[int], normalize: bool = False, **kwargs: Any) -> Any:
+    """Call `Dot(axes, normalize)` on a list of two inputs."""
+    return Dot(axes=axes, normalize=normalize, **kwargs)(inputs)

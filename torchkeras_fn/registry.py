@@ -1,0 +1,114 @@
+"""From a name, a config or an object to the object: one lookup for activations, losses, layers and all other vocabularies."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+_custom_objects: dict[str, Any] = {}
+
+
+@contextmanager
+def custom_object_scope(objects: Mapping[str, Any]) -> Iterator[None]:
+    """Make the given names known to every lookup inside the `with` block.
+
+    >>> from torchkeras_fn import activations
+    >>> with custom_object_scope({"twice": lambda x: 2 * x}):
+    ...     activations.get("twice")(4)
+    8
+    """
+    before = dict(_custom_objects)
+    _custom_objects.update(objects)
+    try:
+        yield
+    finally:
+        _custom_objects.clear()
+        _custom_objects.update(before)
+
+
+def _fold(name: str) -> str:
+    """`MeanSquaredError`, `mean_squared_error` and `Mean-Squared-Error` are one name."""
+    return name.replace("_", "").replace("-", "").lower()
+
+
+class Registry:
+    """The names of one vocabulary, such as all losses, and what each stands for.
+
+    `kind` is the word used in error messages. Entries are functions, or classes that are called without
+    arguments (or with those of a config) when looked up.
+
+    >>> colours = Registry("colour", {"red": print})
+    >>> colours.get("Red") is print
+    True
+    >>> colours.get("rod")
+    Traceback (most recent call last):
+        ...
+    ValueError: Unknown colour 'rod'. Did you mean 'red'?
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, Any], aliases: Mapping[str, str] | None = None):
+        self.kind = kind
+        self.entries: dict[str, Any] = dict(entries)
+        self._folded = {_fold(name): entry for name, entry in self.entries.items()}
+        for alias, name in (aliases or {}).items():
+            self._folded[_fold(alias)] = self.entries[name]
+
+    def find(self, name: str) -> Any:
+        """Return the entry called `name`, in any of its spellings. Raises `ValueError` with the nearest name."""
+        if name in _custom_objects:
+            return _custom_objects[name]
+        found = self._folded.get(_fold(name))
+        if found is None:
+            raise ValueError(f"Unknown {self.kind} {name!r}. {self._suggest(name)}")
+        return found
+
+    def get(self, identifier: Any) -> Any:
+        """Return the object for a name, a `{'class_name', 'config'}` dict, a class, or an object (given back as it is)."""
+        if identifier is None:
+            return None
+        if isinstance(identifier, str):
+            found = self.find(identifier)
+            return found() if inspect.isclass(found) else found
+        if isinstance(identifier, Mapping):
+            return self.deserialize(identifier)
+        if inspect.isclass(identifier):
+            return identifier()
+        if callable(identifier):
+            return identifier
+        raise ValueError(
+            f"Expected the name of a {self.kind}, a config, or a callable; got {identifier!r} of type {type(identifier).__name__}."
+        )
+
+    def serialize(self, item: Any) -> Any:
+        """Return what `deserialize` turns back into `item`: a name for a function, a dict for an object with `get_config`."""
+        if item is None or isinstance(item, str):
+            return item
+        if hasattr(item, "get_config"):
+            return {"class_name": type(item).__name__, "config": item.get_config()}
+        for name, entry in self.entries.items():
+            if entry is item:
+                return name
+        name = getattr(item, "__name__", None)
+        if name is None:
+            raise ValueError(f"{item!r} cannot be written to a config: it has neither get_config() nor a name.")
+        return name
+
+    def deserialize(self, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """Return the object that `serialize` described. Raises `ValueError` for an unknown name or a malformed config."""
+        with custom_object_scope(custom_objects or {}):
+            if not isinstance(config, Mapping):
+                return self.get(config)
+            if not isinstance(config.get("class_name"), str):
+                raise ValueError(f"A {self.kind} config needs a 'class_name', got {dict(config)!r}.")
+            found = self.find(config["class_name"])
+            arguments = dict(config.get("config") or {})
+            from_config: Callable[[dict[str, Any]], Any] | None = getattr(found, "from_config", None)
+            return from_config(arguments) if from_config else found(**arguments)
+
+    def _suggest(self, name: str) -> str:
+        spelled = {_fold(known): known for known in [*self.entries, *_custom_objects]}
+        near = difflib.get_close_matches(_fold(name), [*spelled, *self._folded], n=1)
+        if near:
+            return f"Did you mean {spelled.get(near[0], near[0])!r}?"
+        return f"Known are: {', '.join(sorted(self.entries))}."

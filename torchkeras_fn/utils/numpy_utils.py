@@ -1,0 +1,23 @@
+"""Small conversions of arrays."""
+
+from typing import Any
+
+import numpy as np
+
+
+def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
+    """Return class indices of shape `(...)` (or `(..., 1)`) as one-hot float32 rows `(..., num_classes)`.
+
+    Raises `ValueError` for an index below 0 or not below `num_classes`.
+
+    >>> to_categorical([0, 2])
+    array([[1., 0., 0.],
+           [0., 0., 1.]], dtype=float32)
+    """
+    indices = np.asarray(x, dtype="int64")
+    if indices.ndim > 1 and indices.shape[-1] == 1:
+        indices = indices[..., 0]
+    count = num_classes or (int(indices.max()) + 1 if indices.size else 0)
+    if indices.size and not 0 <= indices.min() <= indices.max() < count:
+        raise ValueError(f"Class indices must lie between 0 and {count - 1}, got {indices.min()} to {indices.max()}.")
+    return np.eye(count, dtype="float32")[indices]
