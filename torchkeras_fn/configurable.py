@@ -11,6 +11,8 @@ import torch
 def constructor_arguments(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a constructor call by name, defaults included, as plain values.
 
+    Raises `NotImplementedError` where values were taken up by a `*args`: they have no name to be written under.
+
     >>> class Pair:
     ...     def __init__(self, first, second=2): ...
     >>> constructor_arguments(Pair(1), (1,), {})
@@ -21,8 +23,13 @@ def constructor_arguments(instance: Any, args: tuple[Any, ...], kwargs: Mapping[
     bound.apply_defaults()
     found: dict[str, Any] = {}
     for name, value in list(bound.arguments.items())[1:]:
-        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
             found.update(value)
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            if value:
+                kind_of = type(instance).__name__
+                raise NotImplementedError(f"{kind_of} takes *{name}, which have no names: override get_config and from_config.")
         else:
             found[name] = value
     return {name: plain(value) for name, value in found.items()}
@@ -60,6 +67,9 @@ class Configurable:
         self = super().__new__(cls)
         self._arguments = (args, kwargs)
         return self
+
+    def __init__(self) -> None:
+        """Take no arguments, unless overridden."""
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments by name, defaults included."""

@@ -4,18 +4,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import nn
 
-from torchkeras_fn import config
+from torchkeras_fn.engine.additions import collecting
 from torchkeras_fn.engine.data import Signature
 from torchkeras_fn.engine.graph import Graph
-from torchkeras_fn.engine.layer import Layer, NamedWeight
-from torchkeras_fn.engine.lowering import TrainingOutputs, lower, lower_for_training, module_key
+from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.lowering import GraphModule, TrainingOutputs, lower, lower_for_training, module_key
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
 from torchkeras_fn.engine.trainer import Trainer
+from torchkeras_fn.engine.weights import NamedWeight, Weighted
 from torchkeras_fn.layers.core import TorchModuleWrapper
 from torchkeras_fn.layers.input import Input, InputLayer
+from torchkeras_fn.metrics import Mean
 from torchkeras_fn.utils.summary import print_summary
 
 
@@ -35,6 +37,8 @@ class Model(Trainer, Layer):
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any):
         super().__init__(name=name, **kwargs)
         self._views: dict[str, Any] = {}
+        self._terms: list[Callable[[], Any]] = []
+        self._runs_layers = True
         self._graph: Graph | None = None
         self._output_is_list = isinstance(outputs, (list, tuple)) and len(outputs) > 1
         if (inputs is None) != (outputs is None):
@@ -139,7 +143,7 @@ class Model(Trainer, Layer):
         graph = self.graph
         return graph.names[layer] if graph is not None and layer in graph.names else layer.name
 
-    def sublayers(self) -> Iterator[Layer]:
+    def sublayers(self) -> Iterator[Weighted]:
         """Yield the model and every layer inside it."""
         graph = self.graph
         if graph is None:
@@ -169,6 +173,7 @@ class Model(Trainer, Layer):
         `line_length` is in characters, `positions` are the ends of the columns as shares of it, and `print_fn` is
         called with each line instead of `print`. Raises `ValueError` for a model that is not built.
         """
+        self._warn_of_changes()
         print_summary(self, line_length, positions, print_fn)
 
     # ------------------------------------------------------------------ running
@@ -184,11 +189,11 @@ class Model(Trainer, Layer):
         return self.lowered(*inputs)
 
     @property
-    def lowered(self) -> fx.GraphModule:
+    def lowered(self) -> GraphModule:
         """The inference view: a plain `torch.fx.GraphModule` over the same parameters."""
         if "inference" not in self._views:
             self._views["inference"] = lower(self._drawn(), type(self).__name__)
-        view: fx.GraphModule = self._views["inference"]
+        view: GraphModule = self._views["inference"]
         return view
 
     @property
@@ -204,7 +209,7 @@ class Model(Trainer, Layer):
         """
         return self.lowered.code
 
-    def to_torch(self) -> fx.GraphModule:
+    def to_torch(self) -> GraphModule:
         """Return the inference view alone: a `torch.fx.GraphModule` that runs without this library."""
         return self.lowered
 
@@ -231,6 +236,9 @@ class Model(Trainer, Layer):
             signature.input_dtypes = [graph.input_dtype(index) for index in range(len(graph.inputs))]
             signature.output_names = graph.output_names
             signature.output_shapes = [tensor.shape for tensor in graph.outputs]
+            signature.fed = {
+                index: tensor.node.operation.feed for index, tensor in enumerate(graph.inputs) if getattr(tensor.node.operation, "tensor", None) is not None
+            }
         return signature
 
     def _is_built(self) -> bool:
@@ -250,17 +258,55 @@ class Model(Trainer, Layer):
             return self.module.forward
         return self.call if type(self).call is not Layer.call else self.forward
 
+    def _has_loss_terms(self) -> bool:
+        layers = list(self.sublayers())
+        added = any(layer._symbolic_losses or layer._loss_functions or layer.activity_regularizer for layer in layers)
+        regularized = any(weight.options.regularizer is not None for weight in self.named_weights())
+        return added or regularized or any(type(layer).call is not Layer.call and not layer.inline for layer in layers)
+
+    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+        """Add terms to the loss: symbolic tensors of this model's graph, functions without arguments, or, inside `call`, tensors."""
+        super().add_loss(losses, inputs)
+        self._take_terms_in()
+
+    def add_metric(self, value: Any, name: str | None = None, aggregation: str = "mean") -> None:
+        """Add a figure to the logs: the mean over the batches of a symbolic tensor or, inside `call`, of a tensor."""
+        super().add_metric(value, name, aggregation)
+        self._take_terms_in()
+
+    def _take_terms_in(self) -> None:
+        """Let the graph reach to the tensors that were added."""
+        graph = self.graph
+        terms = [*self._symbolic_losses, *(tensor for _, tensor in self._symbolic_metrics)]
+        if graph is not None and terms and len(graph.terms) != len(terms):
+            self._set_graph(Graph(graph.inputs, graph.outputs, terms))
+            self._bound = False
+
     def _prepare_views(self, objective: Objective) -> None:
+        self._terms = [_cost(weight) for weight in self.named_weights() if weight.options.regularizer is not None]
+        self._terms += [function for layer in self.sublayers() for function in layer._loss_functions]
+        objective.added = {name: Mean(name) for name, _ in self._symbolic_metrics}
         if self._uses_graph():
+            graph = self._drawn()
+            own = [tensor for layer in graph.layers for tensor in layer._symbolic_losses]
+            if own:
+                graph = Graph(graph.inputs, graph.outputs, [*graph.terms, *own])
             accept = [output.accept_logits for output in objective.outputs]
-            self._views["training"] = lower_for_training(self._drawn(), accept, name=type(self).__name__).module
+            view = lower_for_training(graph, accept, [*self._symbolic_losses, *own], self._symbolic_metrics, type(self).__name__)
+            self._views["training"] = view.module
+            self._runs_layers = any(isinstance(module, Layer) for module in view.module.modules())
 
     def _training_outputs(self, x: Any) -> TrainingOutputs:
         view = self._views.get("training")
-        if view is None:
-            return super()._training_outputs(x)
-        predictions, masks, losses = view(x) if isinstance(x, torch.Tensor) else view(*x)
-        return TrainingOutputs(predictions, masks, losses)
+        if view is not None and not self._runs_layers:
+            outputs = TrainingOutputs(*(view(x) if isinstance(x, torch.Tensor) else view(*x)))
+        else:
+            with collecting() as collected:
+                outputs = super()._training_outputs(x) if view is None else TrainingOutputs(*(view(x) if isinstance(x, torch.Tensor) else view(*x)))
+            outputs = outputs._replace(losses=(*outputs.losses, *collected.losses), metrics=(*outputs.metrics, *collected.metrics))
+        if self._terms:
+            outputs = outputs._replace(losses=(*outputs.losses, *(term() for term in self._terms)))
+        return outputs
 
     def _call(self, x: Any) -> Any:
         if self._uses_graph():
@@ -387,6 +433,17 @@ def _single(layer: Layer, output: Any) -> KerasTensor:
     return output
 
 
+def _cost(weight: NamedWeight) -> Callable[[], torch.Tensor]:
+    """Return the function that computes what a weight's regularizer asks for it."""
+
+    def cost() -> torch.Tensor:
+        tensor = weight.tensor if weight.axes is None else weight.tensor.permute(weight.axes)
+        value: torch.Tensor = weight.options.regularizer(tensor)
+        return value
+
+    return cost
+
+
 def _holder(weight: NamedWeight) -> Callable[[], None]:
     """Return the function that holds a weight to its constraint, on its device."""
 
@@ -397,4 +454,4 @@ def _holder(weight: NamedWeight) -> Callable[[], None]:
     return apply
 
 
-__all__ = ["Model", "Sequential", "config"]
+__all__ = ["Model", "Sequential"]

@@ -81,17 +81,28 @@ class Registry:
         )
 
     def serialize(self, item: Any) -> Any:
-        """Return what `deserialize` turns back into `item`: a name for a function, a dict for an object with `get_config`."""
+        """Return what `deserialize` turns back into `item`: a name for a function or class, a dict for an object with `get_config`.
+
+        Raises `ValueError` for an object without a name, or whose name would be read as another entry.
+
+        >>> Registry("colour", {"red": print}).serialize(print)
+        'red'
+        """
         if item is None or isinstance(item, str):
             return item
-        if hasattr(item, "get_config"):
-            return {"class_name": type(item).__name__, "config": item.get_config()}
-        for name, entry in self.entries.items():
+        for known, entry in [*self.entries.items(), *_custom_objects.items()]:
             if entry is item:
-                return name
-        name = getattr(item, "__name__", None)
+                return known
+        if hasattr(item, "get_config") and not inspect.isclass(item):
+            return {"class_name": type(item).__name__, "config": item.get_config()}
+        name: str | None = getattr(item, "__name__", None)
         if name is None:
             raise ValueError(f"{item!r} cannot be written to a config: it has neither get_config() nor a name.")
+        if _fold(name) in self._folded:
+            raise ValueError(
+                f"{item!r} cannot be written to a config as {name!r}: that is the name of another {self.kind}. "
+                "Give it a name of its own, and pass it in custom_objects when it is read."
+            )
         return name
 
     def deserialize(self, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:

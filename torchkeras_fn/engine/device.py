@@ -53,6 +53,15 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device("cpu")
 
 
+def device_is(module: nn.Module, device: torch.device) -> bool:
+    """Return whether all of a module is on the device.
+
+    >>> device_is(nn.Linear(1, 1), torch.device("cpu"))
+    True
+    """
+    return all(tensor.device == device for tensor in [*module.parameters(), *module.buffers()])
+
+
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Return the tensor on the device; from the CPU to CUDA through pinned memory, without waiting for the copy."""
     if tensor.device == device:

@@ -16,7 +16,7 @@ class Graph:
     """What a model is made of.
 
     `nodes` are the calls in the order in which they run, `layers` the layers bottom-up and breadth first, `names` a
-    unique name for each of them. Raises `ValueError` for a non-symbolic input or output, an output that needs an
+    unique name for each of them. `terms` are further tensors that training needs, such as those of `add_loss`. Raises `ValueError` for a non-symbolic input or output, an output that needs an
     `Input` which is not listed, an input that no output needs, and two layers given one name.
 
     >>> from torchkeras_fn.layers import Dense, Input
@@ -25,9 +25,10 @@ class Graph:
     ['input_1', 'dense_1']
     """
 
-    def __init__(self, inputs: Sequence[Any], outputs: Sequence[Any]):
+    def __init__(self, inputs: Sequence[Any], outputs: Sequence[Any], terms: Sequence[KerasTensor] = ()):
         self.inputs = _symbolic(inputs, "input")
         self.outputs = _symbolic(outputs, "output")
+        self.terms = list(terms)
         listed = [id(tensor) for tensor in self.inputs]
         for tensor in self.inputs:
             if listed.count(id(tensor)) > 1:
@@ -83,7 +84,7 @@ class Graph:
         opened: set[int] = set()
         order: list[Node] = []
         self._visited: list[Node] = []
-        for output in self.outputs:
+        for output in [*self.outputs, *self.terms]:
             stack: list[tuple[KerasTensor, bool]] = [(output, False)]
             while stack:
                 tensor, leaving = stack.pop()

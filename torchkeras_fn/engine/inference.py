@@ -67,12 +67,22 @@ class _Uncertain(Exception):
 
 
 _random_state_moved = False
+_creating_weights = False
 
 
-def keep_random_state() -> None:
-    """Say that the random numbers drawn in the running inference were wanted: they became weights."""
-    global _random_state_moved
-    _random_state_moved = True
+@contextmanager
+def creating_weights() -> Iterator[None]:
+    """Make real tensors, from random numbers that stay drawn, also while a function is being inferred.
+
+    >>> with creating_weights():
+    ...     weight = torch.zeros(3)
+    """
+    global _random_state_moved, _creating_weights
+    outer, _creating_weights, _random_state_moved = _creating_weights, True, True
+    try:
+        yield
+    finally:
+        _creating_weights = outer
 
 
 @contextmanager
@@ -90,22 +100,31 @@ def _untouched_random_state() -> Iterator[None]:
 
 @contextmanager
 def inference_mode_of(*modules: nn.Module) -> Iterator[None]:
-    """Run with every module in inference mode, and leave each as it was."""
-    modes = [(module, module.training) for root in modules for module in root.modules()]
-    for module, _ in modes:
+    """Run with every module in inference mode, and leave each as it was; a module that appears meanwhile gets its parent's mode.
+
+    >>> with inference_mode_of(dropout := nn.Dropout()):
+    ...     dropout.training
+    False
+    """
+    modes = {module: module.training for root in modules for module in root.modules()}
+    for module in modes:
         module.training = False
     try:
         yield
     finally:
-        for module, mode in modes:
+        for module, mode in modes.items():
             module.training = mode
+        for parent in [part for root in modules for part in root.modules()]:
+            for child in parent.children():
+                if child not in modes:
+                    child.training = parent.training
 
 
 def infer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None = None) -> Any:
     """Return the structure of `function(*args, **kwargs)` with a `Spec` for each tensor; arguments hold `Spec`s for tensors.
 
-    Nothing is computed, no random number is drawn and no gradient recorded. `device` is where the function's weights are. Raises `InferenceError` with torch's own
-    words where the function does not take such arguments.
+    Nothing is computed, no random number is drawn and no gradient recorded. `device` is where the function's weights
+    are. Raises `InferenceError` with torch's own words where the function does not take such arguments.
 
     >>> infer(torch.matmul, (Spec.of((None, 3), torch.float32), Spec.of((3, 5), torch.float32)), {}).shape
     (None, 5)
@@ -191,6 +210,8 @@ class _StorageFree(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        if _creating_weights:
+            return func(*args, **kwargs)
         if kwargs.get("device") is not None:
             kwargs["device"] = torch.device("meta")
         args, kwargs = tree_map_only(torch.Tensor, lambda t: t if t.is_meta else t.to("meta"), (args, kwargs))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
+from torch.fx import GraphModule
 from torch.fx.proxy import GraphAppendingTracer
 
 from torchkeras_fn.engine.graph import Graph
@@ -21,21 +22,22 @@ from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
 
 
 class TrainingOutputs(NamedTuple):
-    """What the training view returns: an entry of `predictions` and `masks` for each output, and loss terms of the graph."""
+    """What the training view returns: an entry of `predictions` and `masks` for each output, loss terms, and named figures."""
 
     predictions: Any
     masks: Any
-    losses: Any
+    losses: Any = ()
+    metrics: Any = ()
 
 
 class Lowered(NamedTuple):
     """A graph module, and for each output what stands behind it when it is given as logits: `'softmax'`, `'sigmoid'` or `None`."""
 
-    module: fx.GraphModule
+    module: GraphModule
     logits: list[str | None]
 
 
-def lower(graph: Graph, name: str = "Model") -> fx.GraphModule:
+def lower(graph: Graph, name: str = "Model") -> GraphModule:
     """Return the inference view: the outputs (a list where there are several) as a function of the inputs.
 
     >>> from torchkeras_fn.layers import Dense, Input
@@ -47,26 +49,34 @@ def lower(graph: Graph, name: str = "Model") -> fx.GraphModule:
         return relu
     """
     writer = _Writer()
-    values = writer.write_model(graph)
+    _, values = writer.write_model(graph)
     return writer.finish([value.node for value in values] if len(values) > 1 else values[0].node, name)
 
 
-def lower_for_training(graph: Graph, accept: Sequence[Callable[[str], bool]], losses: Sequence[KerasTensor] = (), name: str = "Model") -> Lowered:
-    """Return the training view: predictions, masks and loss terms.
+def lower_for_training(
+    graph: Graph,
+    accept: Sequence[Callable[[str], bool]],
+    losses: Sequence[KerasTensor] = (),
+    metrics: Sequence[tuple[str, KerasTensor]] = (),
+    name: str = "Model",
+) -> Lowered:
+    """Return the training view: predictions, masks, loss terms and figures, in the order of `TrainingOutputs`.
 
     An output that ends in a softmax over the last axis or a sigmoid is given as the logits behind it where `accept`,
-    one function for each output, takes that kind: `'softmax'` or `'sigmoid'`.
+    one function for each output, takes that kind: `'softmax'` or `'sigmoid'`. `losses` and `metrics` are tensors of the graph.
     """
     writer = _Writer()
-    values = writer.write_model(graph, losses)
+    scope, values = writer.write_model(graph)
     predictions, kinds = [], []
     for value, accepted in zip(values, accept, strict=True):
         logits, kind = writer.logits_behind(value.node)
         taken = kind is not None and accepted(kind)
         predictions.append(logits if taken else value.node)
         kinds.append(kind if taken else None)
-    masks = [value.mask for value in values]
-    return Lowered(writer.finish((tuple(predictions), tuple(masks), tuple(writer.losses)), name), kinds)
+    masks = tuple(value.mask for value in values)
+    terms = (*writer.losses, *(scope.values[id(tensor)].node for tensor in losses))
+    figures = tuple((label, scope.values[id(tensor)].node) for label, tensor in metrics)
+    return Lowered(writer.finish((tuple(predictions), masks, terms, figures), name), kinds)
 
 
 @dataclass
@@ -89,7 +99,7 @@ class _Scope:
         return self.prefix + module_key(self.graph.names[layer])
 
 
-_EMPTY_GRAPH_MODULE = fx.GraphModule(nn.Module(), fx.Graph())
+_EMPTY_GRAPH_MODULE = GraphModule(nn.Module(), fx.Graph())
 
 
 def module_key(name: str) -> str:
@@ -112,13 +122,10 @@ class _Writer:
 
     # ------------------------------------------------------------------ graphs
 
-    def write_model(self, graph: Graph, losses: Sequence[KerasTensor] = ()) -> list[_Value]:
+    def write_model(self, graph: Graph) -> tuple[_Scope, list[_Value]]:
         scope = _Scope(graph)
         values = [_Value(self.fx.placeholder(_identifier(name))) for name in graph.input_names]
-        outputs = self.write_graph(scope, values)
-        for tensor in losses:
-            self.losses.append(scope.values[id(tensor)].node)
-        return outputs
+        return scope, self.write_graph(scope, values)
 
     def write_graph(self, scope: _Scope, inputs: Sequence[_Value]) -> list[_Value]:
         graph = scope.graph
@@ -164,7 +171,10 @@ class _Writer:
         return value.node  # type: ignore[no-any-return]
 
     def pick(self, tensor: KerasTensor, result: Any) -> fx.Node:
-        picked: fx.Node = tensor.pick(result, lambda whole, key: self.fx.call_function(operator.getitem, (whole, key)) if isinstance(whole, fx.Node) else whole[key])
+        def item(whole: Any, key: Any) -> Any:
+            return self.fx.call_function(operator.getitem, (whole, key)) if isinstance(whole, fx.Node) else whole[key]
+
+        picked: fx.Node = tensor.pick(result, item)
         return picked
 
     # ------------------------------------------------------------------ calls
@@ -213,8 +223,9 @@ class _Writer:
             return self.fx.get_attr(f"{scope.prefix}constants.{scope.graph.constant_keys[id(value)]}")
 
         args, kwargs = fx.node.map_aggregate((args, kwargs), constant)
-        if getattr(torch.Tensor, getattr(function, "__name__", ""), None) is function:
-            return self.fx.call_method(function.__name__, args, kwargs)
+        name = getattr(function, "__name__", "")
+        if getattr(torch.Tensor, name, None) is function:
+            return self.fx.call_method(name, args, kwargs)
         return self.fx.call_function(function, args, kwargs)
 
     def through(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -242,7 +253,7 @@ class _Writer:
             kind = "softmax" if axis == -1 else None
         return (node.args[0], kind) if kind else (node, None)
 
-    def finish(self, outputs: Any, name: str) -> fx.GraphModule:
+    def finish(self, outputs: Any, name: str) -> GraphModule:
         self.fx.output(outputs)
         self.fx.lint()
         root: dict[str, Any] = {}
@@ -251,7 +262,7 @@ class _Writer:
                 container, _, key = str(node.target).rpartition(".")
                 kept = self.modules.get(str(node.target))
                 root[str(node.target)] = kept if kept is not None else getattr(self.containers[container], key)
-        module = fx.GraphModule(root, self.fx, class_name=_identifier(name))
+        module = GraphModule(root, self.fx, class_name=_identifier(name))
         for target, container_module in self.containers.items():
             module.set_submodule(target, container_module)
         module.graph.eliminate_dead_code()

@@ -195,11 +195,14 @@ class Objective:
         output_names: Sequence[str] | None = None,
     ):
         self.settings = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights, "weighted_metrics": weighted_metrics}
+        if not isinstance(loss_weights, (int, float, list, Mapping)) and loss_weights is not None:
+            raise TypeError(f"loss_weights is a number, or a list or dict of numbers, got a {type(loss_weights).__name__}.")
         self._check_names()
         self.output_names: list[str] | None = None
         self.outputs: list[_Output] = []
         self.mean_loss = Mean("loss")
         self.running = Running(self)
+        self.added: dict[str, Mean] = {}
         if output_names is not None:
             self.name_outputs(output_names)
 
@@ -212,10 +215,10 @@ class Objective:
                 get_metric(identifier)
 
     def _make_outputs(self, names: Sequence[str]) -> None:
-        chosen = per_output(self.settings["loss"], names, "loss")
+        chosen = entry_per_output(self.settings["loss"], names, "loss")
         if self.settings["loss"] is not None and all(loss is None for loss in chosen):
             raise ValueError("No output has a loss. Pass loss=None to train on add_loss terms alone.")
-        weights = per_output(self.settings["loss_weights"], names, "loss_weights", default=1.0)
+        weights = entry_per_output(self.settings["loss_weights"], names, "loss_weights", default=1.0)
         plain = metrics_per_output(self.settings["metrics"], names, "metrics")
         weighted = metrics_per_output(self.settings["weighted_metrics"], names, "weighted_metrics")
         self.outputs = []
@@ -277,12 +280,16 @@ class Objective:
         for term in outputs.losses:
             term = term if term.ndim == 0 else term.mean()
             total = term if total is None else total + term
+        if total is None:
+            raise ValueError("There is nothing to train on: no output has a loss, and no loss term was added.")
         return total  # type: ignore[no-any-return]
 
     def track(self, loss: torch.Tensor, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> None:
         """Take a batch into the figures of the epoch; nothing is read from the device."""
         samples = len(outputs.predictions[0])
         self.mean_loss.add(loss.detach(), samples, times=samples)
+        for name, value in outputs.metrics:
+            self.added.setdefault(name, Mean(name)).add(value.detach().mean(), samples, times=samples)
         targets, weights = entries(targets), entries(weights, len(self.outputs))
         for index, output in enumerate(self.outputs):
             if output.requested:
@@ -298,6 +305,7 @@ class Objective:
             "loss",
             *(f"{output.name}_loss" for output in self.outputs if several and output.loss is not None),
             *(name for output in self.outputs for name, _, _ in output.requested),
+            *self.added,
         ]
 
     def results(self) -> dict[str, Callable[[], Any]]:
@@ -307,11 +315,12 @@ class Objective:
             found |= {f"{output.name}_loss": output.mean_loss.result for output in self.outputs if output.loss is not None}
         for output in self.outputs:
             found |= {name: metric.result for name, metric, _ in output.metrics or []}
-        return found
+        return found | {name: metric.result for name, metric in self.added.items()}
 
     def reset(self) -> None:
         """Begin a new epoch."""
-        self.mean_loss.reset_state()
+        for mean in (self.mean_loss, *self.added.values()):
+            mean.reset_state()
         for output in self.outputs:
             output.mean_loss.reset_state()
             for _, metric, _ in output.metrics or output.requested:
@@ -341,10 +350,10 @@ def _leaves(tree: Any) -> list[Any]:
     return [] if tree is None else [tree]
 
 
-def per_output(value: Any, names: Sequence[str], argument: str, default: Any = None) -> list[Any]:
+def entry_per_output(value: Any, names: Sequence[str], argument: str, default: Any = None) -> list[Any]:
     """Return one entry for each output out of one value for all, a list in their order, or a dict by their names.
 
-    >>> per_output({"b": "mse"}, ["a", "b"], "loss")
+    >>> entry_per_output({"b": "mse"}, ["a", "b"], "loss")
     [None, 'mse']
     """
     if isinstance(value, Mapping) and "class_name" not in value:
@@ -368,5 +377,5 @@ def metrics_per_output(value: Any, names: Sequence[str], argument: str) -> list[
     """
     if isinstance(value, (list, tuple)) and not any(isinstance(entry, (list, tuple)) for entry in value):
         return [list(value) for _ in names]
-    entries = per_output(value, names, argument)
+    entries = entry_per_output(value, names, argument)
     return [list(entry) if isinstance(entry, (list, tuple)) else [] if entry is None else [entry] for entry in entries]

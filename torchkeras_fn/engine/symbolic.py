@@ -119,7 +119,7 @@ class KerasTensor:
         return self.shape[0]
 
     def __iter__(self) -> Any:
-        return iter([self[index] for index in range(len(self))])
+        return iter([record(operator.getitem, (self, index), {}) for index in range(len(self))])
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(f"{self!r} holds no data: build a Model from it and call predict().")
@@ -169,14 +169,14 @@ def record(
 ) -> Any:
     """Draw one call: infer what it makes, add a `Node`, and return its symbolic outputs.
 
-    `function` is what runs for the inference, `operation` itself unless given, and `device` where its weights are. Raises `ValueError` that names the
-    operation and the shapes it was given where torch refuses them.
+    `function` is what runs for the inference, `operation` itself unless given, and `device` where its weights are.
+    Raises `ValueError` that names the operation and the shapes it was given where torch refuses them.
     """
     if not hasattr(operation, "get_config"):
         _refuse_bare_module()
-    specs = map_symbolic(lambda tensor: tensor.spec, (tuple(args), dict(kwargs)))
+    given, named = map_symbolic(lambda tensor: tensor.spec, (tuple(args), dict(kwargs)))
     try:
-        result = infer(function or operation, *specs, device=device)
+        result = infer(function or operation, given, named, device=device)
     except InferenceError as error:
         shapes = ", ".join(str(tensor.shape) for tensor in symbolic_leaves((args, kwargs)))
         raise ValueError(f"{describe_operation(operation)} cannot take input of shape {shapes}: {error}") from error

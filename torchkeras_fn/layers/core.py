@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from torchkeras_fn.arguments import positive_integer
-from torchkeras_fn.engine.layer import FunctionModule, Layer, Weight
+from torchkeras_fn.engine.layer import FunctionModule, Layer
+from torchkeras_fn.engine.weights import Weight
 
 
 class Dense(Layer):
@@ -15,6 +15,7 @@ class Dense(Layer):
 
     Weights: `kernel` `(inputs, units)`, `bias` `(units,)`. The torch module is `nn.Linear`.
 
+    >>> import torch
     >>> Dense(4, activation="relu")(torch.ones(2, 3)).shape
     torch.Size([2, 4])
     """
@@ -54,6 +55,7 @@ class Dense(Layer):
 class Activation(Layer):
     """Applies an activation function, given by name, as a function or as a torch module.
 
+    >>> import torch
     >>> Activation("relu")(torch.tensor([[-1.0, 2.0]]))
     tensor([[0., 2.]])
     """
@@ -72,6 +74,7 @@ class Embedding(Layer):
     With `mask_zero=True` index 0 means padding, and later layers and the loss skip it. Weight: `embeddings`
     `(input_dim, output_dim)`. The torch module is `nn.Embedding`.
 
+    >>> import torch
     >>> Embedding(10, 4)(torch.tensor([[1, 2, 3]])).shape
     torch.Size([1, 3, 4])
     """
@@ -118,12 +121,18 @@ class Lambda(Layer):
     The output's shape is told by running `function` on tensors without data. Where that is impossible,
     `output_shape` (without the batch, or a function of the input shape) says it.
 
+    >>> import torch
     >>> Lambda(lambda x: x ** 2)(torch.tensor([[3.0]]))
     tensor([[9.]])
     """
 
     def __init__(
-        self, function: Callable[..., Any], output_shape: Any = None, mask: Any = None, arguments: Mapping[str, Any] | None = None, **kwargs: Any
+        self,
+        function: Callable[..., Any],
+        output_shape: Any = None,
+        mask: Any = None,
+        arguments: Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if not callable(function):
@@ -146,6 +155,7 @@ class Lambda(Layer):
 class TorchModuleWrapper(Layer):
     """Makes any `torch.nn.Module` a layer; its parameters keep torch's layout, and are trained and saved with the model.
 
+    >>> import torch
     >>> TorchModuleWrapper(nn.Linear(3, 5))(torch.ones(2, 3)).shape
     torch.Size([2, 5])
     """

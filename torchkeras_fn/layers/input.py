@@ -39,6 +39,11 @@ class InputLayer(Layer):
         spec = Spec.of(self.batch_shape, config.dtype(dtype))
         self._nodes.append(Node(self, (), {}, spec))
 
+    def feed(self) -> torch.Tensor:
+        """Return the tensor of a step, for an input that was given one, or a callable that returns one."""
+        fed: torch.Tensor = self.tensor() if callable(self.tensor) else self.tensor
+        return fed
+
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Return what comes in."""
         return inputs

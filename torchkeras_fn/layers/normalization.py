@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchkeras_fn.engine.layer import Layer, Weight
+from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.weights import Weight
 
 
 class BatchNormalization(Layer):

@@ -20,4 +20,5 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     count = num_classes or (int(indices.max()) + 1 if indices.size else 0)
     if indices.size and not 0 <= indices.min() <= indices.max() < count:
         raise ValueError(f"Class indices must lie between 0 and {count - 1}, got {indices.min()} to {indices.max()}.")
-    return np.eye(count, dtype="float32")[indices]
+    rows: np.ndarray = np.eye(count, dtype="float32")[indices]
+    return rows

@@ -1,0 +1,86 @@
+"""What layers and models add to the loss and the metrics, besides what `compile` was given."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from torchkeras_fn.engine.symbolic import KerasTensor
+
+
+class Collected:
+    """The loss terms and metric values that layers added while they ran."""
+
+    def __init__(self) -> None:
+        self.losses: list[torch.Tensor] = []
+        self.metrics: list[tuple[str, torch.Tensor]] = []
+
+
+_collected: Collected | None = None
+
+
+@contextmanager
+def collecting() -> Iterator[Collected]:
+    """Gather what layers add inside the `with` block.
+
+    >>> with collecting() as collected:
+    ...     Additions().add_loss(torch.tensor(2.0))
+    >>> collected.losses
+    [tensor(2.)]
+    """
+    global _collected
+    outer, _collected = _collected, Collected()
+    try:
+        yield _collected
+    finally:
+        _collected = outer
+
+
+class Additions:
+    """The part of a layer that adds terms: symbolic ones to the graph, real ones while it runs.
+
+    >>> layer = Additions()
+    >>> layer.add_loss(torch.tensor(2.0))
+    >>> layer.losses
+    [tensor(2.)]
+    """
+
+    _symbolic_losses: tuple[KerasTensor, ...] = ()
+    _symbolic_metrics: tuple[tuple[str, KerasTensor], ...] = ()
+    _loss_functions: tuple[Callable[[], Any], ...] = ()
+    _last_losses: tuple[torch.Tensor, ...] = ()
+
+    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+        """Add terms to the loss: symbolic tensors, functions without arguments, or, inside `call`, tensors.
+
+        A term that is no scalar counts by its mean.
+        """
+        for loss in losses if isinstance(losses, (list, tuple)) else [losses]:
+            if isinstance(loss, KerasTensor):
+                self._symbolic_losses = (*self._symbolic_losses, loss)
+            elif callable(loss) and not isinstance(loss, torch.Tensor):
+                self._loss_functions = (*self._loss_functions, loss)
+            elif _collected is not None:
+                _collected.losses.append(torch.as_tensor(loss))
+            else:
+                self._last_losses = (*self._last_losses, torch.as_tensor(loss))
+
+    def add_metric(self, value: Any, name: str | None = None, aggregation: str = "mean") -> None:
+        """Add a figure to the logs: the mean over the batches of a symbolic tensor or, inside `call`, of a tensor."""
+        if aggregation not in ("mean", None):
+            raise ValueError(f"'aggregation' must be 'mean', got {aggregation!r}.")
+        if isinstance(value, KerasTensor):
+            self._symbolic_metrics = (*self._symbolic_metrics, (name or value.name, value))
+        elif _collected is not None:
+            _collected.metrics.append((name or "metric", torch.as_tensor(value).detach()))
+
+    @property
+    def losses(self) -> list[torch.Tensor]:
+        """The terms that were added when the layer last ran outside of training."""
+        return list(self._last_losses)
+
+    def forget_losses(self) -> None:
+        """Begin a new run: terms of the last one are dropped."""
+        if self._last_losses:
+            self._last_losses = ()

@@ -1,0 +1,166 @@
+"""One array of samples, whatever holds it: a shape, a dtype, and reading some rows as a tensor. Nothing is ever read whole."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+Index = Any
+"""A slice, or a one-dimensional tensor of row numbers."""
+
+
+class Column:
+    """Rows in the memory of a tensor or a numpy array (a memory map too), shared with its owner.
+
+    >>> Column(torch.arange(6).view(3, 2)).take(slice(1, 2))
+    tensor([[2, 3]])
+    """
+
+    def __init__(self, tensor: torch.Tensor):
+        self.tensor = tensor
+        self.shape = tuple(tensor.shape)
+        self.dtype = tensor.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are."""
+        return self.tensor.device
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def take(self, index: Index) -> torch.Tensor:
+        """Return some rows: a view for a slice, else a copy."""
+        if isinstance(index, slice):
+            return self.tensor[index]
+        return self.tensor.index_select(0, index if index.device == self.tensor.device else index.to(self.tensor.device))
+
+    def part(self, start: int, stop: int) -> "Column":
+        """Return the rows from `start` to `stop`, sharing memory."""
+        return Column(self.tensor[start:stop])
+
+    def unsqueezed(self) -> "Column":
+        """Return the rows with an axis of size 1 at the end."""
+        return Column(self.tensor.unsqueeze(-1))
+
+
+class ReadColumn(Column):
+    """Rows that are read from what holds them, batch by batch: an HDF5 data set, a data frame, a sparse matrix.
+
+    `read` returns an array for a slice, or for an increasing array of row numbers.
+
+    >>> ReadColumn(lambda rows: np.ones((5, 2))[rows], (5, 2)).take(torch.tensor([3, 1])).shape
+    torch.Size([2, 2])
+    """
+
+    def __init__(self, read: Callable[[Any], Any], shape: tuple[int, ...], start: int = 0, wide: bool = False):
+        self._read, self._start, self._wide = read, start, wide
+        self._inner = tuple(int(size) for size in shape)
+        self.shape = (*self._inner, 1) if wide else self._inner
+        self.dtype = self._tensor(read(slice(start, start + 1 if self._inner[0] else start))).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The rows arrive on the CPU."""
+        return torch.device("cpu")
+
+    def take(self, index: Index) -> torch.Tensor:
+        """Read some rows, in increasing order, and put them into the order that was asked for."""
+        if isinstance(index, slice):
+            start, stop, _ = index.indices(self.shape[0])
+            return self._tensor(self._read(slice(self._start + start, self._start + stop)))
+        increasing, order = torch.sort(index)
+        rows = self._tensor(self._read(increasing.numpy() + self._start))
+        return rows[torch.argsort(order)]
+
+    def part(self, start: int, stop: int) -> "Column":
+        """Return the rows from `start` to `stop`."""
+        return ReadColumn(self._read, (stop - start, *self._inner[1:]), self._start + start, self._wide)
+
+    def unsqueezed(self) -> "Column":
+        """Return the rows with an axis of size 1 at the end."""
+        return ReadColumn(self._read, self._inner, self._start, wide=True)
+
+    def _tensor(self, rows: Any) -> torch.Tensor:
+        tensor = from_numpy(np.asarray(rows))
+        return tensor.unsqueeze(-1) if self._wide else tensor
+
+
+def column(data: Any, what: str) -> Column:
+    """Return anything that has rows of numbers as a column. Raises `ValueError`, named by `what`, for anything else.
+
+    Taken are tensors, numpy arrays and memory maps, nested lists of numbers, pandas data frames and series, SciPy
+    sparse matrices, and objects with `shape` and slicing, such as HDF5 data sets.
+
+    >>> column([[1, 2], [3, 4]], "x").shape
+    (2, 2)
+    """
+    if isinstance(data, Column):
+        return data
+    if isinstance(data, torch.Tensor):
+        return _not_scalar(Column(data.detach() if data.requires_grad else data), what)
+    if hasattr(data, "iloc") and hasattr(data, "to_numpy"):
+        _check_numbers(data.iloc[:1].to_numpy(), data, what)
+        return ReadColumn(lambda rows: data.iloc[rows].to_numpy(), data.shape)
+    if hasattr(data, "tocsr") and hasattr(data, "nnz"):
+        matrix = data.tocsr()
+        return ReadColumn(lambda rows: matrix[rows].toarray(), matrix.shape)
+    if hasattr(data, "shape") and hasattr(data, "__getitem__") and not isinstance(data, (np.ndarray, np.generic)):
+        if not data.shape:
+            raise ValueError(f"{what} is a single number. Expected an array with the samples along its first axis.")
+        _check_numbers(np.asarray(data[:1]), data, what)
+        return ReadColumn(lambda rows: data[rows], tuple(data.shape))
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"{what} is not an array: its parts have different shapes. Got a {type(data).__name__}.") from error
+    _check_numbers(array, data, what)
+    if not isinstance(data, np.ndarray) and array.dtype == np.float64:
+        array = array.astype(np.float32)
+    if array.ndim and (any(stride < 0 for stride in array.strides) or not array.dtype.isnative):
+        return ReadColumn(lambda rows: array[rows], array.shape)
+    return _not_scalar(Column(from_numpy(array)), what)
+
+
+def _not_scalar(rows: Column, what: str) -> Column:
+    if not rows.shape:
+        raise ValueError(f"{what} is a single number. Expected an array with the samples along its first axis.")
+    return rows
+
+
+def _check_numbers(array: np.ndarray, data: Any, what: str) -> None:
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{what} is not an array of numbers: got a {type(data).__name__} with dtype {array.dtype}.")
+
+
+def from_numpy(array: np.ndarray) -> torch.Tensor:
+    """Return a numpy array as a tensor: sharing its memory, unless torch cannot read it as it lies there.
+
+    >>> from_numpy(np.ones(2)[::-1]).shape
+    torch.Size([2])
+    """
+    if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="), order="C", copy=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        try:
+            return torch.from_numpy(array)
+        except TypeError:
+            return torch.from_numpy(array.astype(np.int64 if array.dtype.kind in "iu" else np.float32))
+
+
+def is_array(data: Any) -> bool:
+    """Return whether this is one array: it has a shape, or it is nested lists of numbers.
+
+    >>> is_array([1, 2]), is_array([np.ones(2), np.ones(3)])
+    (True, False)
+    """
+    if hasattr(data, "shape"):
+        return True
+    while isinstance(data, (list, tuple)) and data:
+        if any(hasattr(part, "shape") and len(part.shape) > 0 for part in data):
+            return False
+        data = data[0]
+    return isinstance(data, (int, float, bool, np.number)) or hasattr(data, "shape")

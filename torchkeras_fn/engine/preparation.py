@@ -1,0 +1,372 @@
+"""`Preparation`: `compile`, and everything between it and the first step: building, placing and binding a model, opening data."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchkeras_fn import config, optimizers
+from torchkeras_fn.engine.data import (
+    Arrays,
+    ArraySource,
+    Batch,
+    FedSource,
+    Gather,
+    Signature,
+    arrays_of,
+    batch_of,
+    check_batch_size,
+    check_count,
+    converter,
+    is_batches,
+    open_batches,
+    unpack,
+)
+from torchkeras_fn.engine.device import choose, device_is, device_of
+from torchkeras_fn.engine.inference import InferenceError, Spec, infer, inference_mode_of
+from torchkeras_fn.engine.loading import Epochs, Loading
+from torchkeras_fn.engine.lowering import TrainingOutputs
+from torchkeras_fn.engine.objective import Objective, entry_per_output
+from torchkeras_fn.engine.weighting import ClassWeights, check_modes
+
+
+class Preparation:
+    """What a `Trainer` does before and around its steps. A mixin for any `nn.Module`."""
+
+    optimizer: Any = None
+    objective: Objective | None = None
+    _placed = False
+    _bound = False
+    _frozen: Sequence[nn.Parameter] = ()
+    _collected: Sequence[nn.Parameter] = ()
+    _checked: Any = None
+    _weight_modes: Sequence[str | None] = ()
+    _targets_fed: Mapping[int, Callable[[], torch.Tensor]] = {}
+
+    # ------------------------------------------------------------------ compile
+
+    def compile(
+        self,
+        optimizer: Any,
+        loss: Any = None,
+        metrics: Any = None,
+        loss_weights: Any = None,
+        sample_weight_mode: Any = None,
+        weighted_metrics: Any = None,
+        target_tensors: Any = None,
+        *,
+        device: Any = None,
+    ) -> None:
+        """Choose how to train.
+
+        `optimizer` is a name, an `Optimizer`, or a torch optimizer, class or `functools.partial`. `loss`, `metrics`,
+        `loss_weights`, `weighted_metrics` and `sample_weight_mode` (`None` or `'temporal'`) are one value for all
+        outputs, a list in their order, or a dict by their names; losses may be names, `Loss` objects, functions
+        `(y_true, y_pred)`, or torch losses. An output without a loss is not trained on and needs no target.
+        `target_tensors` supplies targets from tensors, so that no `y` is passed. `device` is the best one there is
+        unless given; a model that was moved with `.to()` stays where it is. Weights are kept.
+
+        Raises `ValueError` for an unknown or unfit argument, `TypeError` for one of the wrong kind, and `RuntimeError`
+        for a device that is not there; the model is then as it was.
+        """
+        chosen = optimizers.get(optimizer)
+        names = self._signature().output_names
+        objective = Objective(loss, metrics, loss_weights, weighted_metrics, names)
+        modes = check_modes(sample_weight_mode, names)
+        targets_fed = _target_feeds(target_tensors, names)
+        if loss is None and not self._overrides_train_step() and not self._has_loss_terms():
+            raise ValueError("There is nothing to train on: give a loss, or add one with add_loss, or override train_step.")
+        placed = choose(device, self._as_module(), self._placed)
+        if isinstance(chosen, optimizers.Optimizer) and chosen.torch_optimizer is not None and chosen is not self.optimizer:
+            chosen = type(chosen).from_config(chosen.get_config())  # two models never share the state of an optimizer
+        self._device = placed
+        self.optimizer, self.objective = chosen, objective
+        self._weight_modes, self._targets_fed = modes, targets_fed
+        self._bound, self._checked = False, None
+        if self._is_built():
+            self._bind()
+
+    def _bind(self) -> None:
+        """Give the optimizer the parameters, and lower the training view. The model is built by now."""
+        module, objective = self._as_module(), self._compiled("training")
+        placed = self._placed
+        if not device_is(module, self._device):
+            module.to(self._device)
+        self._placed = placed
+        self._collected = self._trainable_parameters()
+        wanted = {id(parameter) for parameter in self._collected}
+        self._frozen = [p for p in module.parameters() if p.requires_grad and id(p) not in wanted]
+        if isinstance(self.optimizer, optimizers.Optimizer):
+            self.optimizer.bind(self._collected, self._constraints())
+        elif not isinstance(self.optimizer, torch.optim.Optimizer):
+            self.optimizer = self.optimizer(self._collected)
+        names = self._signature().output_names
+        if objective.output_names is None and names is not None:
+            objective.name_outputs(names)
+        self._prepare_views(objective)
+        self._bound = True
+
+    def _compiled(self, what: str) -> Objective:
+        if self.objective is None:
+            raise RuntimeError(f"The model is not compiled. Call compile(optimizer, loss, ...) before {what}.")
+        return self.objective
+
+    def _warn_of_changes(self) -> None:
+        """Warn where `trainable` was changed after `compile`."""
+        if self._bound and {id(p) for p in self._collected} != {id(p) for p in self._trainable_parameters()}:
+            warnings.warn(
+                "Discrepancy between trainable weights and collected trainable weights: 'trainable' was changed after compile. "
+                "Training goes on as compiled; call compile again for the change to count.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    # ------------------------------------------------------------------ what a model tells the trainer; a plain module says little
+
+    def _as_module(self) -> Any:
+        return self
+
+    def _overrides_train_step(self) -> bool:
+        return False
+
+    def _signature(self) -> Signature:
+        """Say what data the model takes."""
+        module = self._as_module()
+        floats = next((p.dtype for p in module.parameters() if p.dtype.is_floating_point), config.dtype(None))
+        objective = self.objective
+        return Signature(
+            output_names=objective.output_names if objective is not None else None,
+            float_dtype=floats,
+            device=device_of(module),
+            targets_fed=self._targets_fed,
+            targets=objective.targets if objective is not None and objective.output_names is not None else None,
+            weight_modes=self._weight_modes,
+        )
+
+    def _is_built(self) -> bool:
+        """Whether all parameters exist; a lazy torch module has some that do not."""
+        return not any(isinstance(p, nn.parameter.UninitializedParameter) for p in self._as_module().parameters())
+
+    def _trainable_parameters(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self._as_module().parameters() if parameter.requires_grad]
+
+    def _constraints(self) -> list[Callable[[], None]]:
+        return []
+
+    def _has_loss_terms(self) -> bool:
+        return False
+
+    def _prepare_views(self, objective: Objective) -> None:
+        """Make ready what `_training_outputs` and `_call` run."""
+
+    def _call(self, x: Any) -> Any:
+        """Call the module the way its `forward` takes its inputs: a list as several arguments, a dict by keyword."""
+        if isinstance(x, torch.Tensor):
+            return self(x)  # type: ignore[operator]
+        if isinstance(x, Mapping):
+            return self(**x) if self._forward_takes(x) else self(x)  # type: ignore[operator]
+        return self(*x) if self._forward_takes(x) else self(x)  # type: ignore[operator]
+
+    def _forward_function(self) -> Callable[..., Any]:
+        return self._as_module().forward  # type: ignore[no-any-return]
+
+    def _forward_takes(self, x: Any) -> bool:
+        parameters = inspect.signature(self._forward_function()).parameters.values()
+        if any(p.kind is (p.VAR_KEYWORD if isinstance(x, Mapping) else p.VAR_POSITIONAL) for p in parameters):
+            return True
+        if isinstance(x, Mapping):
+            return set(x) <= {p.name for p in parameters}
+        needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in ("training", "mask")]
+        return len(needed) >= len(x) > 1
+
+    def _training_outputs(self, x: Any) -> TrainingOutputs:
+        """Run forward for a step that needs the loss."""
+        return self._plain_outputs(self._call(x))
+
+    def _plain_outputs(self, predictions: Any) -> TrainingOutputs:
+        """What a module returned, as one entry for each output."""
+        objective = self._compiled("training")
+        objective.outputs_for(predictions)
+        values = list(predictions.values()) if isinstance(predictions, Mapping) else predictions
+        values = values if isinstance(values, (list, tuple)) else (values,)
+        return TrainingOutputs(values, (None,) * len(values))
+
+    # ------------------------------------------------------------------ opening data
+
+    def _open(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+        shuffle: Any = False,
+        steps: int | None = None,
+        loading: Loading | None = None,
+        class_weight: Any = None,
+        with_targets: bool = True,
+    ) -> Epochs:
+        """Return the batches of the data, whatever it is, with the model built and bound for them."""
+        size = check_batch_size(batch_size)
+        steps = None if steps is None else check_count(steps, "The number of steps")
+        if not is_batches(x):
+            arrays = self._arrays(x, y, sample_weight, with_targets)
+            self._make_ready(arrays, with_targets)
+            return self._open_arrays(arrays, size, shuffle, steps, class_weight, with_targets)
+        if y is not None or sample_weight is not None:
+            raise ValueError(f"y and sample_weight come with the batches of a {type(x).__name__}, and cannot be passed beside it.")
+        loading = loading or Loading()
+        epochs = open_batches(x, size, shuffle, loading, self._signature(), with_targets, steps)
+        if not self._is_built():
+            raw = unpack(epochs.peek(), with_targets, epochs.source.batches_are_pairs, 1)
+            self._build_for(arrays_of(raw[0], None, None, Signature()))
+        if with_targets and not self._bound:
+            self._bind()
+        if not isinstance(epochs.source, ArraySource):
+            epochs.convert = converter(epochs.source, self._weighted_signature(class_weight, with_targets), with_targets)
+        elif class_weight is not None:
+            epochs = open_batches(x, size, shuffle, loading, self._weighted_signature(class_weight, with_targets), with_targets, steps)
+        return epochs
+
+    def _open_arrays(self, arrays: Arrays, size: int, shuffle: Any, steps: int | None, class_weight: Any = None, with_targets: bool = True) -> Epochs:
+        signature = self._weighted_signature(class_weight, with_targets)
+        if arrays.columns:
+            return Epochs(ArraySource(arrays, size, shuffle, signature), _as_it_is, steps)
+        if steps is None:
+            raise ValueError("The number of steps must be given where the model feeds itself: steps_per_epoch, steps or validation_steps.")
+        return Epochs(FedSource(arrays, signature), _as_it_is, steps)
+
+    def _weighted_signature(self, class_weight: Any, with_targets: bool = True) -> Signature:
+        """The signature, with the weights of the classes."""
+        signature = self._signature()
+        if not with_targets:
+            signature.targets, signature.targets_fed = None, {}
+        if class_weight is not None:
+            objective = self._compiled("class_weight")
+            names = objective.output_names or ["output_1"]
+            outputs = objective.outputs or [None] * len(names)
+            indices = [bool(getattr(getattr(output, "loss", None), "indices", False)) for output in outputs]
+            widths = [shape[-1] for shape in signature.output_shapes] or [None] * len(names)
+            classes = [2 if width == 1 else width for width in widths]
+            signature.class_weights = ClassWeights(class_weight, names, indices, classes)
+        return signature
+
+    def _arrays(self, x: Any, y: Any, sample_weight: Any, with_targets: bool = True) -> Arrays:
+        signature = self._signature()
+        if not self._is_built():
+            self._build_for(arrays_of(x, None, None, Signature()))
+            signature = self._signature()
+        if not with_targets:
+            signature.targets, signature.targets_fed = None, {}
+        return arrays_of(x, y, sample_weight, signature)
+
+    def _batch(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, with_targets: bool = True) -> Batch:
+        """Return data as one batch, with the model ready for it."""
+        arrays = self._arrays(x, y, sample_weight, with_targets)
+        self._make_ready(arrays, with_targets)
+        return Gather(arrays, self._weighted_signature(class_weight, with_targets))(slice(None))
+
+    # ------------------------------------------------------------------ getting ready
+
+    def _make_ready(self, arrays: Arrays, with_targets: bool = True) -> None:
+        """Bind the model, and check that outputs and targets agree."""
+        if not with_targets:
+            return
+        if not self._bound:
+            self._bind()
+        objective, shapes = self._compiled("training"), self._output_shapes(arrays)
+        if shapes is not None:
+            objective.outputs_for(shapes)
+            objective.check(list(shapes.values()) if isinstance(shapes, Mapping) else shapes, arrays.y)
+
+    def _build_for(self, arrays: Arrays) -> None:
+        """Create the weights that depend on the data's shape."""
+        self._infer_outputs(arrays)
+        if not self._is_built():
+            with torch.no_grad(), inference_mode_of(self._as_module()):
+                self._call(Gather(arrays.part(0, 1), self._signature())(slice(None))[0])
+
+    def _output_shapes(self, arrays: Arrays) -> Any:
+        """The shapes of the outputs for this data, as far as they can be told without running on it."""
+        known = [(part.shape[1:], part.dtype) for part in arrays.x]
+        if self._checked is None or self._checked[0] != known:
+            self._checked = (known, self._infer_outputs(arrays))
+        return self._checked[1]
+
+    def _infer_outputs(self, arrays: Arrays) -> Any:
+        signature = self._signature()
+        specs = []
+        for part, dtype in zip(arrays.x, arrays.x_dtypes, strict=True):
+            seen = dtype or (signature.float_dtype if part.dtype.is_floating_point else part.dtype)
+            specs.append(Spec.of((None, *part.shape[1:]), seen))
+        try:
+            with inference_mode_of(self._as_module()):
+                outputs = infer(self._call, (arrays.rebuild(specs),), {}, device=signature.device)
+        except InferenceError:
+            return None
+        if isinstance(outputs, Mapping):
+            return {name: spec.shape for name, spec in outputs.items()}
+        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        return [spec.shape for spec in outputs] if all(isinstance(spec, Spec) for spec in outputs) else None
+
+    @contextmanager
+    def _session(self, training: bool) -> Iterator[None]:
+        """Run in training or inference mode, and leave the modes and the parameters' flags as they were."""
+        module = self._as_module()
+        modes = [(part, part.training) for part in module.modules()]
+        module.train(training)
+        frozen = list(self._frozen) if training else []
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        try:
+            with torch.enable_grad() if training else torch.inference_mode():
+                yield
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+            for part, mode in modes:
+                part.training = mode
+
+    # ------------------------------------------------------------------ placement
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        """Move or cast the module as torch does; a model that was moved stays there when it is compiled."""
+        device, *_ = torch._C._nn._parse_to(*args, **kwargs)
+        if device is not None:
+            self._placed = True
+        return super().to(*args, **kwargs)  # type: ignore[misc]
+
+    def cpu(self) -> Any:
+        """Move the module to the CPU, and keep it there."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = None) -> Any:
+        """Move the module to a CUDA device, and keep it there."""
+        return self.to(torch.device("cuda", device) if isinstance(device, int) else device or "cuda")
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _target_feeds(target_tensors: Any, names: Sequence[str] | None) -> dict[int, Callable[[], torch.Tensor]]:
+    """The function that returns the target of each output, for those that have one."""
+    if target_tensors is None:
+        return {}
+    if not isinstance(target_tensors, (torch.Tensor, list, Mapping)) and not callable(target_tensors):
+        raise TypeError(f"target_tensors is a tensor, or a list or dict of tensors, got a {type(target_tensors).__name__}.")
+    known = list(names or ["output_1"])
+    if (isinstance(target_tensors, torch.Tensor) or callable(target_tensors)) and len(known) > 1:
+        raise ValueError(f"The model has {len(known)} outputs {known}: target_tensors was expected to be a list or dict, got a single tensor.")
+    chosen = entry_per_output(target_tensors, known, "target_tensors")
+    return {index: _feed(value) for index, value in enumerate(chosen) if value is not None}
+
+
+def _feed(value: Any) -> Callable[[], torch.Tensor]:
+    return value if callable(value) else lambda: value
+
+
+__all__ = ["Preparation", "batch_of"]

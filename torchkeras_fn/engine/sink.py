@@ -1,0 +1,55 @@
+"""Where predictions go: one array in the CPU's memory, filled batch by batch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchkeras_fn.engine.device import to_host
+
+
+class Sink:
+    """Takes the outputs of each batch into arrays as long as all samples; where their number is not known, joins them at the end.
+
+    >>> sink = Sink(2)
+    >>> sink.take(0, None, torch.ones(2, 3))
+    >>> sink.result().shape
+    (2, 3)
+    """
+
+    def __init__(self, samples: int | None):
+        self._samples = samples
+        self._filled = 0
+        self._arrays: list[torch.Tensor] = []
+        self._pieces: list[list[torch.Tensor]] = []
+        self._names: list[Any] | None = None
+        self._several = False
+
+    def take(self, index: int, batch: Any, outputs: Any) -> None:
+        """Take the outputs of a batch behind those that came before."""
+        if isinstance(outputs, Mapping):
+            self._names, outputs = list(outputs), list(outputs.values())
+        self._several = isinstance(outputs, (list, tuple))
+        values = [to_host(value) for value in (outputs if self._several else [outputs])]
+        if self._samples is None or any(value.ndim == 0 for value in values):
+            self._pieces.append([value.reshape(1) if value.ndim == 0 else value for value in values])
+            return
+        if not self._arrays:
+            self._arrays = [torch.empty((self._samples, *value.shape[1:]), dtype=value.dtype) for value in values]
+        for array, value in zip(self._arrays, values, strict=True):
+            array[self._filled : self._filled + len(value)] = value
+        self._filled += len(values[0])
+
+    def result(self) -> Any:
+        """Return the arrays as numpy, in the structure of the outputs. Raises `ValueError` where no batch came."""
+        if self._pieces:
+            self._arrays = [torch.cat(pieces) for pieces in zip(*self._pieces, strict=True)]
+        elif not self._arrays:
+            raise ValueError("There is nothing to return: the data gave no batch.")
+        elif self._filled < int(self._samples or 0):
+            self._arrays = [array[: self._filled] for array in self._arrays]
+        arrays: list[np.ndarray] = [array.numpy() for array in self._arrays]
+        if self._names is not None:
+            return dict(zip(self._names, arrays, strict=True))
+        return arrays if self._several else arrays[0]

@@ -1,0 +1,122 @@
+"""How much each sample counts: the checks of `sample_weight`, and `class_weight` for every kind of data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchkeras_fn.engine.symbolic import Shape
+from torchkeras_fn.losses import weighted
+
+
+def check_sample_weight(weights: Sequence[Any], targets: Sequence[Any], output_shapes: Sequence[Shape], modes: Sequence[str | None]) -> None:
+    """Raise `ValueError` for weights of a rank that the targets, or `sample_weight_mode`, do not allow."""
+    for index, (weight, target) in enumerate(zip(weights, targets, strict=True)):
+        if weight is None:
+            continue
+        rank, mode = len(weight.shape), modes[index] if index < len(modes) else None
+        target_rank = len(output_shapes[index]) if index < len(output_shapes) else len(target.shape) if target is not None else rank + 1
+        if rank > 2:
+            raise ValueError(f"sample_weight has shape {weight.shape}: expected a number per sample, or per step of a sample.")
+        if mode == "temporal":
+            if target_rank < 3:
+                raise ValueError(f"sample_weight_mode='temporal' needs an output (samples, steps, ...), but this one has {target_rank} dimensions.")
+            if rank != 2:
+                raise ValueError(f"With sample_weight_mode='temporal', sample_weight is (samples, steps), got shape {weight.shape}.")
+            if target is not None and weight.shape[1] != target.shape[1]:
+                raise ValueError(f"sample_weight of shape {weight.shape} does not fit targets of shape {target.shape}.")
+        elif rank == 2:
+            raise ValueError(
+                f"sample_weight has shape {weight.shape}. For weights per step, compile with sample_weight_mode='temporal'; "
+                "else give one number per sample."
+            )
+
+
+def check_modes(value: Any, names: Sequence[str] | None) -> list[str | None]:
+    """Return the `sample_weight_mode` of each output. Raises `ValueError` for an unknown mode, or a list or dict that is not complete.
+
+    >>> check_modes("temporal", ["a", "b"])
+    ['temporal', 'temporal']
+    """
+    names = list(names or ["output_1"])
+    if isinstance(value, Mapping):
+        unknown = [name for name in value if name not in names]
+        missing = [name for name in names if name not in value]
+        if unknown or missing:
+            raise ValueError(f"sample_weight_mode needs an entry for each of the outputs {names}, got one for {list(value)}.")
+        modes = [value[name] for name in names]
+    elif isinstance(value, (list, tuple)):
+        if len(value) != len(names):
+            raise ValueError(f"sample_weight_mode has {len(value)} entries for the {len(names)} outputs {names}.")
+        modes = list(value)
+    else:
+        modes = [value] * len(names)
+    for mode in modes:
+        if mode not in (None, "temporal", "samplewise"):
+            raise ValueError(f"sample_weight_mode is None or 'temporal', got {mode!r}.")
+    return modes
+
+
+class ClassWeights:
+    """The weight of each class, for each output that has some; a class that is not named weighs 1.
+
+    `indices` says for each output whether its targets are class indices, and `classes` how many there are, if known.
+    Raises `ValueError` for a class that cannot be one, and for a dict that fits no output.
+    """
+
+    def __init__(self, class_weight: Any, names: Sequence[str], indices: Sequence[bool], classes: Sequence[int | None]):
+        chosen = _per_output(class_weight, names)
+        self._indices = list(indices)
+        self._tables = [None if weights is None else _table(weights, count) for weights, count in zip(chosen, classes, strict=True)]
+
+    def combine(self, targets: Sequence[Any], sample_weights: Sequence[Any]) -> list[Any]:
+        """Return the weights of a batch's samples: those of their classes, times those that were given."""
+        found = []
+        for index, (target, given) in enumerate(zip(targets, sample_weights, strict=True)):
+            table = self._tables[index]
+            if table is None or target is None:
+                found.append(given)
+                continue
+            if table.device != target.device:
+                table = self._tables[index] = table.to(target.device)
+            weight = table[self._classes(target, index).clamp(0, len(table) - 1)]
+            if given is not None:
+                weight = weighted(weight, given) if weight.ndim >= given.ndim else weighted(given, weight)
+            found.append(weight)
+        return found
+
+    def _classes(self, target: torch.Tensor, index: int) -> torch.Tensor:
+        if not self._indices[index] and target.ndim > 1 and target.shape[-1] > 1:
+            return target.argmax(-1)
+        return (target.squeeze(-1) if target.ndim > 1 and target.shape[-1] == 1 else target).long()
+
+
+def _per_output(class_weight: Any, names: Sequence[str]) -> list[Any]:
+    if isinstance(class_weight, Mapping) and not all(isinstance(key, str) for key in class_weight):
+        if len(names) > 1:
+            raise ValueError(f"The model has {len(names)} outputs: give class_weight as a list, or as a dict by output name, of dicts.")
+        return [class_weight]
+    if isinstance(class_weight, Mapping):
+        unknown = [key for key in class_weight if key not in names]
+        if unknown:
+            raise ValueError(f"class_weight names {unknown[0]!r}, which is no output. The outputs are {list(names)}.")
+        return [class_weight.get(name) for name in names]
+    if isinstance(class_weight, (list, tuple)):
+        if len(class_weight) != len(names):
+            raise ValueError(f"class_weight has {len(class_weight)} entries for {len(names)} outputs.")
+        return list(class_weight)
+    raise TypeError(f"class_weight is a dict from class to weight, or a list or dict of these, got {type(class_weight).__name__}.")
+
+
+def _table(weights: Mapping[Any, float], classes: int | None) -> torch.Tensor:
+    """The weights by class, and a 1 at the end for all others."""
+    for key in weights:
+        if not isinstance(key, (int, np.integer)) or key < 0 or (classes is not None and key >= classes):
+            known = f"between 0 and {classes - 1}" if classes is not None else "not negative"
+            raise ValueError(f"class_weight has a weight for class {key!r}, but classes are integers {known}.")
+    size = max([int(key) for key in weights], default=0) + 2
+    table = torch.ones(size)
+    for key, weight in weights.items():
+        table[int(key)] = float(weight)
+    return table

@@ -1,0 +1,224 @@
+"""`Weighted`: a torch module that knows its weights as Keras does: by name, in Keras' order and layout, with their options."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from torchkeras_fn import config, constraints, initializers, regularizers
+from torchkeras_fn.engine import inference
+from torchkeras_fn.engine.symbolic import describe_operation
+
+
+class Weight(NamedTuple):
+    """Where a Keras weight lives in the torch module, and which torch axes are Keras' axes, in Keras' order."""
+
+    path: str
+    axes: tuple[int, ...] | None = None
+
+
+class WeightOptions(NamedTuple):
+    """How a weight begins, what it costs and what it is held to."""
+
+    initializer: Any
+    regularizer: Any = None
+    constraint: Any = None
+
+
+class NamedWeight(NamedTuple):
+    """A weight of a layer: its Keras name, its tensor in torch's layout, the axes for Keras' layout, and its options."""
+
+    name: str
+    tensor: torch.Tensor
+    axes: tuple[int, ...] | None
+    options: WeightOptions
+
+    @property
+    def view(self) -> torch.Tensor:
+        """The weight in Keras' layout, sharing memory with the tensor."""
+        tensor = self.tensor.detach()
+        return tensor if self.axes is None else tensor.permute(self.axes)
+
+
+class Weighted(nn.Module):
+    """The base of `Layer` that keeps weights: those of `module`, mapped by `weight_map`, or the module's own.
+
+    >>> class Scale(Weighted):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.factor = self.add_weight("factor", (3,), initializer="ones")
+    >>> Scale().get_weights()
+    [array([1., 1., 1.], dtype=float32)]
+    """
+
+    weight_map: ClassVar[Mapping[str, Weight]] = {}
+    """Where the Keras weights are in `module`; without it the module's own parameters and buffers are the weights."""
+    module: nn.Module | None = None
+    built: bool = False
+    _trainable: bool = True
+
+    def __init__(self, dtype: Any = None):
+        super().__init__()
+        self.dtype = config.dtype(dtype)
+        self._weight_options: dict[str, WeightOptions] = {}
+
+    def describe_weights(self, **options: Sequence[Any]) -> None:
+        """Set initializer, regularizer and constraint for each weight by name: `kernel=('glorot_uniform', None, None)`."""
+        for name, (initializer, *rest) in options.items():
+            regularizer, constraint = (*rest, None, None)[:2]
+            chosen = WeightOptions(initializers.get(initializer), regularizers.get(regularizer), constraints.get(constraint))
+            self._weight_options[name] = chosen
+            for kind, value in zip(WeightOptions._fields, chosen, strict=True):
+                object.__setattr__(self, f"{name}_{kind}", value)
+
+    def add_weight(
+        self,
+        name: Any = None,
+        shape: Any = None,
+        dtype: Any = None,
+        initializer: Any = "glorot_uniform",
+        regularizer: Any = None,
+        trainable: bool = True,
+        constraint: Any = None,
+        **ignored: Any,
+    ) -> torch.Tensor:
+        """Create a weight of the layer: an `nn.Parameter`, or a buffer where it is not trainable.
+
+        `shape` may also come first, as in Keras 3. Assigned to an attribute, the weight is known in `state_dict()`
+        under the attribute's name.
+        """
+        if name is not None and not isinstance(name, str):
+            name, shape = (shape if isinstance(shape, str) else None), name
+        name = (name or f"weight_{len(self._parameters) + len(self._buffers) + 1}").replace(".", "_").replace("/", "_")
+        shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(int(size) for size in shape)
+        options = WeightOptions(initializers.get(initializer), regularizers.get(regularizer), constraints.get(constraint))
+        with inference.creating_weights():
+            value = torch.as_tensor(options.initializer(shape, dtype=config.dtype(dtype) if dtype else self.dtype))
+        self._weight_options[name] = options
+        if trainable and value.is_floating_point():
+            self.register_parameter(name, nn.Parameter(value))
+        else:
+            self.register_buffer(name, value)
+        weight: torch.Tensor = getattr(self, name)
+        return weight
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Keep a weight from `add_weight` under the name of the attribute it is assigned to; share the mode with `module`."""
+        if name == "training" and self.module is not None:
+            self.module.training = value
+        if isinstance(value, torch.Tensor):
+            for registered in (self.__dict__.get("_parameters", {}), self.__dict__.get("_buffers", {})):
+                for known in [key for key, tensor in registered.items() if tensor is value and key != name]:
+                    del registered[known]
+                    self._weight_options[name] = self._weight_options.pop(known, WeightOptions(None))
+                    registered[name] = value
+                    return
+        super().__setattr__(name, value)
+
+    def _initialize(self) -> None:
+        with torch.no_grad():
+            for weight in self.named_weights():
+                if weight.options.initializer is not None:
+                    view = weight.view
+                    view.copy_(torch.as_tensor(weight.options.initializer(tuple(view.shape), dtype=view.dtype)))
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights; honoured when a model is compiled. Setting it reaches the layers inside."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.sublayers():
+            layer.set_trainable(value)
+
+    def set_trainable(self, value: bool) -> None:
+        """Note whether training changes this layer's weights; override where freezing changes more."""
+        self._trainable = bool(value)
+
+    def sublayers(self) -> Iterator["Weighted"]:
+        """Yield this layer and every layer inside it."""
+        return (module for module in self.modules() if isinstance(module, Weighted))
+
+    def named_weights(self) -> list[NamedWeight]:
+        """Return the weights in Keras' order: those that can be trained first."""
+        nothing = WeightOptions(None)
+        if self.weight_map and self.module is not None:
+            found = [(name, self._read(weight.path), weight.axes) for name, weight in self.weight_map.items()]
+            return [
+                NamedWeight(name, tensor, axes, self._weight_options.get(name, nothing))
+                for name, tensor, axes in found
+                if tensor is not None
+            ]
+        own = [*self._parameters.items(), *((k, b) for k, b in self._buffers.items() if k not in self._non_persistent_buffers_set)]
+        weights = [NamedWeight(k, t, None, self._weight_options.get(k, nothing)) for k, t in own if t is not None]
+        for name, child in self._modules.items():
+            if isinstance(child, Weighted):
+                weights += [weight._replace(name=f"{name}/{weight.name}") for weight in child.named_weights()]
+            elif child is not None:
+                tensors = [*child.named_parameters(prefix=name), *child.named_buffers(prefix=name)]
+                weights += [NamedWeight(key, tensor, None, nothing) for key, tensor in tensors]
+        return [w for w in weights if isinstance(w.tensor, nn.Parameter)] + [
+            w for w in weights if not isinstance(w.tensor, nn.Parameter)
+        ]
+
+    def _read(self, path: str) -> torch.Tensor | None:
+        owner: Any = self.module
+        for part in path.split("."):
+            owner = getattr(owner, part, None)
+        return owner if isinstance(owner, torch.Tensor) else None
+
+    @property
+    def weights(self) -> list[torch.Tensor]:
+        """All weights, as torch tensors in torch's layout, in Keras' order."""
+        return [weight.tensor for weight in self.named_weights()]
+
+    @property
+    def trainable_weights(self) -> list[torch.Tensor]:
+        """The weights that training changes: the parameters of every trainable layer inside; none if this one is not."""
+        frozen = self._frozen_parameters()
+        return [w for w in _unique(self.weights) if isinstance(w, nn.Parameter) and w.requires_grad and id(w) not in frozen]
+
+    @property
+    def non_trainable_weights(self) -> list[torch.Tensor]:
+        """The weights that training leaves alone: moving statistics, and the parameters of frozen layers."""
+        trainable = {id(weight) for weight in self.trainable_weights}
+        return [weight for weight in _unique(self.weights) if id(weight) not in trainable]
+
+    def _frozen_parameters(self) -> set[int]:
+        frozen = [self, *self.sublayers()] if not self._trainable else [x for x in self.sublayers() if not x._trainable]
+        return {id(weight) for layer in frozen for weight in layer.weights}
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Return the weights as numpy arrays in Keras' order and layout: the kernel of `Dense` is `(inputs, units)`."""
+        return [weight.view.cpu().numpy().copy() for weight in self.named_weights()]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all weights from arrays in Keras' order and layout. Raises `ValueError`, and changes nothing, where they do not fit."""
+        named = self.named_weights()
+        if len(weights) != len(named):
+            raise ValueError(
+                f"{describe_operation(self)} has {len(named)} weights {[w.name for w in named]}, but {len(weights)} arrays were given."
+            )
+        arrays = [torch.as_tensor(np.asarray(w.detach().cpu() if isinstance(w, torch.Tensor) else w)) for w in weights]
+        for weight, array in zip(named, arrays, strict=True):
+            if weight.view.shape != array.shape:
+                raise ValueError(
+                    f"Weight {weight.name!r} of {describe_operation(self)} has shape {tuple(weight.view.shape)}, "
+                    f"but the array given for it has shape {tuple(array.shape)}."
+                )
+        with torch.no_grad():
+            for weight, array in zip(named, arrays, strict=True):
+                weight.view.copy_(array)
+
+    def count_params(self) -> int:
+        """Return the number of scalars in the weights. Raises `ValueError` for a layer that is not built."""
+        if not self.built and not self.weights:
+            raise ValueError(f"{describe_operation(self)} is not built yet, so its weights cannot be counted. Call it on an input first.")
+        return sum(weight.numel() for weight in _unique(self.weights))
+
+
+def _unique(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    return list({id(tensor): tensor for tensor in tensors}.values())
