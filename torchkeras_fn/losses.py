@@ -120,7 +120,7 @@ class MeanSquaredError(Loss):
 
     def call(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the error of each sample."""
-        return F.mse_loss(y_pred, y_true, reduction="none").mean(-1)
+        return _per_sample(F.mse_loss(y_pred, y_true, reduction="none"))
 
     def mean(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the error over all samples."""
@@ -136,7 +136,7 @@ class MeanAbsoluteError(Loss):
 
     def call(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the error of each sample."""
-        return F.l1_loss(y_pred, y_true, reduction="none").mean(-1)
+        return _per_sample(F.l1_loss(y_pred, y_true, reduction="none"))
 
     def mean(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the error over all samples."""
@@ -179,7 +179,7 @@ class BinaryCrossentropy(_Crossentropy):
 
     def call(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the crossentropy of each sample."""
-        return self._elements(y_true, y_pred, "none").mean(-1)
+        return _per_sample(self._elements(y_true, y_pred, "none"))
 
     def mean(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the crossentropy over all samples."""
@@ -238,6 +238,11 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         if self.from_logits:
             return F.cross_entropy(y_pred, y_true, reduction=reduction)
         return F.nll_loss(_log_probabilities(y_pred, False), y_true, reduction=reduction)
+
+
+def _per_sample(values: torch.Tensor) -> torch.Tensor:
+    """The mean over the last axis; predictions `(N,)` are N samples of one value, each with a weight of its own."""
+    return values.mean(-1) if values.ndim > 1 else values
 
 
 def _inside(probabilities: torch.Tensor) -> torch.Tensor:

@@ -137,7 +137,8 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> torch.T
     >>> binary_accuracy(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.7, 0.6]]))
     tensor([0.5000])
     """
-    return ((y_pred > threshold) == align(y_true, y_pred)).float().mean(-1)
+    hits = ((y_pred > threshold) == align(y_true, y_pred)).float()
+    return hits.mean(-1) if hits.ndim > 1 else hits
 
 
 def categorical_accuracy(y_true: Any, y_pred: Any) -> torch.Tensor:

@@ -9,15 +9,20 @@ from torch import nn
 from torchkeras_fn.engine.additions import collecting
 from torchkeras_fn.engine.data import Signature
 from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.inference import mode_of
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.lowering import GraphModule, TrainingOutputs, lower, lower_for_training, module_key
 from torchkeras_fn.engine.objective import Objective
-from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
+from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
+from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic, symbolic_leaves
 from torchkeras_fn.engine.trainer import Trainer
 from torchkeras_fn.engine.weights import NamedWeight, Weighted
+from torchkeras_fn.layers import registry as layer_registry
 from torchkeras_fn.layers.core import TorchModuleWrapper
 from torchkeras_fn.layers.input import Input, InputLayer
 from torchkeras_fn.metrics import Mean
+from torchkeras_fn.optimizers import Optimizer
+from torchkeras_fn.registry import custom_object_scope
 from torchkeras_fn.utils.summary import print_summary
 
 
@@ -183,6 +188,10 @@ class Model(Trainer, Layer):
         graph = self.graph
         if graph is None or type(self).call is not Layer.call:
             return super().forward(*args, **kwargs)
+        training = kwargs.pop("training", None)
+        if training is not None:
+            with mode_of(self, training=bool(training)):
+                return self.forward(*args, **kwargs)
         inputs = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple, Mapping)) else args
         if isinstance(inputs, Mapping):
             inputs = [inputs[name] for name in graph.input_names]
@@ -218,9 +227,54 @@ class Model(Trainer, Layer):
             args = ([args[0][name] for name in self.input_names], *args[1:])
         return super()._draw(*args, **kwargs)
 
+    # ------------------------------------------------------------------ copies and configurations
+
     def __getstate__(self) -> dict[str, Any]:
-        """A copy makes its own views, and binds its optimizer to its own parameters."""
-        return {**super().__getstate__(), "_views": {}}
+        """A copy holds the graph as a flat list, and makes its own views."""
+        graph = self._graph
+        records = None if graph is None else write_records(graph)
+        state = {**super().__getstate__(), "_views": {}, "_terms": [], "_graph": None, "_records": records, "_symbolic_losses": ()}
+        state["_symbolic_metrics"] = tuple((name, None) for name, _ in self._symbolic_metrics)
+        if is_symbolic(self._arguments):
+            state["_arguments"] = ((), {})
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Draw the graph of a copy anew, and lower it where the original was ready to train."""
+        records = state.pop("_records")
+        super().__setstate__(state)
+        if records is not None:
+            graph = draw(records)
+            count = len(graph.terms) - len(self._symbolic_metrics)
+            self._symbolic_losses = tuple(graph.terms[:count])
+            self._symbolic_metrics = tuple((name, tensor) for (name, _), tensor in zip(self._symbolic_metrics, graph.terms[count:], strict=True))
+            self._set_graph(graph)
+        if self._bound:
+            self._ready_again()
+
+    def _ready_again(self) -> None:
+        """Lower the training view of a copy, and hold its own weights to their constraints."""
+        if isinstance(self.optimizer, Optimizer):
+            self.optimizer.constraints = self._constraints()
+        self._prepare_views(self._compiled("training"))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the drawn graph as plain values, or the constructor's arguments of a model with a `forward` of its own."""
+        if type(self).__init__ not in (Model.__init__, Sequential.__init__) or self.graph is None:
+            return super().get_config()
+        return {"name": self.name, "trainable": self.trainable, **to_plain(self.graph, lambda layer: layer.get_config())}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """Return a new model, with new weights, of the graph that `get_config` described."""
+        if "nodes" not in config:
+            return cls(**config)
+        with custom_object_scope(custom_objects or {}):
+            graph = from_plain(config, _make_layer)
+        model = cls(inputs=graph.inputs, outputs=graph.outputs, name=config["name"])
+        model.add_loss(graph.terms)
+        model._trainable = config["trainable"]
+        return model
 
     # ------------------------------------------------------------------ what the trainer asks
 
@@ -318,6 +372,26 @@ class Model(Trainer, Layer):
         return [tensor.shape for tensor in graph.outputs] if graph is not None else super()._output_shapes(arrays)
 
 
+def clone_model(model: Model) -> Any:
+    """Return a model of the same layers with new weights.
+
+    >>> from torchkeras_fn.layers import Dense, Input
+    >>> x = Input(shape=(3,))
+    >>> clone_model(Model(x, Dense(2)(x))).output_shape
+    (None, 2)
+    """
+    return type(model).from_config(model.get_config())
+
+
+def _make_layer(entry: Mapping[str, Any]) -> Layer:
+    """A new layer, or nested model, out of its entry in a configuration."""
+    models = {"Model": Model, "Functional": Model, "Sequential": Sequential}
+    kind = models.get(entry["class_name"]) or layer_registry.find(entry["class_name"])
+    layer: Layer = kind.from_config(entry["config"])
+    layer.given_name, layer.automatic_name = entry["name"], None
+    return layer
+
+
 class Sequential(Model):
     """Layers one after the other; torch modules in the list are wrapped.
 
@@ -335,6 +409,47 @@ class Sequential(Model):
         self._tensors: list[KerasTensor] = []
         for layer in layers or []:
             self.add(layer)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy draws its stack anew from the input's shape."""
+        entry = self._tensors[0].node.operation if self._tensors else None
+        return {**super().__getstate__(), "_tensors": [], "_records": None, "_entry": entry}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Draw the stack of a copy."""
+        entry = state.pop("_entry")
+        bound = state["_bound"]
+        super().__setstate__({**state, "_bound": False})
+        if entry is not None:
+            self._tensors = [entry.open()]
+            for layer in self._stack:
+                self._tensors.append(_single(layer, layer(self._tensors[-1])))
+            if self._stack:
+                self._drawn()
+        if bound:
+            self._bound = True
+            self._ready_again()
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the layers' configurations, and the input's shape where it is known."""
+        if type(self).__init__ is not Sequential.__init__:
+            return super().get_config()
+        entry = self._tensors[0].node.operation.get_config() if self._tensors else None
+        names = [self.layer_name(layer) for layer in self._stack]
+        layers = [
+            {"class_name": type(layer).__name__, "name": name, "config": layer.get_config()} for layer, name in zip(self._stack, names, strict=True)
+        ]
+        return {"name": self.name, "trainable": self.trainable, "input": entry, "layers": layers}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """Return a new stack, with new weights, of the layers that `get_config` described."""
+        with custom_object_scope(custom_objects or {}):
+            layers = [_make_layer(entry) for entry in config["layers"]]
+        entry = [InputLayer.from_config(config["input"])] if config.get("input") else []
+        model = cls([*entry, *layers], name=config["name"])
+        model._trainable = config["trainable"]
+        return model
 
     def add(self, layer: Any) -> None:
         """Put a layer on top. Raises `TypeError` for what is no layer, and `ValueError` where it does not fit."""

@@ -53,7 +53,11 @@ class Optimizer(Configurable):
         self.iterations = 0
         self.torch_optimizer: torch.optim.Optimizer | None = None
         self.parameters: list[torch.Tensor] = []
-        self._constraints: list[Callable[[], None]] = []
+        self.constraints: list[Callable[[], None]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is given the constraints of its own weights by its model."""
+        return {**self.__dict__, "constraints": []}
 
     def torch_options(self) -> dict[str, Any]:
         """Return the arguments of the torch optimizer, learning rate and weight decay aside."""
@@ -62,7 +66,7 @@ class Optimizer(Configurable):
     def bind(self, parameters: Sequence[torch.Tensor], constraints: Sequence[Callable[[], None]] = ()) -> None:
         """Make the torch optimizer for these parameters; `constraints` are called after each step."""
         self.parameters = list(parameters)
-        self._constraints = list(constraints)
+        self.constraints = list(constraints)
         self.iterations = 0
         if not self.parameters:
             self.torch_optimizer = None
@@ -90,7 +94,7 @@ class Optimizer(Configurable):
             self._set_rate(self._learning_rate / (1 + self.decay * self.iterations))
         self.torch_optimizer.step()
         self.iterations += 1
-        for apply in self._constraints:
+        for apply in self.constraints:
             apply()
 
     def _clip(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_map_only, tree_unflatten
 
 Size = tuple[int, ...]
 
@@ -21,6 +21,33 @@ Size = tuple[int, ...]
 # so that halving and reshaping go through, and with different ratios, so that the two kinds are told apart.
 _BATCH = (240, 600)
 _UNKNOWN = (480, 960)
+
+
+def leaves_of(tree: Any) -> list[Any]:
+    """Return the leaves of nested lists, tuples, dicts and slices.
+
+    >>> leaves_of([1, {"a": slice(2, 3)}])
+    [1, 2, 3, None]
+    """
+    found = []
+    for leaf in tree_leaves(tree):
+        found.extend((leaf.start, leaf.stop, leaf.step) if isinstance(leaf, slice) else (leaf,))
+    return found
+
+
+def map_only(kind: Any, function: Callable[[Any], Any], tree: Any) -> Any:
+    """Return nested lists, tuples, dicts and slices with `function` applied to the leaves that are of a kind.
+
+    >>> map_only(int, lambda number: number + 1, [1, {"a": slice(2, None)}, "b"])
+    [2, {'a': slice(3, None, None)}, 'b']
+    """
+
+    def leaf(value: Any) -> Any:
+        if isinstance(value, slice):
+            return slice(*(leaf(part) for part in (value.start, value.stop, value.step)))
+        return function(value) if isinstance(value, kind) else value
+
+    return tree_map(leaf, tree)
 
 
 class InferenceError(ValueError):
@@ -99,16 +126,18 @@ def _untouched_random_state() -> Iterator[None]:
 
 
 @contextmanager
-def inference_mode_of(*modules: nn.Module) -> Iterator[None]:
-    """Run with every module in inference mode, and leave each as it was; a module that appears meanwhile gets its parent's mode.
+def mode_of(*modules: nn.Module, training: bool) -> Iterator[None]:
+    """Run with every module in training or inference mode, and leave each as it was.
 
-    >>> with inference_mode_of(dropout := nn.Dropout()):
+    A module that appears meanwhile gets its parent's mode.
+
+    >>> with mode_of(dropout := nn.Dropout(), training=False):
     ...     dropout.training
     False
     """
     modes = {module: module.training for root in modules for module in root.modules()}
     for module in modes:
-        module.training = False
+        module.training = training
     try:
         yield
     finally:
@@ -141,7 +170,7 @@ def infer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
 
 
 def _on_empty_batch(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None) -> Any:
-    leaves = tree_leaves((args, kwargs))
+    leaves = leaves_of((args, kwargs))
     specs = [leaf for leaf in leaves if isinstance(leaf, Spec)]
     if any(spec.number for spec in specs):
         raise _Uncertain
@@ -153,7 +182,7 @@ def _on_empty_batch(function: Callable[..., Any], args: Sequence[Any], kwargs: M
             size = getattr(spec, which)
             return torch.zeros((0, *size[1:]) if size and spec.lead == batch else size, dtype=spec.dtype, device=device)
 
-        real_args, real_kwargs = tree_map_only(Spec, tensor, (args, kwargs))
+        real_args, real_kwargs = map_only(Spec, tensor, (args, kwargs))
         return function(*real_args, **real_kwargs)
 
     small = run("small")
@@ -183,7 +212,7 @@ def _on_meta(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[
                 return spec.number[index]
             return torch.empty((spec.small, spec.large)[index], dtype=spec.dtype, device="meta")
 
-        real_args, real_kwargs = tree_map_only(Spec, value, (args, kwargs))
+        real_args, real_kwargs = map_only(Spec, value, (args, kwargs))
         with _StorageFree():
             return function(*real_args, **real_kwargs)
 
@@ -207,6 +236,11 @@ def _pair(small: Any, large: Any, size: Callable[[torch.Tensor, int], Size]) -> 
 
 class _StorageFree(TorchDispatchMode):
     """Runs every operation on the `meta` device: weights and constants are seen through their shapes only."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say no: torch would import its compiler, a second and more, to keep it out of a mode that it never sees."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})

@@ -1,5 +1,6 @@
 """`Layer`: configure, build, and it is a torch module. Every layer, built in or a user's own, starts here."""
 
+import contextlib
 import inspect
 import re
 from collections import Counter
@@ -169,10 +170,10 @@ class Layer(Additions, Weighted):
             args = (_as_floats(args[0], self.dtype), *args[1:])
         if self.call_takes("training") and "training" not in kwargs:
             kwargs["training"] = self.training
-        elif "training" in kwargs and not self.call_takes("training"):
-            del kwargs["training"]
         self.forget_losses()
-        outputs = self.call(*args, **kwargs)
+        mode = None if self.call_takes("training") else kwargs.pop("training", None)
+        with contextlib.nullcontext() if mode is None else inference.mode_of(*self._roots(), training=bool(mode)):
+            outputs = self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
             self.add_loss(self.activity_regularizer(outputs))
         return outputs
@@ -198,8 +199,7 @@ class Layer(Additions, Weighted):
 
     def _inferred(self, *args: Any, **kwargs: Any) -> Any:
         """Run once in inference mode, leaving every module's mode as it was."""
-        roots = (self,) if self.module is None else (self, self.module)
-        with inference.inference_mode_of(*roots), collecting():
+        with inference.mode_of(*self._roots(), training=False), collecting():
             try:
                 return self.forward(*args, **kwargs)
             except Exception:

@@ -5,6 +5,8 @@ function, and what a layer does around its module (an activation, a permutation,
 made of. Nested models are written out in place, under their names.
 """
 
+import copy
+import functools
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -112,6 +114,23 @@ def module_key(name: str) -> str:
     return f"{key}_" if hasattr(_EMPTY_GRAPH_MODULE, key) else key
 
 
+def in_fixed_mode(module: nn.Module, training: bool) -> nn.Module:
+    """Return a twin of a module, over the same parameters, that stays in training or inference mode whatever happens around it.
+
+    >>> in_fixed_mode(nn.Dropout(), training=False).train().training
+    False
+    """
+    twin = copy.copy(module)
+    twin.training = training
+    twin.train = functools.partial(_stay, twin)  # type: ignore[method-assign]
+    twin._modules = {name: None if child is None else in_fixed_mode(child, training) for name, child in module._modules.items()}
+    return twin
+
+
+def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
+    return module
+
+
 class _Writer:
     def __init__(self) -> None:
         self.fx = fx.Graph()
@@ -187,7 +206,7 @@ class _Writer:
         if has_mask and layer.call_takes("mask") and "mask" not in kwargs:
             kwargs = {**kwargs, "mask": mask}
         if type(layer).call is Layer.call:
-            result = self.write_described(layer, target, args, kwargs)
+            result = self.write_described(layer, target, mode, args, kwargs)
         elif layer.inline:
             result = self.through(layer.call, *args, **kwargs)
         else:
@@ -195,11 +214,12 @@ class _Writer:
             result = self.fx.call_module(target, args, kwargs)
         return result, self.write_mask(layer, target, args[0] if args else None, mask, has_mask)
 
-    def write_described(self, layer: Layer, target: str, args: Any, kwargs: Any) -> Any:
+    def write_described(self, layer: Layer, target: str, mode: bool | None, args: Any, kwargs: Any) -> Any:
         outputs = self.through(layer.prepare, args[0])
         if layer.module is not None:
-            self.modules[target] = layer.module
-            outputs = self.fx.call_module(target, (outputs, *args[1:]), kwargs)
+            called = target if mode is None else f"{target}_{'training' if mode else 'inference'}"
+            self.modules[called] = layer.module if mode is None else in_fixed_mode(layer.module, bool(mode))
+            outputs = self.fx.call_module(called, (outputs, *args[1:]), kwargs)
         if not isinstance(layer.activation, nn.Module):
             return self.through(layer.finish, outputs)
         self.modules[f"{target}.activation"] = layer.activation

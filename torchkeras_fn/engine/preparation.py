@@ -27,7 +27,7 @@ from torchkeras_fn.engine.data import (
     unpack,
 )
 from torchkeras_fn.engine.device import choose, device_is, device_of
-from torchkeras_fn.engine.inference import InferenceError, Spec, infer, inference_mode_of
+from torchkeras_fn.engine.inference import InferenceError, Spec, infer, mode_of
 from torchkeras_fn.engine.loading import Epochs, Loading
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective, entry_per_output
@@ -286,7 +286,7 @@ class Preparation:
         """Create the weights that depend on the data's shape."""
         self._infer_outputs(arrays)
         if not self._is_built():
-            with torch.no_grad(), inference_mode_of(self._as_module()):
+            with torch.no_grad(), mode_of(self._as_module(), training=False):
                 self._call(Gather(arrays.part(0, 1), self._signature())(slice(None))[0])
 
     def _output_shapes(self, arrays: Arrays) -> Any:
@@ -303,7 +303,7 @@ class Preparation:
             seen = dtype or (signature.float_dtype if part.dtype.is_floating_point else part.dtype)
             specs.append(Spec.of((None, *part.shape[1:]), seen))
         try:
-            with inference_mode_of(self._as_module()):
+            with mode_of(self._as_module(), training=False):
                 outputs = infer(self._call, (arrays.rebuild(specs),), {}, device=signature.device)
         except InferenceError:
             return None

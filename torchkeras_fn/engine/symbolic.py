@@ -3,14 +3,15 @@
 import operator
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
-from torch.utils._pytree import tree_flatten_with_path, tree_leaves, tree_map_only, tree_unflatten
+from torch.utils._pytree import tree_flatten_with_path, tree_leaves, tree_unflatten
 
-from torchkeras_fn.engine.inference import InferenceError, Spec, infer
+from torchkeras_fn import config
+from torchkeras_fn.engine.inference import InferenceError, Spec, infer, leaves_of, map_only
 
 Shape = tuple[int | None, ...]
 
@@ -105,6 +106,8 @@ class KerasTensor:
             return lambda *args, **kwargs: record(attribute, (self, *args), kwargs)
         return record(getattr, (self, name), {})
 
+    __array_ufunc__ = None  # numpy leaves `array + x` to `x`
+
     def __hash__(self) -> int:
         return id(self)
 
@@ -147,12 +150,12 @@ def symbolic_leaves(tree: Any) -> list[KerasTensor]:
     """Return the symbolic tensors in a nested structure of lists, tuples and dicts."""
     if isinstance(tree, KerasTensor):
         return [tree]
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, KerasTensor)]
+    return [leaf for leaf in leaves_of(tree) if isinstance(leaf, KerasTensor)]
 
 
 def map_symbolic(function: Callable[[KerasTensor], Any], tree: Any) -> Any:
     """Return the structure with `function` applied to every symbolic tensor."""
-    return tree_map_only(KerasTensor, function, tree)
+    return map_only(KerasTensor, function, tree)
 
 
 def is_symbolic(tree: Any) -> bool:
@@ -174,7 +177,8 @@ def record(
     """
     if not hasattr(operation, "get_config"):
         _refuse_bare_module()
-    given, named = map_symbolic(lambda tensor: tensor.spec, (tuple(args), dict(kwargs)))
+    args, kwargs = map_only((np.ndarray, np.generic), _as_torch, (tuple(args), dict(kwargs)))
+    given, named = map_symbolic(lambda tensor: tensor.spec, (args, kwargs))
     try:
         result = infer(function or operation, given, named, device=device)
     except InferenceError as error:
@@ -194,14 +198,22 @@ def describe_operation(operation: Any) -> str:
     return getattr(operation, "__name__", None) or type(operation).__name__
 
 
+def _as_torch(value: Any) -> Any:
+    """Return a numpy number as Python's, and an array as a tensor, of the float type where it is of floats."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return torch.as_tensor(value, dtype=config.dtype(None) if value.dtype == np.float64 else None)
+
+
 def _refuse_bare_module() -> None:
     """Raise `TypeError` when a plain `nn.Module` was called on a symbolic tensor: its weights would get lost."""
-    frame: FrameType | None = sys._getframe(2)
+    called, frame = None, sys._getframe(2)
     while frame is not None:
-        if frame.f_code is nn.Module._call_impl.__code__:
-            module = type(frame.f_locals["self"]).__name__
-            raise TypeError(
-                f"{module} is a plain torch module and was called on a symbolic tensor. "
-                f"Wrap it to make it a layer: TorchModuleWrapper({module}(...))(x)."
-            )
-        frame = frame.f_back
+        if frame.f_code is nn.Module._call_impl.__code__ and is_symbolic((frame.f_locals["args"], frame.f_locals["kwargs"])):
+            called = type(frame.f_locals["self"]).__name__
+        frame = frame.f_back  # type: ignore[assignment]
+    if called is not None:
+        raise TypeError(
+            f"{called} is a plain torch module and was called on a symbolic tensor. "
+            f"Wrap it to make it a layer: TorchModuleWrapper({called}(...))(x)."
+        )

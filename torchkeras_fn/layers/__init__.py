@@ -24,6 +24,7 @@ from torchkeras_fn.layers.merge import (
 from torchkeras_fn.layers.normalization import BatchNormalization
 from torchkeras_fn.layers.regularization import Dropout
 from torchkeras_fn.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
+from torchkeras_fn.registry import Registry
 
 __all__ = [
     "Activation",
@@ -52,8 +53,16 @@ __all__ = [
     "average",
     "concatenate",
     "dot",
+    "deserialize",
     "maximum",
     "minimum",
     "multiply",
+    "serialize",
     "subtract",
 ]
+
+registry = Registry(
+    "layer", {name: item for name, item in list(globals().items()) if isinstance(item, type) and issubclass(item, Layer) and item is not Layer}
+)
+serialize = registry.serialize
+deserialize = registry.deserialize

@@ -36,8 +36,13 @@ class InputLayer(Layer):
         self.sparse = sparse
         self.tensor = tensor
         self.built = True
-        spec = Spec.of(self.batch_shape, config.dtype(dtype))
-        self._nodes.append(Node(self, (), {}, spec))
+        self.open()
+
+    def open(self) -> KerasTensor:
+        """Begin a graph: return a new symbolic tensor of this shape."""
+        node = Node(self, (), {}, Spec.of(self.batch_shape, config.dtype(self.declared_dtype)))
+        self._nodes = [node]
+        return node.tensors[0]
 
     def feed(self) -> torch.Tensor:
         """Return the tensor of a step, for an input that was given one, or a callable that returns one."""

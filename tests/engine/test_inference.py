@@ -1,0 +1,157 @@
+"""Shapes told without data: known and unknown dimensions, and that looking changes nothing."""
+
+import pytest
+import torch
+from torch import nn
+
+from torchkeras_fn.engine.inference import InferenceError, Spec, creating_weights, infer, inference_mode_of
+
+F32 = torch.float32
+
+
+def spec(*shape, dtype=F32):
+    return Spec.of(shape, dtype)
+
+
+def test_a_spec_reads_none_where_the_size_is_unknown():
+    assert spec(None, 3, None).shape == (None, 3, None)
+
+
+def test_the_lead_of_a_scalar_is_none():
+    assert spec().lead is None
+
+
+def test_unknown_batch_and_unknown_length_are_not_the_same_size():
+    with pytest.raises(InferenceError):
+        infer(torch.add, (spec(None, 3), spec(3, None)), {})
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "expected"),
+    [
+        (lambda x: x + 1, [(None, 3)], (None, 3)),
+        (lambda x: x.view(x.shape[0], -1), [(None, 3, 4)], (None, 12)),
+        (lambda x: x.reshape(-1, 3), [(None, 6)], (None, 3)),
+        (lambda x: x.reshape(-1), [(None, 6)], (None,)),
+        (lambda x: x.t(), [(None, 6)], (6, None)),
+        (lambda x: x.sum(), [(None, 6)], ()),
+        (lambda x: x.mean(0), [(None, 6)], (6,)),
+        (lambda x: x[0], [(None, 6)], (6,)),
+        (lambda x: x.max(0).values, [(None, 6)], (6,)),
+        (lambda x: torch.cat([x, x], 0), [(None, 6)], (None, 6)),
+        (lambda x: x[:, 1:], [(None, None, 6)], (None, None, 6)),
+        (lambda x: x.flatten(0, 1), [(None, 5, 6)], (None, 6)),
+        (lambda x, y: x @ y.mT, [(None, None, 6), (None, 7, 6)], (None, None, 7)),
+        (lambda x: x.expand(x.shape[0], 4), [(None, 1)], (None, 4)),
+        (lambda x: torch.zeros(x.shape[0], 5), [(None, 6)], (None, 5)),
+        (lambda x: x * 2, [(8, 3)], (8, 3)),
+        (lambda x: x.view(2, -1), [(8, 3)], (2, 12)),
+        (lambda x: x.cumsum(0), [(None, 3)], (None, 3)),
+    ],
+)
+def test_shapes_of_functions(function, shapes, expected):
+    assert infer(function, [spec(*shape) for shape in shapes], {}).shape == expected
+
+
+def test_the_dtype_is_told_too():
+    assert infer(lambda x: x > 0, (spec(None, 3),), {}).dtype is torch.bool
+
+
+def test_the_structure_of_the_result_is_kept():
+    result = infer(lambda x: {"a": (x, [x.sum(1)])}, (spec(None, 3),), {})
+    assert result["a"][0].shape == (None, 3)
+    assert result["a"][1][0].shape == (None,)
+
+
+def test_a_size_that_is_unknown_becomes_a_number():
+    assert infer(torch.Tensor.size, (spec(None, 3), 0), {}).number is not None
+
+
+def test_a_size_that_is_known_stays_an_integer():
+    assert infer(torch.Tensor.size, (spec(None, 3), 1), {}) == 3
+
+
+def test_keyword_arguments_are_passed():
+    assert infer(torch.sum, (spec(None, 3),), {"dim": 1, "keepdim": True}).shape == (None, 1)
+
+
+def test_constants_and_weights_take_part_by_their_shape():
+    assert infer(lambda x: x.reshape(-1, 3) @ torch.ones(3, 7), (spec(None, 6),), {}).shape == (None, 7)
+
+
+def test_torchs_own_words_are_in_the_error():
+    with pytest.raises(InferenceError, match="mat1 and mat2"):
+        infer(torch.matmul, (spec(None, 3), spec(4, 5)), {})
+
+
+def test_the_random_state_is_left_alone():
+    before = torch.get_rng_state()
+    infer(lambda x: torch.rand(3) * torch.dropout(x, 0.5, True).sum(), (spec(None, 3),), {})
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_random_numbers_that_became_weights_stay_drawn():
+    before = torch.get_rng_state()
+
+    def function(x):
+        with creating_weights():
+            return x * torch.rand(3)
+
+    infer(function, (spec(None, 3),), {})
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
+def test_weights_are_real_where_all_else_is_without_storage():
+    made = []
+
+    def function(x):
+        with creating_weights():
+            made.append(torch.ones(3))
+        return x.view(x.shape[0], -1)
+
+    infer(function, (spec(None, 3),), {})
+    assert [weight.device.type for weight in made] == ["cpu"] * len(made)
+
+
+def test_no_gradient_is_recorded():
+    recorded = []
+    weight = nn.Parameter(torch.ones(3))
+
+    def function(x):
+        recorded.append((x * weight).requires_grad)
+        return x
+
+    infer(function, (spec(None, 3),), {})
+    assert recorded == [False]
+
+
+def test_nothing_is_computed():
+    sizes = []
+    infer(lambda x: sizes.append(x.numel()) or x.relu(), (spec(None, 1000, 1000),), {})
+    assert sizes == [0]
+
+
+def test_inference_mode_is_undone_for_each_module_alone():
+    module = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
+    with inference_mode_of(module):
+        assert not any(part.training for part in module.modules())
+    assert [part.training for part in module.modules()] == [True, True, False]
+
+
+def test_inference_mode_is_undone_after_an_error():
+    module = nn.Dropout()
+    with pytest.raises(KeyError), inference_mode_of(module):
+        raise KeyError
+    assert module.training
+
+
+def test_a_module_made_meanwhile_gets_the_mode_of_its_parent():
+    module = nn.Sequential()
+    with inference_mode_of(module):
+        module.append(nn.Sequential(nn.Dropout()).eval())
+    assert all(part.training for part in module.modules())
+
+
+def test_weights_on_another_device_can_be_told():
+    layer = nn.Linear(3, 2, device="meta")
+    assert infer(layer, (spec(None, 3),), {}, device=torch.device("meta")).shape == (None, 2)

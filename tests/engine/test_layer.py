@@ -1,0 +1,562 @@
+"""`Layer`: names, building, users' own layers, weights as Keras knows them, and what a call leaves untouched."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from torchkeras_fn import Input, Model, Sequential
+from torchkeras_fn.engine.layer import FunctionModule, Layer, snake_case
+from torchkeras_fn.layers import Activation, BatchNormalization, Dense, Dropout, Embedding, Lambda, TorchModuleWrapper
+
+
+class Scale(Layer):
+    """Weights by `add_weight`, as in Keras 2 with the name first."""
+
+    def build(self, input_shape):
+        self.factor = self.add_weight("factor", (input_shape[-1],), initializer="ones")
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+
+class Shift(Layer):
+    """Weights by `add_weight`, as in Keras 3 with the shape first."""
+
+    def build(self, input_shape):
+        self.offset = self.add_weight((input_shape[-1],), initializer="ones", name="offset")
+        self.count = self.add_weight((), initializer="zeros", trainable=False, name="count")
+
+    def call(self, inputs):
+        return inputs + self.offset
+
+
+class Plain(Layer):
+    """Torch submodules, made in the constructor."""
+
+    def __init__(self, width, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.hidden = nn.Linear(3, width)
+        self.norm = nn.BatchNorm1d(width)
+
+    def call(self, inputs):
+        return torch.relu(self.norm(self.hidden(inputs)))
+
+
+class Nested(Layer):
+    """Layers inside, built by their first call."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = Dense(4, activation="relu")
+        self.drop = Dropout(0.5)
+        self.norm = BatchNormalization(momentum=0.5)
+
+    def call(self, inputs):
+        return self.norm(self.drop(self.first(inputs.view(inputs.shape[0], -1))))
+
+
+class Noisy(Layer):
+    def call(self, inputs, training=False):
+        return inputs + 1 if training else inputs
+
+
+# ---------------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(("given", "expected"), [("Dense", "dense"), ("BatchNormalization", "batch_normalization"), ("LSTM", "lstm"), ("Conv2D", "conv2d")])
+def test_class_names_in_snake_case(given, expected):
+    assert snake_case(given) == expected
+
+
+def test_a_name_that_is_no_string_is_a_type_error():
+    with pytest.raises(TypeError, match="name of a layer is a string, got 3 of type int"):
+        Dense(2, name=3)
+
+
+def test_a_name_once_read_stays():
+    layer = Dense(2)
+    name = layer.name
+    x = Input(shape=(3,))
+    assert Model(x, layer(x)).layers[1].name == name
+
+
+def test_an_unknown_argument_is_a_type_error():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'unit'"):
+        Dense(2, unit=3)
+
+
+# ---------------------------------------------------------------------- calling
+
+
+@pytest.mark.parametrize("layer", [Scale(), Shift(), Plain(4), Nested(), Noisy(), Dense(4), TorchModuleWrapper(nn.Linear(3, 4)), Activation("relu")])
+def test_a_layer_drawn_and_lowered_computes_what_it_computes_when_called(layer):
+    x = Input(shape=(3,))
+    model = Model(x, layer(x)).eval()
+    layer.eval()
+    data = torch.randn(5, 3)
+    torch.testing.assert_close(model(data), layer(data))
+
+
+def test_a_layer_is_built_by_its_first_call_on_data():
+    layer = Dense(4)
+    assert layer(torch.ones(2, 3)).shape == (2, 4)
+    assert layer.built
+
+
+def test_a_numpy_array_is_welcome():
+    assert Dense(4)(np.ones((2, 3))).dtype is torch.float32
+
+
+@pytest.mark.parametrize("argument", ["pixels", 3, None, [Input(shape=(3,)), 3]])
+def test_an_argument_that_is_no_tensor_is_refused_with_its_value(argument):
+    with pytest.raises((ValueError, TypeError), match=r"Dense was called on .*(pixels|3|None)"):
+        Dense(2)(argument)
+
+
+def test_a_layer_without_a_call_says_what_it_needs():
+    with pytest.raises(NotImplementedError, match=r"Empty needs a call\(inputs\), or a build"):
+        type("Empty", (Layer,), {})()(torch.ones(2, 3))
+
+
+def test_a_layer_that_cannot_be_built_is_named_with_the_shape():
+    with pytest.raises(ValueError, match=r"digit \(Dense\) cannot be built for input of shape \(None, None\): the last dimension must be known"):
+        Dense(2, name="digit")(Input(shape=(None,)))
+
+
+def test_a_call_that_fails_is_named_with_the_shape():
+    layer = Lambda(lambda x: x @ torch.ones(7, 2), name="product")
+    with pytest.raises(ValueError, match=r"product \(Lambda\) cannot take input of shape \(None, 3\): mat1 and mat2"):
+        layer(Input(shape=(3,)))
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(True, 2), (False, 1)])
+def test_training_is_passed_to_a_call_that_names_it(mode, expected):
+    assert Noisy().train(mode)(torch.ones(1)).item() == expected
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(True, 2), (False, 1)])
+def test_training_follows_the_mode_of_the_model(mode, expected):
+    x = Input(shape=(1,))
+    assert Model(x, Noisy()(x)).train(mode)(torch.ones(1, 1)).item() == expected
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_training_given_in_the_call_holds_whatever_the_mode(mode):
+    x = Input(shape=(1,))
+    assert Model(x, Noisy()(x, training=True)).train(mode)(torch.ones(1, 1)).item() == 2
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_training_given_to_a_layer_of_torch_decides(training):
+    x = Input(shape=(100,))
+    layer = Dropout(0.5)
+    outputs = Model(x, layer(x, training=training)).train(not training)(torch.ones(1, 100))
+    assert (outputs == 0).any().item() is training
+
+
+def test_tensors_among_keyword_arguments_are_drawn():
+    class Gate(Layer):
+        def call(self, inputs, gate=None):
+            return inputs * gate
+
+    x, g = Input(shape=(3,)), Input(shape=(3,))
+    model = Model([x, g], Gate()(x, gate=g))
+    assert model(torch.full((1, 3), 2.0), torch.full((1, 3), 3.0)).tolist() == [[6, 6, 6]]
+
+
+def test_a_real_tensor_among_the_inputs_of_a_layer_is_a_constant():
+    class Both(Layer):
+        def call(self, inputs):
+            return inputs[0] + inputs[1]
+
+    x = Input(shape=(3,))
+    model = Model(x, Both()([x, torch.ones(3)]))
+    assert model(torch.ones(1, 3)).tolist() == [[2, 2, 2]]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda outputs: [outputs, outputs + 1],
+        lambda outputs: (outputs, outputs + 1),
+        lambda outputs: {"first": outputs, "second": outputs + 1},
+    ],
+)
+def test_a_layer_may_return_several_tensors(make):
+    class Several(Layer):
+        def call(self, inputs):
+            return make(inputs)
+
+    x = Input(shape=(3,))
+    outputs = Several()(x)
+    first, second = outputs.values() if isinstance(outputs, dict) else outputs
+    results = Model(x, [first, second])(torch.ones(2, 3))
+    assert [result[0, 0].item() for result in results] == [1, 2]
+
+
+def test_the_output_shape_a_layer_declares_is_taken_where_running_cannot_tell():
+    class Table(Layer):
+        def call(self, inputs):
+            return torch.as_tensor([[len(str(row))] for row in inputs.tolist()], dtype=torch.float32) + 0 * float(inputs[0, 0])
+
+        def compute_output_shape(self, input_shape):
+            return (input_shape[0], 7)
+
+    assert Table()(Input(shape=(3,))).shape == (None, 7)
+
+
+# ---------------------------------------------------------------------- drawing leaves no trace
+
+
+@pytest.mark.parametrize("make", [Nested, lambda: Plain(4), lambda: Dropout(0.5), BatchNormalization, lambda: Dense(3), Scale])
+@pytest.mark.parametrize("mode", [True, False])
+def test_drawing_leaves_the_mode_of_every_module_as_it_was(make, mode):
+    layer = make().train(mode)
+    layer(Input(shape=(3,)))
+    inside = [part for one in layer.modules() for part in (one, getattr(one, "module", None)) if part is not None]
+    assert {part.training for part in inside} == {mode}
+
+
+@pytest.mark.parametrize("make", [Nested, lambda: Plain(4), lambda: Dense(3), Scale, BatchNormalization])
+def test_drawing_a_built_layer_again_leaves_weights_statistics_and_random_state_alone(make):
+    layer = make()
+    layer(Input(shape=(3,)))
+    before, state = copy.deepcopy(layer.state_dict()), torch.get_rng_state()
+    layer(Input(shape=(3,)))
+    assert all(torch.equal(before[key], value) for key, value in layer.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_running_statistics_start_untouched():
+    layer = Nested()
+    layer(Input(shape=(3,)))
+    assert (layer.norm.get_weights()[2] == 0).all()
+    assert (layer.norm.get_weights()[3] == 1).all()
+
+
+def test_layers_without_weights_draw_no_random_number():
+    before = torch.get_rng_state()
+    x = Input(shape=(3, 4))
+    Dropout(0.5)(Activation("relu")(Lambda(lambda x: x + torch.rand_like(x))(x)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_is_drawn_between():
+    def weights(between):
+        torch.manual_seed(0)
+        x = Input(shape=(3,))
+        h = Dense(4)(x)
+        for _ in range(between):
+            h = Dropout(0.5)(h)
+        return Dense(2)(h).node.operation.get_weights()[0]
+
+    assert np.array_equal(weights(0), weights(3))
+
+
+def test_two_layers_differ_in_their_random_weights():
+    x = Input(shape=(3,))
+    first, second = Dense(4)(x).node.operation, Dense(4)(x).node.operation
+    assert not np.array_equal(first.get_weights()[0], second.get_weights()[0])
+
+
+def test_layers_inside_a_layer_differ_in_their_random_weights():
+    class Two(Layer):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = Dense(3), Dense(3)
+
+        def call(self, inputs):
+            return self.a(inputs) + self.b(inputs)
+
+    layer = Two()
+    layer(Input(shape=(3,)))
+    assert not np.array_equal(layer.a.get_weights()[0], layer.b.get_weights()[0])
+
+
+def test_layers_inside_a_layer_that_an_empty_batch_cannot_run_have_real_weights():
+    layer = Nested()
+    layer(Input(shape=(3,)))
+    assert {parameter.device.type for parameter in layer.parameters()} == {"cpu"}
+
+
+def test_drawing_an_empty_batch_does_not_break_after_training_mode_of_a_nested_layer():
+    x = Input(shape=(3,))
+    model = Model(x, Nested()(x)).eval()
+    data = torch.randn(4, 3)
+    torch.testing.assert_close(model(data), model(data))
+
+
+# ---------------------------------------------------------------------- modes
+
+
+@pytest.mark.parametrize("make", [lambda: Dropout(0.5), Nested])
+def test_inference_mode_set_before_building_holds_after_it(make):
+    layer = make().eval()
+    data = torch.ones(2, 3)
+    torch.testing.assert_close(layer(data), layer(data))
+    assert not any(part.training for part in layer.modules())
+
+
+def test_a_wrapped_module_keeps_its_mode():
+    module = nn.Dropout().eval()
+    layer = TorchModuleWrapper(module)
+    assert (module.training, layer.training) == (False, False)
+
+
+# ---------------------------------------------------------------------- weights
+
+
+@pytest.mark.parametrize(
+    ("make", "keys"),
+    [
+        (Scale, ["factor"]),
+        (Shift, ["offset", "count"]),
+        (
+            lambda: Plain(4),
+            ["hidden.weight", "hidden.bias", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var", "norm.num_batches_tracked"],
+        ),
+        (
+            Nested,
+            ["first.weight", "first.bias", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"],
+        ),
+        (lambda: Dense(4), ["weight", "bias"]),
+        (lambda: Dense(4, activation=nn.PReLU()), ["weight", "bias", "activation.weight"]),
+        (lambda: TorchModuleWrapper(nn.Sequential(nn.Linear(3, 4))), ["0.weight", "0.bias"]),
+        (BatchNormalization, ["weight", "bias", "running_mean", "running_var"]),
+        (lambda: Dropout(0.5), []),
+        (lambda: Activation(nn.PReLU()), ["activation.weight"]),
+    ],
+)
+def test_state_dict_keys_alone_and_in_a_model(make, keys):
+    layer = make()
+    x = Input(shape=(3,))
+    model = Model(x, layer(x))
+    assert list(layer.state_dict()) == keys
+    assert list(model.state_dict()) == [f"{model.layer_name(layer)}.{key}" for key in keys]
+    assert list(model.lowered.state_dict()) == list(model.state_dict())
+
+
+def test_add_weight_takes_an_integer_shape_a_dtype_and_options():
+    layer = Layer()
+    weight = layer.add_weight("w", 3, dtype="float64", initializer="ones", regularizer="l2", constraint="non_neg")
+    named = layer.named_weights()[0]
+    assert (weight.dtype, tuple(weight.shape), named.name) == (torch.float64, (3,), "w")
+    assert named.options.regularizer is not None
+    assert named.options.constraint is not None
+
+
+def test_add_weight_takes_numpy_sizes():
+    assert Layer().add_weight("w", (np.int64(3), np.int32(2))).shape == (3, 2)
+    assert Layer().add_weight("w", np.int64(3)).shape == (3,)
+
+
+def test_a_weight_that_is_not_trainable_is_a_buffer():
+    layer = Layer()
+    layer.add_weight("w", (2,), trainable=False)
+    assert (list(dict(layer.named_parameters())), list(dict(layer.named_buffers()))) == ([], ["w"])
+
+
+def test_a_weight_is_known_by_the_attribute_it_is_assigned_to():
+    layer = Layer()
+    layer.kernel = layer.add_weight("w", (2,), regularizer="l2")
+    assert list(layer.state_dict()) == ["kernel"]
+    assert layer.named_weights()[0].options.regularizer is not None
+
+
+def test_weights_without_a_name_are_numbered():
+    layer = Layer()
+    layer.add_weight(shape=(2,))
+    layer.add_weight(shape=(2,))
+    assert list(layer.state_dict()) == ["weight_1", "weight_2"]
+
+
+def test_trainable_weights_come_first():
+    layer = Shift()
+    layer(torch.ones(2, 3))
+    assert [weight.name for weight in layer.named_weights()] == ["offset", "count"]
+    assert [len(part) for part in (layer.trainable_weights, layer.non_trainable_weights)] == [1, 1]
+
+
+def test_get_weights_is_in_keras_layout_and_set_weights_takes_it():
+    layer = Dense(4)
+    layer(torch.ones(2, 3))
+    kernel = np.arange(12.0).reshape(3, 4)
+    layer.set_weights([kernel, np.ones(4)])
+    assert np.array_equal(layer.get_weights()[0], kernel)
+    assert torch.equal(layer(torch.eye(3)), torch.tensor(kernel, dtype=torch.float32) + 1)
+
+
+def test_get_weights_returns_copies():
+    layer = Dense(4)
+    layer(torch.ones(2, 3))
+    layer.get_weights()[0][:] = 100
+    assert layer.get_weights()[0].max() < 100
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ([np.ones((3, 4))], r"digit \(Dense\) has 2 weights \['kernel', 'bias'\], but 1 arrays were given"),
+        ([np.ones((3, 4)), np.ones(5)], r"'bias' of digit \(Dense\) has shape \(4,\), but the array given for it has shape \(5,\)"),
+        ([np.ones((4, 3)), np.ones(4)], r"'kernel' of digit \(Dense\) has shape \(3, 4\), but the array given for it has shape \(4, 3\)"),
+    ],
+)
+def test_weights_that_do_not_fit_change_nothing(arrays, message):
+    layer = Dense(4, name="digit")
+    layer(torch.ones(2, 3))
+    before = layer.get_weights()
+    with pytest.raises(ValueError, match=message):
+        layer.set_weights(arrays)
+    assert all(np.array_equal(a, b) for a, b in zip(before, layer.get_weights(), strict=True))
+
+
+def test_weights_may_be_given_to_the_constructor():
+    layer = Dense(1, weights=[np.full((3, 1), 2.0), np.ones(1)])
+    assert layer(torch.ones(1, 3)).item() == 7
+
+
+def test_counting_the_parameters():
+    layer = Dense(4)
+    with pytest.raises(ValueError, match="Dense is not built yet, so its weights cannot be counted"):
+        layer.count_params()
+    layer(torch.ones(2, 3))
+    assert layer.count_params() == 16
+
+
+def test_freezing_reaches_the_layers_inside():
+    layer = Nested()
+    layer(torch.ones(2, 3))
+    layer.trainable = False
+    assert not layer.first.trainable
+    assert layer.trainable_weights == []
+    assert len(layer.non_trainable_weights) == 6
+
+
+def test_initializers_see_keras_layout():
+    seen = []
+
+    def initializer(shape, dtype=None):
+        seen.append(tuple(shape))
+        return torch.zeros(shape, dtype=dtype)
+
+    Dense(4, kernel_initializer=initializer)(torch.ones(2, 3))
+    assert seen == [(3, 4)]
+
+
+def test_dtype_is_that_of_the_weights():
+    layer = Dense(4, dtype="float64")
+    layer(torch.ones(2, 3, dtype=torch.float64))
+    assert layer.weights[0].dtype is torch.float64
+
+
+def test_moving_a_layer_moves_its_torch_module():
+    layer = Dense(4)
+    layer(torch.ones(2, 3))
+    layer.to(torch.float64)
+    assert layer.module.weight.dtype is torch.float64
+    assert layer.weights[0] is layer.module.weight
+
+
+def test_the_weights_are_loaded_from_a_state_dict():
+    first, second = Dense(4), Dense(4)
+    data = torch.randn(2, 3)
+    first(data), second(data)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first(data), second(data))
+
+
+# ---------------------------------------------------------------------- place in the graph
+
+
+def test_a_layer_called_once_has_an_input_and_an_output():
+    x = Input(shape=(3,))
+    layer = Dense(2)
+    y = layer(x)
+    assert (layer.input is x, layer.output is y) == (True, True)
+    assert (layer.input_shape, layer.output_shape) == ((None, 3), (None, 2))
+
+
+def test_a_layer_called_twice_is_asked_by_index():
+    x, y = Input(shape=(3,)), Input(shape=(3,))
+    layer = Dense(2)
+    layer(x), layer(y)
+    with pytest.raises(AttributeError, match=r"was called 2 times, so it has no single input or output. Use get_input_at\(index\)"):
+        _ = layer.output
+    assert layer.get_input_at(1) is y
+    assert layer.get_output_at(0).shape == (None, 2)
+
+
+# ---------------------------------------------------------------------- configuration and copies
+
+
+@pytest.mark.parametrize("layer", [Dense(4, "relu", kernel_regularizer="l2"), Dropout(0.3, seed=1), Embedding(5, 2, mask_zero=True), Plain(4)])
+def test_a_config_makes_an_equal_layer(layer):
+    again = type(layer).from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+
+
+def test_a_config_holds_name_and_trainable_and_no_weights():
+    config = Dense(1, name="digit", trainable=False, weights=[np.ones((3, 1)), np.ones(1)]).get_config()
+    assert (config["name"], config["trainable"], "weights" in config) == ("digit", False, False)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+@pytest.mark.parametrize("make", [lambda: Dense(4, "relu"), BatchNormalization, Nested, Scale, lambda: TorchModuleWrapper(nn.Linear(3, 4))])
+def test_a_copy_computes_the_same_with_weights_of_its_own(copied, make):
+    layer = make().eval()
+    layer(Input(shape=(3,)))
+    again = copied(layer)
+    data = torch.randn(2, 3)
+    assert torch.equal(layer(data), again(data))
+    assert not {id(weight) for weight in layer.weights} & {id(weight) for weight in again.weights}
+    assert [id(weight) for weight in again.weights] == [id(again.state_dict(keep_vars=True)[key]) for key in _keys(again)]
+
+
+def _keys(layer):
+    named = {id(tensor): key for key, tensor in layer.state_dict(keep_vars=True).items()}
+    return [named[id(weight)] for weight in layer.weights]
+
+
+def test_a_function_becomes_a_module():
+    assert FunctionModule(lambda x, by: x * by, {"by": 3})(torch.ones(1)).item() == 3
+
+
+# ---------------------------------------------------------------------- numpy integers
+
+
+@pytest.mark.parametrize("units", [np.int64(3), np.int32(3), np.uint8(3)])
+def test_numpy_integers_are_integers(units):
+    layer = Dense(units)
+    assert (layer(Input(shape=(np.int64(2),))).shape, type(layer.units)) == ((None, 3), int)
+
+
+@pytest.mark.parametrize("units", [0, -1, 2.0, "3", True, None])
+def test_what_is_no_number_of_units_is_named(units):
+    with pytest.raises(ValueError, match="'units' must be an integer of at least 1, got"):
+        Dense(units)
+
+
+# ---------------------------------------------------------------------- the first layer of a Sequential
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"input_shape": (3,)}, (None, 3)),
+        ({"input_shape": 3}, (None, 3)),
+        ({"batch_input_shape": (8, 3)}, (8, 3)),
+        ({"input_dim": 3}, (None, 3)),
+        ({"input_dim": 3, "input_length": 5}, (None, 5, 3)),
+        ({"input_shape": (3,), "batch_size": 4}, (4, 3)),
+        ({}, None),
+    ],
+)
+def test_the_ways_to_tell_the_input_shape(arguments, expected):
+    assert Dense(2, **arguments).batch_input_shape == expected
+    if expected:
+        assert Sequential([Dense(2, **arguments)]).input_shape == expected
