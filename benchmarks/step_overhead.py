@@ -57,7 +57,7 @@ class TightLoop:
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            total_loss += loss.detach() * len(index)
+            total_loss.add_(loss.detach(), alpha=len(index))
             total_right += (logits.detach().argmax(-1) == targets).sum()
         return total_loss.item() / len(x), total_right.item() / len(x)
 

@@ -95,10 +95,11 @@ class Mean(Metric):
         self._count += count
 
     def result(self) -> torch.Tensor:
-        """Return the mean, 0 for no values."""
+        """Return the mean, 0 for no values and for weights of 0 alone."""
         if self._total is None:
             return torch.zeros(())
-        return self._total / self._count
+        mean = self._total / self._count
+        return torch.where(self._count == 0, 0.0, mean) if isinstance(self._count, torch.Tensor) else mean
 
 
 class MeanMetricWrapper(Mean):

@@ -208,6 +208,9 @@ class Layer(Additions, Weighted):
                     raise
                 return torch.empty(declare(tuple(args[0].shape)), dtype=self.dtype, device=args[0].device)
 
+    def _roots(self) -> tuple[nn.Module, ...]:
+        return (self,) if self.module is None else (self, self.module)
+
     def _weight_device(self) -> torch.device | None:
         return next((tensor.device for tensor in [*self.parameters(), *self.buffers()]), None)
 

@@ -95,6 +95,8 @@ class _Scope:
 
     graph: Graph
     prefix: str = ""
+    training: bool | None = None
+    """The mode that the call of a nested model fixed, as in `base(x, training=False)`."""
     values: dict[int, _Value] = field(default_factory=dict)
 
     def target(self, layer: Layer) -> str:
@@ -131,12 +133,16 @@ def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
     return module
 
 
+_MODE_NAMES = {None: "either", True: "training", False: "inference"}
+
+
 class _Writer:
     def __init__(self) -> None:
         self.fx = fx.Graph()
         self.tracer = GraphAppendingTracer(self.fx)
         self.modules: dict[str, Any] = {}
         self.containers: dict[str, nn.Module] = {}
+        self.modes: dict[str, bool | None] = {}
         self.losses: list[fx.Node] = []
 
     # ------------------------------------------------------------------ graphs
@@ -175,7 +181,7 @@ class _Writer:
 
     def write_nested(self, scope: _Scope, node: Node, inputs: Sequence[_Value]) -> None:
         model = node.operation
-        inner = _Scope(model.graph, scope.target(model) + ".")
+        inner = _Scope(model.graph, scope.target(model) + ".", node.kwargs.get("training", scope.training))
         given = [_Value(self.read(scope, node, tensor), value.mask) for tensor, value in zip(node.parents, inputs, strict=True)]
         for tensor, value in zip(node.tensors, self.write_graph(inner, given), strict=True):
             scope.values[id(tensor)] = value
@@ -205,6 +211,10 @@ class _Writer:
         has_mask = any(part is not None for part in given_masks)
         if has_mask and layer.call_takes("mask") and "mask" not in kwargs:
             kwargs = {**kwargs, "mask": mask}
+        mode = kwargs.get("training", scope.training)
+        kwargs = {name: value for name, value in kwargs.items() if name != "training"}
+        if mode is not None and layer.call_takes("training"):
+            kwargs["training"] = mode
         if type(layer).call is Layer.call:
             result = self.write_described(layer, target, mode, args, kwargs)
         elif layer.inline:
@@ -217,7 +227,7 @@ class _Writer:
     def write_described(self, layer: Layer, target: str, mode: bool | None, args: Any, kwargs: Any) -> Any:
         outputs = self.through(layer.prepare, args[0])
         if layer.module is not None:
-            called = target if mode is None else f"{target}_{'training' if mode else 'inference'}"
+            called = target if self.modes.setdefault(target, mode) == mode else f"{target}_{_MODE_NAMES[mode]}"
             self.modules[called] = layer.module if mode is None else in_fixed_mode(layer.module, bool(mode))
             outputs = self.fx.call_module(called, (outputs, *args[1:]), kwargs)
         if not isinstance(layer.activation, nn.Module):

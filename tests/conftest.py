@@ -1,0 +1,22 @@
+"""What all tests share: one thread, fixed seeds, and no CUDA test where there is no CUDA device."""
+
+import pytest
+import torch
+
+from torchkeras_fn.config import set_random_seed
+
+# The models of the tests are small: a second thread costs more than it saves, and sums in another order.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> int:
+    """Seed all random generators before each test, so that none depends on those that ran before it."""
+    set_random_seed(0)
+    return 0
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is marked `cuda` on a machine without a CUDA device."""
+    if item.get_closest_marker("cuda") is not None and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device, and torch.cuda.is_available() is False")

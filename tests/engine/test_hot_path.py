@@ -1,0 +1,224 @@
+"""The hot path of `fit`: nothing is read from the device in a silent step, and hardly more is computed than by hand."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from torchkeras_fn import Model, Trainer
+from torchkeras_fn.callbacks import Callback
+from torchkeras_fn.layers import Dense, Input
+
+BATCH_SIZE, STEPS, FEATURES, CLASSES = 32, 8, 20, 10
+
+# What reads the device, or makes the host wait until it can: the value of a scalar, a shape that depends on values,
+# and comparisons of whole tensors. A copy between devices is `_to_copy` or `copy_` with another device.
+SYNCS = ("_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim", "bincount")
+
+# Views and bookkeeping: no kernel runs.
+FREE = ("detach", "t", "view", "alias", "_unsafe_view", "transpose", "expand", "unsqueeze", "squeeze", "split", "slice", "select")
+
+
+class Recorder(TorchDispatchMode):
+    """Counts the operations of whole training steps, and those of them that make the host wait for the device.
+
+    A step reaches from one forward pass of the first `nn.Linear` to the next, and so includes the gathering of the next
+    batch. The first step is left out: the optimizer and the metrics make their state then.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.operations: Counter[str] = Counter()
+        self.syncs: Counter[str] = Counter()
+        self.forward_passes = 0
+        first = next(part for part in module.modules() if isinstance(part, nn.Linear))
+        first.register_forward_pre_hook(self.note_forward_pass)
+
+    @property
+    def active(self) -> bool:
+        """Whether this operation belongs to a step that counts."""
+        return 1 < self.forward_passes < STEPS
+
+    @property
+    def steps(self) -> int:
+        """The number of steps that count."""
+        return self.forward_passes - 2
+
+    def note_forward_pass(self, module: nn.Module, arguments: Any) -> None:
+        """Count the passes over real batches, not those that only ask for shapes."""
+        (batch,) = arguments
+        self.forward_passes += type(batch) is torch.Tensor and not batch.is_meta and module.training
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        namespace, name = function.namespace, function._schema.name.partition("::")[2]
+        if self.active and namespace == "aten":
+            self.operations[name] += 1
+            if is_sync(name, (args, result)):
+                self.syncs[name] += 1
+        return result
+
+    def kernels(self) -> float:
+        """Return the number of operations per step that do work."""
+        return sum(count for name, count in self.operations.items() if name not in FREE) / self.steps
+
+
+def is_sync(name: str, tensors: Any) -> bool:
+    """Return whether an operation makes the host wait for the device."""
+    return name in SYNCS or (name in ("copy_", "_to_copy") and len(devices_of(tensors)) > 1)
+
+
+def devices_of(tree: Any) -> set[str]:
+    leaves = torch.utils._pytree.tree_leaves(tree)
+    return {leaf.device.type for leaf in leaves if isinstance(leaf, torch.Tensor)}
+
+
+def make_data(samples: int = BATCH_SIZE * STEPS) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    return generator.random((samples, FEATURES), dtype=np.float32), generator.integers(0, CLASSES, samples)
+
+
+def drawn() -> Model:
+    inputs = Input(shape=(FEATURES,))
+    hidden = Dense(64, activation="relu")(inputs)
+    hidden = Dense(64, activation="relu")(hidden)
+    return Model(inputs, Dense(CLASSES, activation="softmax")(hidden))
+
+
+class Plain(Trainer, nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = network()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(FEATURES, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, CLASSES))
+
+
+def record_fit(model: Any, x: Any, y: Any, **arguments: Any) -> Recorder:
+    """Fit in silence for one epoch, and record its steps."""
+    with Recorder(model) as recorder:
+        model.fit(x, y, batch_size=BATCH_SIZE, epochs=1, verbose=0, **arguments)
+    assert recorder.forward_passes == STEPS
+    return recorder
+
+
+def record_by_hand(x: np.ndarray, y: np.ndarray) -> Recorder:
+    """Record the steps of the loop that a PyTorch expert would write."""
+    inputs, targets = torch.from_numpy(x), torch.from_numpy(y)
+    layers = network()
+    optimizer = torch.optim.Adam(layers.parameters(), fused=True)
+    loss_sum, right = torch.zeros(()), torch.zeros((), dtype=torch.int64)
+    with Recorder(layers) as recorder:
+        for index in torch.randperm(len(inputs)).split(BATCH_SIZE):
+            batch, wanted = inputs.index_select(0, index), targets.index_select(0, index)
+            logits = layers(batch)
+            loss = F.cross_entropy(logits, wanted)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            loss_sum.add_(loss.detach(), alpha=len(index))
+            right += (logits.detach().argmax(-1) == wanted).sum()
+    assert recorder.forward_passes == STEPS
+    return recorder
+
+
+def test_the_recorder_sees_a_sync() -> None:
+    layers = network()
+    with Recorder(layers) as recorder:
+        for _ in range(STEPS):
+            layers(torch.ones(2, FEATURES))
+            float(torch.ones(3).sum())
+            torch.ones(3).nonzero()
+            torch.ones(3, device="meta").copy_(torch.ones(3))
+    assert recorder.syncs == {"_local_scalar_dense": STEPS - 2, "nonzero": STEPS - 2, "copy_": STEPS - 2}
+
+
+@pytest.mark.parametrize("metrics", [None, ["accuracy"], ["accuracy", "sparse_categorical_crossentropy"]])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+def test_a_silent_step_reads_nothing(optimizer: str, metrics: Any) -> None:
+    model = drawn()
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=metrics, device="cpu")
+    assert not record_fit(model, *make_data()).syncs
+
+
+def test_a_silent_step_reads_nothing_with_weights_and_clipped_gradients() -> None:
+    x, y = make_data()
+    model = drawn()
+    optimizer = {"class_name": "Adam", "config": {"global_clipnorm": 1.0}}
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], weighted_metrics=["accuracy"], device="cpu")
+    assert not record_fit(model, x, y, sample_weight=np.linspace(0, 1, len(x))).syncs
+
+
+def test_a_silent_step_reads_nothing_with_several_outputs() -> None:
+    x, y = make_data()
+    inputs = Input(shape=(FEATURES,))
+    hidden = Dense(8, activation="relu")(inputs)
+    model = Model(inputs, [Dense(CLASSES, activation="softmax", name="digit")(hidden), Dense(1, name="size")(hidden)])
+    model.compile("adam", {"digit": "sparse_categorical_crossentropy", "size": "mse"}, metrics={"digit": "accuracy", "size": "mae"}, device="cpu")
+    assert not record_fit(model, x, {"digit": y, "size": x.sum(1)}).syncs
+
+
+def test_a_silent_step_reads_nothing_for_a_plain_module() -> None:
+    net = Plain()
+    net.compile(torch.optim.Adam(net.parameters(), fused=True), nn.CrossEntropyLoss(), metrics=["accuracy"], device="cpu")
+    assert not record_fit(net, *make_data()).syncs
+
+
+def test_a_callback_at_the_end_of_the_epoch_costs_no_sync_in_the_step() -> None:
+    class AtTheEnd(Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.loss = logs["loss"]
+
+    model, callback = drawn(), AtTheEnd()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], device="cpu")
+    assert not record_fit(model, *make_data(), callbacks=[callback]).syncs
+    assert callback.loss > 0
+
+
+def test_a_step_computes_hardly_more_than_one_by_hand() -> None:
+    x, y = make_data()
+    model = drawn()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], device="cpu")
+    ours, by_hand = record_fit(model, x, y), record_by_hand(x, y)
+    assert ours.kernels() <= by_hand.kernels() + 2, f"beyond the loop by hand: {dict(ours.operations - by_hand.operations)}"
+
+
+def test_accuracy_costs_what_it_costs_by_hand() -> None:
+    """One argmax, one comparison, one sum, one addition."""
+    x, y = make_data()
+    with_metric, without = drawn(), drawn()
+    with_metric.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], device="cpu")
+    without.compile("adam", "sparse_categorical_crossentropy", device="cpu")
+    assert record_fit(with_metric, x, y).kernels() - record_fit(without, x, y).kernels() <= 4
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("kind", ["numpy", "on the device"])
+def test_a_silent_step_never_waits_for_cuda(kind: str) -> None:
+    x, y = (torch.from_numpy(array) for array in make_data())
+    data = (x.numpy(), y.numpy()) if kind == "numpy" else (x.cuda(), y.cuda())
+    model = drawn()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], device="cuda")
+    model.fit(*data, batch_size=BATCH_SIZE, verbose=0)
+
+    def forbid_waiting(module: nn.Module, arguments: Any) -> None:
+        nonlocal passes
+        passes += 1
+        torch.cuda.set_sync_debug_mode("error" if 1 < passes < STEPS else "default")
+
+    passes = 0
+    next(part for part in model.modules() if isinstance(part, nn.Linear)).register_forward_pre_hook(forbid_waiting)
+    try:
+        model.fit(*data, batch_size=BATCH_SIZE, verbose=0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert passes == STEPS

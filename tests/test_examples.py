@@ -1,0 +1,66 @@
+"""Every file in examples/ runs, and learns what it sets out to learn."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def check_digits(accuracy: float) -> None:
+    assert accuracy >= 0.97
+
+
+def check_two_inputs(figures: dict[str, float]) -> None:
+    assert figures["same_accuracy"] >= 0.98
+    assert figures["distance_mae"] <= 0.05
+
+
+def check_plain_module(explained: float) -> None:
+    assert explained >= 0.98
+
+
+CHECKS = {"digits": check_digits, "two_inputs": check_two_inputs, "plain_module": check_plain_module}
+
+
+def run_main(name: str, **arguments: Any) -> Any:
+    specification = importlib.util.spec_from_file_location(f"examples_{name}", EXAMPLES / f"{name}.py")
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module.main(verbose=0, **arguments)
+
+
+def test_every_example_has_a_check() -> None:
+    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == sorted(CHECKS)
+
+
+@pytest.mark.parametrize("name", sorted(CHECKS))
+def test_example_learns(name: str) -> None:
+    CHECKS[name](run_main(name))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_digits_does_not_depend_on_a_lucky_seed(seed: int) -> None:
+    check_digits(run_main("digits", seed=seed))
+
+
+@pytest.mark.parametrize("name", sorted(CHECKS))
+def test_example_is_short(name: str) -> None:
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < 80
+
+
+def test_the_readme_command_prints_the_accuracy() -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)}
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "examples/digits.py"], cwd=EXAMPLES.parent, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    line = next(line for line in run.stdout.splitlines() if "held-out" in line)
+    assert float(line.rpartition(" ")[2]) >= 0.97
+    assert run.stderr == ""
