@@ -57,9 +57,8 @@ def test_example_is_short(name: str) -> None:
 
 def test_the_readme_command_prints_the_accuracy() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)}
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "examples/digits.py"], cwd=EXAMPLES.parent, env=environment, capture_output=True, text=True, timeout=120
-    )
+    command = [sys.executable, "-W", "error", "examples/digits.py"]
+    run = subprocess.run(command, cwd=EXAMPLES.parent, env=environment, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     line = next(line for line in run.stdout.splitlines() if "held-out" in line)
     assert float(line.rpartition(" ")[2]) >= 0.97

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -30,6 +31,21 @@ def one_of(value: Any, argument: str, *words: str) -> str:
     if value not in words:
         raise ValueError(f"{argument!r} must be one of {', '.join(map(repr, words))}; got {value!r}.")
     return str(value)
+
+
+def sizes(value: Any, argument: str) -> tuple[int | None, ...]:
+    """Return a shape, or the size of a single axis, as a tuple. Raises `ValueError` for a size that is no integer and not `None`.
+
+    >>> sizes([3, None], "shape"), sizes(5, "shape")
+    ((3, None), (5,))
+    """
+    axes = (value,) if isinstance(value, numbers.Integral) else value
+    if not isinstance(axes, Sequence) or isinstance(axes, str):
+        raise ValueError(f"{argument!r} must be a tuple of integers, or None for an unknown size; got {value!r}.")
+    for size in axes:
+        if size is not None and (isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 0):
+            raise ValueError(f"{argument!r} must be a tuple of integers, or None for an unknown size; got {size!r} in {value!r}.")
+    return tuple(None if size is None else int(size) for size in axes)
 
 
 def positive_integer(value: Any, argument: str, minimum: int = 1) -> int:

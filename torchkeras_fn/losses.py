@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from torchkeras_fn import config
+from torchkeras_fn.alignment import align, align_loosely, align_with_classes, weighted
 from torchkeras_fn.configurable import Configurable
 from torchkeras_fn.registry import Registry
 
@@ -67,50 +68,6 @@ class Loss(Configurable):
         return values.sum() if self.reduction == "sum" else values
 
 
-def weighted(values: torch.Tensor, weight: Any) -> torch.Tensor:
-    """Return the values times the weights; weights of lower rank count for all steps of a sample.
-
-    >>> weighted(torch.ones(2, 3), torch.tensor([1.0, 2.0])).sum()
-    tensor(9.)
-    """
-    if weight is None:
-        return values
-    weight = torch.as_tensor(weight, device=values.device).to(values.dtype)
-    if weight.ndim > values.ndim and weight.shape[-1] == 1:
-        weight = weight.squeeze(-1)
-    return values * weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
-
-
-def align(y_true: torch.Tensor, y_pred: torch.Tensor, indices: bool = False) -> torch.Tensor:
-    """Return the targets in the shape of the predictions, `(N,)` and `(N, 1)` being one thing, and in their dtype.
-
-    With `indices`, targets are class indices and take the predictions' shape without the last axis. Raises
-    `ValueError` for any other mismatch: nothing is broadcast.
-
-    >>> align(torch.ones(4), torch.zeros(4, 1)).shape
-    torch.Size([4, 1])
-    """
-    true, pred = y_true.shape, y_pred.shape
-    if indices:
-        if true == pred[:-1]:
-            return y_true if y_true.dtype == torch.int64 else y_true.long()
-        if len(true) == len(pred) and true[-1] == 1 and true[:-1] == pred[:-1]:
-            return y_true.squeeze(-1).long()
-        hint = " The targets look one-hot: use 'categorical_crossentropy'." if true == pred else ""
-        raise ValueError(f"Class indices of shape {tuple(pred[:-1])} are needed for predictions of shape {tuple(pred)}, got {tuple(true)}.{hint}")
-    if true != pred:
-        if len(true) + 1 == len(pred) and pred[-1] == 1 and true == pred[:-1]:
-            y_true = y_true.unsqueeze(-1)
-        elif len(true) == len(pred) + 1 and true[-1] == 1 and true[:-1] == pred:
-            y_true = y_true.squeeze(-1)
-        else:
-            hint = ""
-            if true == pred[:-1] or (len(true) == len(pred) and true[-1:] == (1,) and true[:-1] == pred[:-1]):
-                hint = " If the targets are class indices, use 'sparse_categorical_crossentropy'."
-            raise ValueError(f"Targets of shape {tuple(true)} do not fit predictions of shape {tuple(pred)}.{hint}")
-    return y_true if y_true.dtype == y_pred.dtype or not y_pred.dtype.is_floating_point else y_true.to(y_pred.dtype)
-
-
 class MeanSquaredError(Loss):
     """The mean of `(y_true - y_pred)²` over the last axis.
 
@@ -160,10 +117,13 @@ class _Crossentropy(Loss):
         self.label_smoothing = float(label_smoothing)
 
     def on_logits(self, kind: str) -> Loss | None:
-        """Return the same loss with `from_logits=True`, for the activation that belongs to it."""
-        if self.from_logits or kind != self.kind:
+        """Return the same loss with `from_logits=True`, for the activation that belongs to it; none where a subclass computes it."""
+        own = {type(self).call.__module__, type(self).mean.__module__} == {__name__}
+        if self.from_logits or kind != self.kind or not own:
             return None
-        return type(self)(**{**self.get_config(), "from_logits": True})
+        form = copy.copy(self)
+        form.from_logits = True
+        return form
 
 
 class BinaryCrossentropy(_Crossentropy):
@@ -285,18 +245,28 @@ class TorchLoss(Loss):
     tensor(0.6931)
     """
 
-    def __init__(self, function: Callable[..., Any], reduction: str | None = "sum_over_batch_size", name: str | None = None):
-        super().__init__(reduction, name or getattr(function, "__name__", None) or type(function).__name__)
+    def __init__(self, function: Callable[..., Any], reduction: str | None = None, name: str | None = None):
+        options = function.keywords if isinstance(function, functools.partial) else {}
+        self.own_reduction = str(options.get("reduction", getattr(function, "reduction", "mean")))
+        reduction = reduction or ("sum" if self.own_reduction == "sum" else "sum_over_batch_size")
+        plain = function.func if isinstance(function, functools.partial) else function
+        super().__init__(reduction, name or getattr(plain, "__name__", None) or type(plain).__name__)
         self.function = function
+        bases = [base.__name__ for base in type(plain).__mro__ if base.__module__ == nn.MSELoss.__module__]
+        self.kind = str(getattr(plain, "__name__", None) or next(iter(bases), ""))
 
     def align(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
-        """Make `(N,)` and `(N, 1)` agree, integers of the predictions' shape floats, and other integers class indices."""
-        return align_loosely(y_true, y_pred)
+        """Return targets of the predictions' shape, or class indices, as the loss takes them; a loss that torch has not sees its own."""
+        if self.kind in _BY_ELEMENT:
+            return align(y_true, y_pred)
+        return align_with_classes(y_true, y_pred) if self.kind in _BY_CLASS and y_pred.ndim > 1 else align_loosely(y_true, y_pred)
 
     def call(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
-        """Return the value of each element, the mean over those of a sample."""
+        """Return the value of each sample or step: where the loss gives one for each element, the mean over the last axis."""
         values: torch.Tensor = self._with_reduction("none")(y_pred, y_true)
-        return values.flatten(1).mean(1) if values.ndim > 1 else values
+        if values.shape != y_pred.shape or values.ndim < 2 or self.own_reduction == "sum":
+            return values
+        return values.sum(-1) if self.own_reduction == "batchmean" else values.mean(-1)
 
     def mean(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return what the loss returns as it was given."""
@@ -313,22 +283,14 @@ class TorchLoss(Loss):
         return functools.partial(self.function, reduction=reduction)
 
 
-def align_loosely(y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
-    """Align as `align` does where the shapes differ by a last axis of 1 or not at all; leave other targets as they are.
-
-    Integers of another shape than the predictions' are class indices and become int64.
-
-    >>> align_loosely(torch.ones(4), torch.zeros(4, 1)).shape
-    torch.Size([4, 1])
-    """
-    same = y_true.shape == y_pred.shape
-    trailing = y_true.shape[:-1] == y_pred.shape if y_true.ndim > y_pred.ndim else y_true.shape == y_pred.shape[:-1]
-    one = (y_true if y_true.ndim > y_pred.ndim else y_pred).shape[-1:] == (1,)
-    if same or (trailing and one and abs(y_true.ndim - y_pred.ndim) == 1):
-        return align(y_true, y_pred)
-    if y_true.dtype.is_floating_point or y_true.dtype == torch.bool:
-        return y_true
-    return y_true.long()
+_BY_CLASS = {"CrossEntropyLoss", "NLLLoss", "MultiMarginLoss", "cross_entropy", "nll_loss", "multi_margin_loss"}
+_BINARY = {"BCELoss", "BCEWithLogitsLoss", "binary_cross_entropy", "binary_cross_entropy_with_logits"}
+_BY_ELEMENT = _BINARY | {
+    *("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "KLDivLoss", "PoissonNLLLoss"),
+    *("SoftMarginLoss", "HingeEmbeddingLoss", "MultiLabelSoftMarginLoss"),
+    *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "poisson_nll_loss"),
+    *("soft_margin_loss", "hinge_embedding_loss", "multilabel_soft_margin_loss"),
+}
 
 
 def _as_function(loss: type[Loss], name: str) -> Callable[..., torch.Tensor]:
@@ -396,6 +358,15 @@ def in_torch_order(function: Any) -> bool:
     while isinstance(function, functools.partial):
         function = function.func
     return isinstance(function, nn.Module) or getattr(inspect.getmodule(function), "__name__", "") == "torch.nn.functional"
+
+
+def is_binary(loss: Any) -> bool:
+    """Return whether a loss is a binary crossentropy, ours or torch's: each value of an output is a yes or no.
+
+    >>> is_binary(BinaryCrossentropy()), is_binary(get(nn.BCELoss())), is_binary(get("mse"))
+    (True, True, False)
+    """
+    return isinstance(loss, BinaryCrossentropy) or (isinstance(loss, TorchLoss) and loss.kind in _BINARY)
 
 
 def serialize(loss: Any) -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from torchkeras_fn import losses
+from torchkeras_fn.alignment import align, align_loosely, weighted
 from torchkeras_fn.configurable import Configurable
-from torchkeras_fn.losses import align, align_loosely, weighted
 from torchkeras_fn.registry import Registry
 
 
@@ -122,9 +122,14 @@ class MeanMetricWrapper(Mean):
         if values.ndim == 0 and y_pred.ndim > 0 and sample_weight is None:
             self.add(values, len(y_pred), times=len(y_pred))
         elif values.ndim == 0 and y_pred.ndim > 0:
-            super().update_state(values.expand(len(y_pred)), sample_weight)
+            super().update_state(values.expand(torch.as_tensor(sample_weight).shape), sample_weight)
         else:
             super().update_state(values, sample_weight)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this library computes the values, not a user's subclass, which sees what the model returns."""
+        return {type(self).update_state.__module__, type(self).compare.__module__} == {__name__}
 
     def compare(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the value of each sample."""
@@ -177,7 +182,7 @@ class BinaryAccuracy(MeanMetricWrapper):
 
     def on_logits(self, kind: str) -> "Callable[[Any, Any, Any], None] | None":
         """Return the same metric on logits: a sigmoid is above 1/2 where its argument is positive."""
-        if kind != "sigmoid" or self.threshold != 0.5:
+        if kind != "sigmoid" or self.threshold != 0.5 or not self.is_plain:
             return None
         return lambda y_true, y_pred, weight: Mean.update_state(self, binary_accuracy(y_true, y_pred, 0.0), weight)
 
@@ -198,7 +203,7 @@ class CategoricalAccuracy(MeanMetricWrapper):
 
     def on_logits(self, kind: str) -> "Callable[[Any, Any, Any], None] | None":
         """Return the same metric: a softmax leaves the order as it is."""
-        return self.update_state if kind == "softmax" else None
+        return self.update_state if kind == "softmax" and self.is_plain else None
 
 
 class SparseCategoricalAccuracy(MeanMetricWrapper):
@@ -217,7 +222,7 @@ class SparseCategoricalAccuracy(MeanMetricWrapper):
 
     def on_logits(self, kind: str) -> "Callable[[Any, Any, Any], None] | None":
         """Return the same metric: a softmax leaves the order as it is."""
-        return self.update_state if kind == "softmax" else None
+        return self.update_state if kind == "softmax" and self.is_plain else None
 
 
 class LossMetric(MeanMetricWrapper):
@@ -257,7 +262,7 @@ def choose_accuracy(loss: Any, y_true_shape: Any, y_pred_shape: Any) -> type[Mea
     'SparseCategoricalAccuracy'
     """
     indices = len(y_true_shape) < len(y_pred_shape) or (y_true_shape[-1:] == (1,) and y_pred_shape[-1:] != (1,))
-    if isinstance(loss, losses.BinaryCrossentropy) or tuple(y_pred_shape[1:])[-1:] in ((), (1,)):
+    if losses.is_binary(loss) or tuple(y_pred_shape[1:])[-1:] in ((), (1,)):
         return BinaryAccuracy
     if getattr(loss, "indices", False) or indices:
         return SparseCategoricalAccuracy

@@ -11,12 +11,12 @@ from torchkeras_fn.engine.data import Signature
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.inference import mode_of
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.lowering import GraphModule, TrainingOutputs, lower, lower_for_training, module_key
+from torchkeras_fn.engine.lowering import GraphModule, TrainingOutputs, lower, lower_for_training, module_keys
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic, symbolic_leaves
 from torchkeras_fn.engine.trainer import Trainer
-from torchkeras_fn.engine.weights import NamedWeight, Weighted
+from torchkeras_fn.engine.weights import NamedWeight
 from torchkeras_fn.layers import registry as layer_registry
 from torchkeras_fn.layers.core import TorchModuleWrapper
 from torchkeras_fn.layers.input import Input, InputLayer
@@ -71,10 +71,10 @@ class Model(Trainer, Layer):
         self._graph = graph
         self._views = {}
         self._modules.clear()
-        for layer in graph.layers:
+        for layer, key in module_keys(graph).items():
             module = layer if layer.module is None or isinstance(layer, Model) else layer.module
             if not layer.inline or any(True for _ in layer.children()):
-                self._modules[module_key(graph.names[layer])] = module
+                self._modules[key] = module
         if graph.constant_keys:
             self._modules["constants"] = graph.constants
         self.built = True
@@ -148,7 +148,7 @@ class Model(Trainer, Layer):
         graph = self.graph
         return graph.names[layer] if graph is not None and layer in graph.names else layer.name
 
-    def sublayers(self) -> Iterator[Weighted]:
+    def sublayers(self) -> Iterator[Any]:
         """Yield the model and every layer inside it."""
         graph = self.graph
         if graph is None:

@@ -163,7 +163,8 @@ def test_a_silent_step_reads_nothing_with_several_outputs() -> None:
     inputs = Input(shape=(FEATURES,))
     hidden = Dense(8, activation="relu")(inputs)
     model = Model(inputs, [Dense(CLASSES, activation="softmax", name="digit")(hidden), Dense(1, name="size")(hidden)])
-    model.compile("adam", {"digit": "sparse_categorical_crossentropy", "size": "mse"}, metrics={"digit": "accuracy", "size": "mae"}, device="cpu")
+    losses, metrics = {"digit": "sparse_categorical_crossentropy", "size": "mse"}, {"digit": "accuracy", "size": "mae"}
+    model.compile("adam", losses, metrics=metrics, device="cpu")
     assert not record_fit(model, x, {"digit": y, "size": x.sum(1)}).syncs
 
 

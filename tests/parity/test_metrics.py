@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity.test_losses import NAMES, OPTIONS, SHAPES, data, in_full
+from parity.test_losses import ALIASES, NAMES, OPTIONS, SHAPES, data, in_full
 from parity.twins import LIBRARIES, same
 from torchkeras_fn import losses, metrics
 
@@ -74,18 +74,11 @@ def test_loss_as_a_metric(name, options, true_shape, pred_shape):
     accumulate(ours, theirs, name, options, true_shape, pred_shape)
 
 
-@pytest.mark.parametrize("name", ["mse", "mae", "MSE", "MAE", *NAMES, *NAMES.values()])
-def test_loss_as_a_metric_by_name(name):
-    theirs = keras.metrics.get(name)
-    if not isinstance(theirs, keras.metrics.Metric):
-        theirs = keras.metrics.MeanMetricWrapper(theirs)
-    kind = next(loss for loss in NAMES if getattr(keras.metrics.get(loss), "__name__", type(keras.metrics.get(loss)).__name__) in described(theirs))
-    accumulate(metrics.get(name), theirs, kind, {}, *SHAPES[kind][2])
-
-
-def described(metric):
-    function = getattr(metric, "_fn", None)
-    return {type(metric).__name__, getattr(function, "__name__", None)}
+@pytest.mark.parametrize(("identifier", "name"), ALIASES.items())
+def test_loss_as_a_metric_by_name(identifier, name):
+    theirs = keras.metrics.get(identifier)
+    theirs = theirs if isinstance(theirs, keras.metrics.Metric) else keras.metrics.MeanMetricWrapper(theirs)
+    accumulate(metrics.get(identifier), theirs, name, {}, *SHAPES[name][2])
 
 
 @pytest.mark.parametrize("name", ["binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy"])

@@ -105,7 +105,8 @@ class CallbackList:
     def listeners(self, event: str) -> list[Callable[..., None]]:
         """Return the methods that override an event."""
         older = event.replace("_train_batch_", "_batch_")
-        return [getattr(callback, event) for callback in self.callbacks if overrides(callback, event) or overrides(callback, older)]
+        told = [callback for callback in self.callbacks if overrides(callback, event) or overrides(callback, older)]
+        return [getattr(callback, event, None) or getattr(callback, older) for callback in told]
 
     def tell(self, event: str, *args: Any) -> None:
         """Tell every callback that overrides the event."""

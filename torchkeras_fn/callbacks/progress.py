@@ -20,9 +20,9 @@ class Progress:
     """
 
     def __init__(self, verbose: Any):
-        self.verbose = 1 if verbose == "auto" else int(verbose)
-        if self.verbose not in (0, 1, 2):
+        if verbose not in (0, 1, 2, "auto"):
             raise ValueError(f"'verbose' must be 0, 1, 2 or 'auto', got {verbose!r}.")
+        self.verbose = 1 if verbose == "auto" else int(verbose)
         self._bar: Any = None
 
     @property
@@ -70,4 +70,6 @@ class Progress:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4e}" if 0 < abs(value) < 1e-3 else f"{value:.4f}"

@@ -55,11 +55,13 @@ class ReadColumn(Column):
     torch.Size([2, 2])
     """
 
-    def __init__(self, read: Callable[[Any], Any], shape: tuple[int, ...], start: int = 0, wide: bool = False):
+    def __init__(
+        self, read: Callable[[Any], Any], shape: tuple[int, ...], start: int = 0, wide: bool = False, dtype: torch.dtype | None = None
+    ):
         self._read, self._start, self._wide = read, start, wide
         self._inner = tuple(int(size) for size in shape)
         self.shape = (*self._inner, 1) if wide else self._inner
-        self.dtype = self._tensor(read(slice(start, start + 1 if self._inner[0] else start))).dtype
+        self.dtype = dtype or from_numpy(np.asarray(read(slice(0, 1)))).dtype
 
     @property
     def device(self) -> torch.device:
@@ -77,11 +79,11 @@ class ReadColumn(Column):
 
     def part(self, start: int, stop: int) -> "Column":
         """Return the rows from `start` to `stop`."""
-        return ReadColumn(self._read, (stop - start, *self._inner[1:]), self._start + start, self._wide)
+        return ReadColumn(self._read, (stop - start, *self._inner[1:]), self._start + start, self._wide, self.dtype)
 
     def unsqueezed(self) -> "Column":
         """Return the rows with an axis of size 1 at the end."""
-        return ReadColumn(self._read, self._inner, self._start, wide=True)
+        return ReadColumn(self._read, self._inner, self._start, wide=True, dtype=self.dtype)
 
     def _tensor(self, rows: Any) -> torch.Tensor:
         tensor = from_numpy(np.asarray(rows))
@@ -102,16 +104,18 @@ def column(data: Any, what: str) -> Column:
     if isinstance(data, torch.Tensor):
         return _not_scalar(Column(data.detach() if data.requires_grad else data), what)
     if hasattr(data, "iloc") and hasattr(data, "to_numpy"):
-        _check_numbers(data.iloc[:1].to_numpy(), data, what)
-        return ReadColumn(lambda rows: data.iloc[rows].to_numpy(), data.shape)
+        dtype = _frame_dtype(data)
+        _check_numbers(data.iloc[:1].to_numpy(dtype=dtype), data, what)
+        return ReadColumn(lambda rows: data.iloc[rows].to_numpy(dtype=dtype), data.shape)
     if hasattr(data, "tocsr") and hasattr(data, "nnz"):
         matrix = data.tocsr()
         return ReadColumn(lambda rows: matrix[rows].toarray(), matrix.shape)
     if hasattr(data, "shape") and hasattr(data, "__getitem__") and not isinstance(data, (np.ndarray, np.generic)):
         if not data.shape:
             raise ValueError(f"{what} is a single number. Expected an array with the samples along its first axis.")
-        _check_numbers(np.asarray(data[:1]), data, what)
-        return ReadColumn(lambda rows: data[rows], tuple(data.shape))
+        first = np.asarray(data[:1])
+        _check_numbers(first, data, what)
+        return ReadColumn(_reader(data), tuple(data.shape), dtype=from_numpy(first).dtype)
     try:
         array = np.asarray(data)
     except ValueError as error:
@@ -119,7 +123,7 @@ def column(data: Any, what: str) -> Column:
     _check_numbers(array, data, what)
     if not isinstance(data, np.ndarray) and array.dtype == np.float64:
         array = array.astype(np.float32)
-    if array.ndim and (any(stride < 0 for stride in array.strides) or not array.dtype.isnative):
+    if array.ndim and not _is_readable(array):
         return ReadColumn(lambda rows: array[rows], array.shape)
     return _not_scalar(Column(from_numpy(array)), what)
 
@@ -135,20 +139,52 @@ def _check_numbers(array: np.ndarray, data: Any, what: str) -> None:
         raise ValueError(f"{what} is not an array of numbers: got a {type(data).__name__} with dtype {array.dtype}.")
 
 
+def _frame_dtype(data: Any) -> Any:
+    """The dtype of a data frame whose columns are numbers of several kinds, for which pandas would make objects; else `None`."""
+    dtypes = list(getattr(data, "dtypes", [])) if len(data.shape) == 2 else []
+    if len({str(dtype) for dtype in dtypes}) < 2 or any(getattr(dtype, "kind", "O") not in "fiub" for dtype in dtypes):
+        return None
+    return np.result_type(*[getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes])
+
+
+def _reader(data: Any) -> Callable[[Any], Any]:
+    """Return the function that reads rows of an object with slicing; rows it cannot pick are sliced out one by one."""
+
+    def read(rows: Any) -> Any:
+        if isinstance(rows, slice):
+            return data[rows]
+        try:
+            return data[rows]
+        except (TypeError, ValueError, IndexError, NotImplementedError):
+            return np.concatenate([np.asarray(data[row : row + 1]) for row in rows.tolist()])
+
+    return read
+
+
+def _is_readable(array: np.ndarray) -> bool:
+    """Whether torch can read the array as it lies there."""
+    if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
+        return False
+    try:
+        torch.from_numpy(np.empty(0, array.dtype))
+    except TypeError:
+        return False
+    return True
+
+
 def from_numpy(array: np.ndarray) -> torch.Tensor:
     """Return a numpy array as a tensor: sharing its memory, unless torch cannot read it as it lies there.
 
     >>> from_numpy(np.ones(2)[::-1]).shape
     torch.Size([2])
     """
-    if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="), order="C", copy=True)
+    if not _is_readable(array):
+        array = array.astype(np.float32 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="), order="C", copy=True)
+    if array.flags.writeable:
+        return torch.from_numpy(array)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        try:
-            return torch.from_numpy(array)
-        except TypeError:
-            return torch.from_numpy(array.astype(np.int64 if array.dtype.kind in "iu" else np.float32))
+        return torch.from_numpy(array)
 
 
 def is_array(data: Any) -> bool:

@@ -128,10 +128,10 @@ class Graph:
         return depths, layer_depths
 
     def _gather_constants(self) -> tuple[nn.Module, dict[int, str]]:
-        """Keep the tensors that were mixed into functions: `x * weight` owns `constants.constant_1`, trained if a parameter."""
+        """Keep the tensors that were mixed into the calls: `x * weight` owns `constants.constant_1`, trained if a parameter."""
         container, keys = nn.Module(), dict[int, str]()
         for node in self.nodes:
-            for value in [] if isinstance(node.operation, Layer) else tree_leaves((node.args, node.kwargs)):
+            for value in tree_leaves((node.args, node.kwargs)):
                 if isinstance(value, torch.Tensor) and id(value) not in keys:
                     keys[id(value)] = key = f"constant_{len(keys) + 1}"
                     if isinstance(value, nn.Parameter):

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_map_only, tree_unflatten
 
@@ -29,7 +30,7 @@ def leaves_of(tree: Any) -> list[Any]:
     >>> leaves_of([1, {"a": slice(2, 3)}])
     [1, 2, 3, None]
     """
-    found = []
+    found: list[Any] = []
     for leaf in tree_leaves(tree):
         found.extend((leaf.start, leaf.stop, leaf.step) if isinstance(leaf, slice) else (leaf,))
     return found
@@ -47,7 +48,7 @@ def map_only(kind: Any, function: Callable[[Any], Any], tree: Any) -> Any:
             return slice(*(leaf(part) for part in (value.start, value.stop, value.step)))
         return function(value) if isinstance(value, kind) else value
 
-    return tree_map(leaf, tree)
+    return tree_map(leaf, tree, is_leaf=lambda value: isinstance(value, kind))
 
 
 class InferenceError(ValueError):
@@ -213,7 +214,7 @@ def _on_meta(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[
             return torch.empty((spec.small, spec.large)[index], dtype=spec.dtype, device="meta")
 
         real_args, real_kwargs = map_only(Spec, value, (args, kwargs))
-        with _StorageFree():
+        with _StorageFreeArguments(), _StorageFree():
             return function(*real_args, **real_kwargs)
 
     return _pair(run(0), run(1), lambda tensor, index: tuple(tensor.shape))
@@ -234,6 +235,21 @@ def _pair(small: Any, large: Any, size: Callable[[torch.Tensor, int], Size]) -> 
     return tree_unflatten([spec(a, b) for a, b in zip(leaves, others, strict=True)], structure)
 
 
+class _StorageFreeArguments(TorchFunctionMode):
+    """Gives every torch function its weights and constants on the `meta` device, for those that compare devices themselves."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if _creating_weights or getattr(func, "__name__", "") in ("__get__", "__set__"):
+            return func(*args, **kwargs)
+        args, kwargs = tree_map_only(torch.Tensor, _to_meta, (args, kwargs))
+        return func(*args, **kwargs)
+
+
+def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor.is_meta else tensor.to("meta")
+
+
 class _StorageFree(TorchDispatchMode):
     """Runs every operation on the `meta` device: weights and constants are seen through their shapes only."""
 
@@ -248,5 +264,5 @@ class _StorageFree(TorchDispatchMode):
             return func(*args, **kwargs)
         if kwargs.get("device") is not None:
             kwargs["device"] = torch.device("meta")
-        args, kwargs = tree_map_only(torch.Tensor, lambda t: t if t.is_meta else t.to("meta"), (args, kwargs))
+        args, kwargs = tree_map_only(torch.Tensor, _to_meta, (args, kwargs))
         return func(*args, **kwargs)

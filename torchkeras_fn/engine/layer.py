@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import activations, regularizers
+from torchkeras_fn.arguments import sizes
 from torchkeras_fn.configurable import constructor_arguments
 from torchkeras_fn.engine import inference
 from torchkeras_fn.engine.additions import Additions, collecting
@@ -97,8 +98,8 @@ class Layer(Additions, Weighted):
             if self.takes_integers:
                 input_shape = (input_length,)
         if batch_input_shape is None and input_shape is not None:
-            batch_input_shape = (batch_size, *((input_shape,) if isinstance(input_shape, int) else input_shape))
-        self.batch_input_shape = None if batch_input_shape is None else tuple(batch_input_shape)
+            batch_input_shape = (batch_size, *sizes(input_shape, "input_shape"))
+        self.batch_input_shape = None if batch_input_shape is None else sizes(batch_input_shape, "batch_input_shape")
 
     # ------------------------------------------------------------------ what a layer overrides
 
@@ -165,7 +166,13 @@ class Layer(Additions, Weighted):
         """Build the layer for the tensors that came, if it is not built, and call it."""
         args = tuple(_as_tensors(argument, self) for argument in args)
         if not self.built:
-            self._build(_shapes(args[0] if args else next(iter(kwargs.values()), ())))
+            first = args[0] if args else next(iter(kwargs.values()), None)
+            if not any(isinstance(leaf, torch.Tensor) for leaf in inference.leaves_of(first)):
+                raise ValueError(
+                    f"{describe_operation(self)} was called on {first!r} of type {type(first).__name__}. "
+                    "Expected symbolic tensors from Input(...), or torch tensors."
+                )
+            self._build(_shapes(first))
         if self.needs_floats:
             args = (_as_floats(args[0], self.dtype), *args[1:])
         if self.call_takes("training") and "training" not in kwargs:
@@ -175,8 +182,12 @@ class Layer(Additions, Weighted):
         with contextlib.nullcontext() if mode is None else inference.mode_of(*self._roots(), training=bool(mode)):
             outputs = self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
-            self.add_loss(self.activity_regularizer(outputs))
+            self.add_loss(self.activity_loss(outputs))
         return outputs
+
+    def activity_loss(self, outputs: Any) -> Any:
+        """Return what `activity_regularizer` asks for the outputs, for each sample: the loss is a mean too, whatever the batch's size."""
+        return self.activity_regularizer(outputs) / outputs.shape[0]
 
     def call_takes(self, argument: str) -> bool:
         """Return whether `call` names an argument, such as `training` or `mask`."""
@@ -203,6 +214,10 @@ class Layer(Additions, Weighted):
             try:
                 return self.forward(*args, **kwargs)
             except Exception:
+                if self.call_takes("mask") and kwargs.get("mask") is None and isinstance(args[0], torch.Tensor):
+                    steps = torch.ones(args[0].shape[:2], dtype=torch.bool, device=args[0].device)
+                    with contextlib.suppress(Exception):  # a `call` that needs a mask runs with one that hides nothing
+                        return self.forward(*args, **{**kwargs, "mask": steps})
                 declare = getattr(self, "compute_output_shape", None)
                 if declare is None or not isinstance(args[0], torch.Tensor):
                     raise
@@ -243,6 +258,11 @@ class Layer(Additions, Weighted):
         if isinstance(self.activation, nn.Module):
             module._modules["activation"] = self.activation
         self._modules = module._modules
+
+    def __getattr__(self, name: str) -> Any:
+        """Let a property say itself why it has no value, where torch would say that there is no such attribute."""
+        known = getattr(type(self), name, None)
+        return known.fget(self) if isinstance(known, property) and known.fget else super().__getattr__(name)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         if self.module is not None:
@@ -334,6 +354,8 @@ def _shapes(tensors: Any) -> Any:
         return [_shapes(tensor) for tensor in tensors]
     if isinstance(tensors, dict):
         return {key: _shapes(tensor) for key, tensor in tensors.items()}
+    if not isinstance(tensors, (KerasTensor, torch.Tensor)):
+        return None
     shape: Shape = tuple(tensors.shape)
     return shape if isinstance(tensors, KerasTensor) else (None, *shape[1:])
 
@@ -343,10 +365,6 @@ def _as_tensors(argument: Any, layer: Layer) -> Any:
         return argument
     if isinstance(argument, np.ndarray):
         return torch.as_tensor(argument, dtype=layer.dtype if argument.dtype == np.float64 else None)
-    if isinstance(argument, (str, bytes)):
-        raise ValueError(
-            f"{describe_operation(layer)} was called on {argument!r}. Expected symbolic tensors from Input(...), or torch tensors."
-        )
     return argument
 
 

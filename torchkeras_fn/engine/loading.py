@@ -22,7 +22,11 @@ _PATIENCE_SECONDS = 10.0
 
 @dataclass
 class Loading:
-    """How batches are prepared: `workers` threads or processes (0: in the main thread), at most `max_queue_size` ahead."""
+    """How batches are prepared: `workers` threads or processes (0: in the main thread), at most `max_queue_size` ahead.
+
+    Each process has random generators of its own, which differ between processes and epochs and repeat from run to run;
+    threads share the generators of the main thread, so what they draw depends on who comes first.
+    """
 
     workers: int = 1
     use_multiprocessing: bool = False
@@ -89,18 +93,19 @@ class SequenceSource(Source):
             self.sequence.on_epoch_end()
 
     def _from_processes(self, order: list[int]) -> Iterator[Any]:
-        from_base = getattr(type(self.sequence), "on_epoch_end", None)
-        changes = from_base is not None and from_base.__qualname__ != "Sequence.on_epoch_end"
+        reaction = getattr(type(self.sequence), "on_epoch_end", None)
+        changes = reaction is not None and getattr(reaction, "__module__", None) != "torchkeras_fn.utils.sequence"
         if self._loader is None or changes:
             # a sequence that changes between epochs is handed to new processes each time, as the main process has it
             self._sampler = _Order()
             self._loader = _loader(_Indexed(self.sequence), self.loading, sampler=self._sampler, persistent=not changes)
         self._sampler.order = order
-        yield from self._loader
+        yield from _from(self._loader, ends=changes)
 
     def close(self) -> None:
         """End the worker processes."""
-        self._loader = None
+        loader, self._loader = self._loader, None
+        _end_workers(getattr(loader, "_iterator", None))
 
 
 class GeneratorSource(Source):
@@ -121,17 +126,21 @@ class GeneratorSource(Source):
     def one_pass(self) -> Iterator[Any]:
         """Yield what the generator yields."""
         if self.loading.processes:
-            return iter(_loader(_Streamed(self.generator), self.loading))
+            return _from(_loader(_Streamed(self.generator), self.loading), ends=True)
         return _Threaded(self.generator, self.loading) if self.loading.workers else self.generator
 
 
 class LoaderSource(Source):
-    """A torch `DataLoader`, used as it is, or another iterable of batches that can be iterated again."""
+    """A torch `DataLoader`, used as it is, or another iterable of batches that can be iterated again.
+
+    Processes that a user's loader keeps, with `persistent_workers=True`, are its user's to end; those of a loader that
+    was made here (`ours`) end with `close()`.
+    """
 
     batches_are_pairs = True
 
-    def __init__(self, loader: Iterable[Any]):
-        self.loader = loader
+    def __init__(self, loader: Iterable[Any], ours: bool = False):
+        self.loader, self._ours = loader, ours
         try:
             self.steps = len(loader)  # type: ignore[arg-type]
         except TypeError:
@@ -139,29 +148,42 @@ class LoaderSource(Source):
 
     def one_pass(self) -> Iterator[Any]:
         """Yield the loader's batches."""
-        return iter(self.loader)
+        return _from(self.loader, ends=not getattr(self.loader, "persistent_workers", False))
+
+    def close(self) -> None:
+        """End the worker processes of a loader made here."""
+        if self._ours:
+            _end_workers(getattr(self.loader, "_iterator", None))
 
 
-def dataset_source(dataset: Any, batch_size: int, shuffle: bool, loading: Loading) -> Source:
+def dataset_source(dataset: Any, batch_size: int, shuffle: Any, loading: Loading) -> Source:
     """Return a torch data set of samples as a source of batches, through a `DataLoader`."""
-    iterable = isinstance(dataset, IterableDataset)
-    return LoaderSource(
-        DataLoader(
-            dataset,
-            batch_size=batch_size,
-            shuffle=None if iterable else shuffle,
-            num_workers=loading.processes,
-            prefetch_factor=loading.prefetch_factor if loading.processes else None,
-            persistent_workers=bool(loading.processes),
-        )
-    )
+    options: dict[str, Any] = {"batch_size": batch_size}
+    if shuffle == "batch" and not isinstance(dataset, IterableDataset):
+        options = {"batch_sampler": _WholeBatches(len(dataset), batch_size)}
+    elif shuffle and not isinstance(dataset, IterableDataset):
+        options["shuffle"] = True
+    if loading.processes:
+        options |= _process_options(loading, persistent=True)
+    return LoaderSource(DataLoader(dataset, **options), ours=True)
+
+
+def batch_starts(samples: int, size: int, shuffle: bool) -> list[int]:
+    """Return the first row of each batch, in a new order with `shuffle`; a short last batch stays last.
+
+    >>> batch_starts(7, 3, shuffle=False)
+    [0, 3, 6]
+    """
+    starts = list(range(0, samples, size))
+    full = samples // size
+    return [starts[index] for index in torch.randperm(full).tolist()] + starts[full:] if shuffle else starts
 
 
 class Epochs:
     """The batches of each epoch in turn: `steps` of them, going on where the last epoch ended, or a whole pass for `None`.
 
     `convert` makes a batch of tensors of what the source gives. When data that cannot begin again is over, the epoch
-    ends with a warning, and `exhausted` is set.
+    ends with a warning, and `exhausted` is set. Raises `ValueError` for data that gave nothing from the start.
     """
 
     def __init__(self, source: Source, convert: Callable[[Any], Any], steps: int | None = None):
@@ -173,6 +195,7 @@ class Epochs:
         self._peeked: list[Any] = []
         self._position = 0
         self._length: int | None = None
+        self._begun = False
 
     def __len__(self) -> int:
         if self.steps is None and self.source.steps is None:
@@ -180,9 +203,7 @@ class Epochs:
         return self.steps if self.steps is not None else int(self.source.steps or 0)
 
     def __iter__(self) -> Iterator[Any]:
-        source = self.source
-        wanted = self.steps if self.steps is not None else source.steps if source.restarts else None
-        done = 0
+        source, wanted, done = self.source, self.steps, 0
         while wanted is None or done < wanted:
             if self._pass is None:
                 self._open_pass()
@@ -199,17 +220,20 @@ class Epochs:
         if self._pass is not None and source.restarts and self._position == self._length:
             next(self._pass, None)  # a used-up pass comes to its end here, which tells a Sequence that its epoch is over
             self._pass = None
-        if wanted is None:
-            self.exhausted = not source.restarts
-        elif done < wanted:
+        if done == 0 and not self._begun:
+            raise ValueError("There is nothing to work on: the data gave no batch.")
+        self._begun = True
+        if done < (wanted or 1):
             self.exhausted = True
-            warnings.warn(f"The data ended after {done} of the {wanted} steps that were wanted, and the run ends with it.", stacklevel=2)
+            message = f"The data ended after {done} of the {wanted or 1} steps that were wanted, and the run ends with it."
+            warnings.warn(message, stacklevel=2)
 
     def peek(self) -> Any:
-        """Return the first batch as the source gave it, without using it up."""
-        first = next(self._open_pass(), None)
-        self._peeked.append(first)
-        return first
+        """Return the first batch as the source gave it, without using it up. Raises `ValueError` where there is none."""
+        self._peeked = list(itertools.islice(self._open_pass(), 1))
+        if not self._peeked:
+            raise ValueError("There is nothing to work on: the data gave no batch.")
+        return self._peeked[0]
 
     def _open_pass(self) -> Any:
         self._pass, self._position, self._length = self.source.one_pass(), 0, self.source.steps
@@ -235,34 +259,29 @@ class _Threaded:
     """An iterator whose items a thread takes from a generator ahead of time, in their order."""
 
     def __init__(self, generator: Iterator[Any], loading: Loading):
-        self._stop = threading.Event()
-        self._queue: queue.Queue[tuple[str, Any]] = queue.Queue(loading.max_queue_size)
+        self._stopped = False
+        self._room = threading.Semaphore(loading.max_queue_size)
+        self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._produce, args=(generator,), daemon=True, name="torchkeras_fn-generator")
         self._thread.start()
 
     def _produce(self, generator: Iterator[Any]) -> None:
         try:
-            for batch in generator:
-                if not self._put("batch", batch):
-                    return
-            self._put("end", None)
+            while self._room.acquire() and not self._stopped:
+                self._queue.put(("batch", next(generator)))
+        except StopIteration:
+            self._queue.put(("end", None))
         except BaseException as error:  # handed over to the caller, whatever it is
-            self._put("error", error)
-
-    def _put(self, kind: str, value: Any) -> bool:
-        while not self._stop.is_set():
-            try:
-                self._queue.put((kind, value), timeout=0.05)
-                return True
-            except queue.Full:
-                continue
-        return False
+            self._queue.put(("error", error))
 
     def __iter__(self) -> "_Threaded":
         return self
 
     def __next__(self) -> Any:
+        if self._stopped:
+            raise StopIteration
         kind, value = self._queue.get()
+        self._room.release()
         if kind == "batch":
             return value
         self.close()
@@ -272,7 +291,8 @@ class _Threaded:
 
     def close(self) -> None:
         """Stop the thread, and wait for it."""
-        self._stop.set()
+        self._stopped = True
+        self._room.release()
         self._thread.join(_PATIENCE_SECONDS)
 
 
@@ -321,20 +341,51 @@ class _Order:
         return len(self.order)
 
 
+class _WholeBatches:
+    """A sampler of whole batches of neighbours, in a new order for each epoch."""
+
+    def __init__(self, samples: int, size: int):
+        self.samples, self.size = samples, size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in batch_starts(self.samples, self.size, shuffle=True):
+            yield list(range(start, min(start + self.size, self.samples)))
+
+    def __len__(self) -> int:
+        return -(-self.samples // self.size)
+
+
 def _as_it_is(batch: Any) -> Any:
     return batch
 
 
 def _loader(dataset: Any, loading: Loading, sampler: Any = None, persistent: bool = True) -> DataLoader[Any]:
-    """Return a loader of ready batches; the processes are forked where that exists, so that nothing needs to be pickled."""
-    can_fork = "fork" in multiprocessing.get_all_start_methods()
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=sampler,
-        collate_fn=_as_it_is,
-        num_workers=loading.processes,
-        prefetch_factor=loading.prefetch_factor,
-        persistent_workers=persistent,
-        multiprocessing_context="fork" if can_fork else None,
-    )
+    """Return a loader of ready batches out of worker processes."""
+    return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is, **_process_options(loading, persistent))
+
+
+def _process_options(loading: Loading, persistent: bool) -> dict[str, Any]:
+    """The options of a loader's processes. They are forked where that exists, so that nothing needs to be pickled."""
+    return {
+        "num_workers": loading.processes,
+        "prefetch_factor": loading.prefetch_factor,
+        "persistent_workers": persistent,
+        "multiprocessing_context": "fork" if "fork" in multiprocessing.get_all_start_methods() else None,
+    }
+
+
+def _from(loader: Iterable[Any], ends: bool) -> Iterator[Any]:
+    """Yield the batches of a loader; with `ends`, its processes end when this does, and not when the last traceback is forgotten."""
+    batches = iter(loader)
+    try:
+        yield from batches
+    finally:
+        if ends:
+            _end_workers(batches)
+
+
+def _end_workers(batches: Any) -> None:
+    """End the worker processes behind a `DataLoader`'s iterator, as its deletion would."""
+    end = getattr(batches, "_shutdown_workers", None)
+    if end is not None:
+        end()

@@ -7,6 +7,7 @@ made of. Nested models are written out in place, under their names.
 
 import copy
 import functools
+import keyword
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from torch.fx import GraphModule
 from torch.fx.proxy import GraphAppendingTracer
 
 from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
 
@@ -70,8 +72,8 @@ def lower_for_training(
     writer = _Writer()
     scope, values = writer.write_model(graph)
     predictions, kinds = [], []
-    for value, accepted in zip(values, accept, strict=True):
-        logits, kind = writer.logits_behind(value.node)
+    for tensor, value, accepted in zip(graph.outputs, values, accept, strict=True):
+        logits, kind = writer.logits_behind(value.node, tensor.ndim)
         taken = kind is not None and accepted(kind)
         predictions.append(logits if taken else value.node)
         kinds.append(kind if taken else None)
@@ -99,21 +101,49 @@ class _Scope:
     """The mode that the call of a nested model fixed, as in `base(x, training=False)`."""
     values: dict[int, _Value] = field(default_factory=dict)
 
-    def target(self, layer: Layer) -> str:
-        return self.prefix + module_key(self.graph.names[layer])
+    def __post_init__(self) -> None:
+        self.keys = module_keys(self.graph)
 
+    def target(self, layer: Layer) -> str:
+        return self.prefix + self.keys[layer]
+
+
+CONSTANTS = "constants"
+"""The attribute under which the tensors that were mixed into a graph are kept."""
 
 _EMPTY_GRAPH_MODULE = GraphModule(nn.Module(), fx.Graph())
 
 
 def module_key(name: str) -> str:
-    """Return the attribute under which a layer of this name is kept: dots, and names torch needs for itself, are changed.
+    """Return the attribute under which a layer of this name is kept: dots, and names that are taken, are changed.
+
+    Taken are the words of Python, what torch needs for itself, and `constants`.
 
     >>> module_key("block.1"), module_key("forward")
     ('block_1', 'forward_')
     """
     key = name.replace(".", "_") or "_"
-    return f"{key}_" if hasattr(_EMPTY_GRAPH_MODULE, key) else key
+    is_taken = keyword.iskeyword(key) or key == CONSTANTS or hasattr(_EMPTY_GRAPH_MODULE, key)
+    return f"{key}_" if is_taken else key
+
+
+def module_keys(graph: Graph) -> dict[Layer, str]:
+    """Return the attribute of each layer; two names that would make one key are told apart by a trailing `_`.
+
+    >>> from torchkeras_fn.layers import Dense, Input
+    >>> x = Input(shape=(3,), name="x")
+    >>> list(module_keys(Graph([x], [Dense(2, name="a_b")(Dense(2, name="a.b")(x))])).values())
+    ['x', 'a_b', 'a_b_']
+    """
+    keys: dict[Layer, str] = {}
+    taken: set[str] = set()
+    for layer in graph.layers:
+        key = module_key(graph.names[layer])
+        while key in taken:
+            key += "_"
+        taken.add(key)
+        keys[layer] = key
+    return keys
 
 
 def in_fixed_mode(module: nn.Module, training: bool) -> nn.Module:
@@ -169,13 +199,14 @@ class _Writer:
             self.write_nested(scope, node, inputs)
             return
         args, kwargs = map_symbolic(lambda tensor: self.read(scope, node, tensor), (node.args, node.kwargs))
+        args, kwargs = map_only(torch.Tensor, lambda tensor: self.constant(scope, tensor), (args, kwargs))
         if not isinstance(operation, Layer):
-            result, mask = self.write_function(scope, operation, args, kwargs), None
+            result, mask = self.write_function(operation, args, kwargs), None
         else:
             result, mask = self.write_layer(scope, operation, args, kwargs, inputs)
             if operation.activity_regularizer is not None:
                 for tensor in node.tensors:
-                    self.losses.append(self.through(operation.activity_regularizer, self.pick(tensor, result)))
+                    self.losses.append(self.through(operation.activity_loss, self.pick(tensor, result)))
         for tensor in node.tensors:
             scope.values[id(tensor)] = _Value(self.pick(tensor, result), mask)
 
@@ -245,14 +276,11 @@ class _Writer:
             self.modules[target] = layer
         return self.fx.call_method("compute_mask", (self.fx.get_attr(target), inputs, mask))
 
-    def write_function(self, scope: _Scope, function: Any, args: Any, kwargs: Any) -> Any:
-        def constant(value: Any) -> Any:
-            if not isinstance(value, torch.Tensor):
-                return value
-            self.containers[f"{scope.prefix}constants"] = scope.graph.constants
-            return self.fx.get_attr(f"{scope.prefix}constants.{scope.graph.constant_keys[id(value)]}")
+    def constant(self, scope: _Scope, tensor: torch.Tensor) -> fx.Node:
+        self.containers[f"{scope.prefix}{CONSTANTS}"] = scope.graph.constants
+        return self.fx.get_attr(f"{scope.prefix}{CONSTANTS}.{scope.graph.constant_keys[id(tensor)]}")
 
-        args, kwargs = fx.node.map_aggregate((args, kwargs), constant)
+    def write_function(self, function: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(function, "__name__", "")
         if getattr(torch.Tensor, name, None) is function:
             return self.fx.call_method(name, args, kwargs)
@@ -265,14 +293,15 @@ class _Writer:
 
     # ------------------------------------------------------------------ ends
 
-    def logits_behind(self, node: Any) -> tuple[Any, str | None]:
+    def logits_behind(self, node: Any, rank: int) -> tuple[Any, str | None]:
         """The logits of which the node is the softmax over the last axis, or the sigmoid; the node itself where it is neither."""
+        last = (-1, rank - 1)
         if not isinstance(node, fx.Node):
             return node, None
         kind = None
         if node.op == "call_module":
             module = self.modules[str(node.target)]
-            if isinstance(module, nn.Softmax) and module.dim == -1:
+            if isinstance(module, nn.Softmax) and module.dim in last:
                 kind = "softmax"
             elif isinstance(module, nn.Sigmoid):
                 kind = "sigmoid"
@@ -280,7 +309,7 @@ class _Writer:
             kind = "sigmoid"
         elif node.target in (torch.softmax, F.softmax, "softmax"):
             axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
-            kind = "softmax" if axis == -1 else None
+            kind = "softmax" if axis in last and node.kwargs.get("dtype") is None else None
         return (node.args[0], kind) if kind else (node, None)
 
     def finish(self, outputs: Any, name: str) -> GraphModule:

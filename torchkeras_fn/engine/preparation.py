@@ -110,6 +110,11 @@ class Preparation:
         self._prepare_views(objective)
         self._bound = True
 
+    def _bind_if_needed(self) -> None:
+        """Bind a compiled model whose weights exist by now; one that was not compiled can still predict."""
+        if self.objective is not None and not self._bound:
+            self._bind()
+
     def _compiled(self, what: str) -> Objective:
         if self.objective is None:
             raise RuntimeError(f"The model is not compiled. Call compile(optimizer, loss, ...) before {what}.")
@@ -223,8 +228,7 @@ class Preparation:
         if not self._is_built():
             raw = unpack(epochs.peek(), with_targets, epochs.source.batches_are_pairs, 1)
             self._build_for(arrays_of(raw[0], None, None, Signature()))
-        if with_targets and not self._bound:
-            self._bind()
+        self._bind_if_needed()
         if not isinstance(epochs.source, ArraySource):
             epochs.convert = converter(epochs.source, self._weighted_signature(class_weight, with_targets), with_targets)
         elif class_weight is not None:
@@ -273,10 +277,9 @@ class Preparation:
 
     def _make_ready(self, arrays: Arrays, with_targets: bool = True) -> None:
         """Bind the model, and check that outputs and targets agree."""
+        self._bind_if_needed()
         if not with_targets:
             return
-        if not self._bound:
-            self._bind()
         objective, shapes = self._compiled("training"), self._output_shapes(arrays)
         if shapes is not None:
             objective.outputs_for(shapes)

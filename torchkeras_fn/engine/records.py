@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.overrides import get_overridable_functions, resolve_name
-from torch.utils._pytree import tree_map_only
 
 from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import KerasTensor, map_symbolic, record, symbolic_leaves
 
@@ -61,7 +61,7 @@ def draw(records: Records) -> Graph:
         return made[reference.call][reference.tensor]
 
     for call in records.calls:
-        args, kwargs = tree_map_only(Reference, tensor, (call.args, call.kwargs), is_leaf=lambda part: isinstance(part, Reference))
+        args, kwargs = map_only(Reference, tensor, (call.args, call.kwargs))
         open_input = getattr(call.operation, "open", None)
         if open_input is not None:
             outputs = open_input()

@@ -13,7 +13,7 @@ class Sink:
     """Takes the outputs of each batch into arrays as long as all samples; where their number is not known, joins them at the end.
 
     >>> sink = Sink(2)
-    >>> sink.take(0, None, torch.ones(2, 3))
+    >>> sink.take(0, (torch.zeros(2, 1), None, None), torch.ones(2, 3))
     >>> sink.result().shape
     (2, 3)
     """
@@ -32,11 +32,11 @@ class Sink:
             self._names, outputs = list(outputs), list(outputs.values())
         self._several = isinstance(outputs, (list, tuple))
         values = [to_host(value) for value in (outputs if self._several else [outputs])]
-        if self._samples is None or any(value.ndim == 0 for value in values):
+        if not self._arrays and (self._samples is None or self._pieces or not _row_for_each(values, batch[0])):
             self._pieces.append([value.reshape(1) if value.ndim == 0 else value for value in values])
             return
         if not self._arrays:
-            self._arrays = [torch.empty((self._samples, *value.shape[1:]), dtype=value.dtype) for value in values]
+            self._arrays = [torch.empty((int(self._samples or 0), *value.shape[1:]), dtype=value.dtype) for value in values]
         for array, value in zip(self._arrays, values, strict=True):
             array[self._filled : self._filled + len(value)] = value
         self._filled += len(values[0])
@@ -53,3 +53,9 @@ class Sink:
         if self._names is not None:
             return dict(zip(self._names, arrays, strict=True))
         return arrays if self._several else arrays[0]
+
+
+def _row_for_each(values: list[torch.Tensor], x: Any) -> bool:
+    """Whether every output has a row for each sample of the batch; a module may return other numbers of rows."""
+    first = next(iter(x.values())) if isinstance(x, Mapping) else x if isinstance(x, torch.Tensor) else x[0]
+    return all(value.ndim > 0 and len(value) == len(first) for value in values)

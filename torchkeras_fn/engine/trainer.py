@@ -9,6 +9,7 @@ from torchkeras_fn.callbacks.base import CallbackList
 from torchkeras_fn.callbacks.history import History
 from torchkeras_fn.callbacks.progress import Progress
 from torchkeras_fn.engine.data import Batch, check_batch_size, is_batches, split
+from torchkeras_fn.engine.generator_methods import GeneratorMethods
 from torchkeras_fn.engine.loading import Epochs, Loading
 from torchkeras_fn.engine.objective import Logs
 from torchkeras_fn.engine.preparation import Preparation
@@ -17,7 +18,7 @@ from torchkeras_fn.engine.sink import Sink
 Listener = Callable[[int, Any, Any], None]
 
 
-class Trainer(Preparation):
+class Trainer(GeneratorMethods, Preparation):
     """Gives an `nn.Module` Keras' training methods: `class Net(Trainer, nn.Module)` with a plain `forward`.
 
     `train_step`, `test_step` and `predict_step` may be overridden; each takes a batch `(x, y, sample_weight)` of tensors
@@ -338,59 +339,6 @@ class Trainer(Preparation):
         if return_dict:
             return dict(logs)
         return list(logs.values()) if len(logs) > 1 else next(iter(logs.values()), None)
-
-    # ------------------------------------------------------------------ Keras 2's names for batches that come one by one
-
-    def fit_generator(
-        self,
-        generator: Any,
-        steps_per_epoch: int | None = None,
-        epochs: int = 1,
-        verbose: Any = 1,
-        callbacks: Any = None,
-        validation_data: Any = None,
-        validation_steps: int | None = None,
-        class_weight: Any = None,
-        max_queue_size: int = 10,
-        workers: int = 1,
-        use_multiprocessing: bool = False,
-        shuffle: Any = True,
-        initial_epoch: int = 0,
-        validation_freq: Any = 1,
-    ) -> History:
-        """Call `fit` on a generator, `Sequence`, data set or `DataLoader`."""
-        return self.fit(
-            generator,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            class_weight=class_weight,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
-            validation_freq=validation_freq,
-            max_queue_size=max_queue_size,
-            workers=workers,
-            use_multiprocessing=use_multiprocessing,
-        )
-
-    def evaluate_generator(
-        self, generator: Any, steps: int | None = None, max_queue_size: int = 10, workers: int = 1, use_multiprocessing: bool = False, verbose: Any = 0
-    ) -> Any:
-        """Call `evaluate` on a generator, `Sequence`, data set or `DataLoader`."""
-        return self.evaluate(
-            generator, verbose=verbose, steps=steps, max_queue_size=max_queue_size, workers=workers, use_multiprocessing=use_multiprocessing
-        )
-
-    def predict_generator(
-        self, generator: Any, steps: int | None = None, max_queue_size: int = 10, workers: int = 1, use_multiprocessing: bool = False, verbose: Any = 0
-    ) -> Any:
-        """Call `predict` on a generator, `Sequence`, data set or `DataLoader`."""
-        return self.predict(
-            generator, verbose=verbose, steps=steps, max_queue_size=max_queue_size, workers=workers, use_multiprocessing=use_multiprocessing
-        )
 
 
 def _length(batches: Epochs) -> int | None:

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchkeras_fn.alignment import weighted
 from torchkeras_fn.engine.symbolic import Shape
-from torchkeras_fn.losses import weighted
 
 
-def check_sample_weight(weights: Sequence[Any], targets: Sequence[Any], output_shapes: Sequence[Shape], modes: Sequence[str | None]) -> None:
+def check_sample_weight(
+    weights: Sequence[Any], targets: Sequence[Any], output_shapes: Sequence[Shape], modes: Sequence[str | None]
+) -> None:
     """Raise `ValueError` for weights of a rank that the targets, or `sample_weight_mode`, do not allow."""
     for index, (weight, target) in enumerate(zip(weights, targets, strict=True)):
         if weight is None:
@@ -21,7 +23,8 @@ def check_sample_weight(weights: Sequence[Any], targets: Sequence[Any], output_s
             raise ValueError(f"sample_weight has shape {weight.shape}: expected a number per sample, or per step of a sample.")
         if mode == "temporal":
             if target_rank < 3:
-                raise ValueError(f"sample_weight_mode='temporal' needs an output (samples, steps, ...), but this one has {target_rank} dimensions.")
+                wanted = "an output (samples, steps, ...)"
+                raise ValueError(f"sample_weight_mode='temporal' needs {wanted}, but this one has {target_rank} dimensions.")
             if rank != 2:
                 raise ValueError(f"With sample_weight_mode='temporal', sample_weight is (samples, steps), got shape {weight.shape}.")
             if target is not None and weight.shape[1] != target.shape[1]:
@@ -80,7 +83,7 @@ class ClassWeights:
                 continue
             if table.device != target.device:
                 table = self._tables[index] = table.to(target.device)
-            weight = table[self._classes(target, index).clamp(0, len(table) - 1)]
+            weight = table[self._classes(target, index).clamp(-1, len(table) - 1)]
             if given is not None:
                 weight = weighted(weight, given) if weight.ndim >= given.ndim else weighted(given, weight)
             found.append(weight)
@@ -111,6 +114,8 @@ def _per_output(class_weight: Any, names: Sequence[str]) -> list[Any]:
 
 def _table(weights: Mapping[Any, float], classes: int | None) -> torch.Tensor:
     """The weights by class, and a 1 at the end for all others."""
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"class_weight holds a dict from class to weight for each output, got a {type(weights).__name__}.")
     for key in weights:
         if not isinstance(key, (int, np.integer)) or key < 0 or (classes is not None and key >= classes):
             known = f"between 0 and {classes - 1}" if classes is not None else "not negative"

@@ -1,5 +1,6 @@
 """`Weighted`: a torch module that knows its weights as Keras does: by name, in Keras' order and layout, with their options."""
 
+import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -75,10 +76,11 @@ class Weighted(nn.Module):
 
     def add_weight(
         self,
-        name: Any = None,
+        *leading: Any,
+        name: str | None = None,
         shape: Any = None,
         dtype: Any = None,
-        initializer: Any = "glorot_uniform",
+        initializer: Any = None,
         regularizer: Any = None,
         trainable: bool = True,
         constraint: Any = None,
@@ -86,14 +88,31 @@ class Weighted(nn.Module):
     ) -> torch.Tensor:
         """Create a weight of the layer: an `nn.Parameter`, or a buffer where it is not trainable.
 
-        `shape` may also come first, as in Keras 3. Assigned to an attribute, the weight is known in `state_dict()`
-        under the attribute's name.
+        Arguments without a keyword are `name, shape, dtype, initializer` as in Keras 2, or `shape, initializer, dtype`
+        as in Keras 3. The initializer is `glorot_uniform` unless given. Assigned to an attribute, the weight is known
+        in `state_dict()` under the attribute's name.
+
+        >>> layer = Weighted()
+        >>> layer.kernel = layer.add_weight((3, 2), "zeros")
+        >>> list(layer.state_dict())
+        ['kernel']
         """
-        if name is not None and not isinstance(name, str):
-            name, shape = (shape if isinstance(shape, str) else None), name
+        if leading:
+            by_name = leading[0] is None or isinstance(leading[0], str)
+            order = ("name", "shape", "dtype", "initializer") if by_name else ("shape", "initializer", "dtype")
+            given = {"name": name, "shape": shape, "dtype": dtype, "initializer": initializer}
+            for argument, value in zip(order, leading, strict=False):
+                if given[argument] is not None:
+                    raise TypeError(f"add_weight got two values for {argument!r}: {value!r} and {given[argument]!r}.")
+                given[argument] = value
+            if len(leading) > len(order):
+                raise TypeError(f"add_weight takes at most {len(order)} arguments without a keyword: {', '.join(order)}.")
+            name, shape, dtype, initializer = given.values()
         name = (name or f"weight_{len(self._parameters) + len(self._buffers) + 1}").replace(".", "_").replace("/", "_")
-        shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(int(size) for size in shape)
-        options = WeightOptions(initializers.get(initializer), regularizers.get(regularizer), constraints.get(constraint))
+        shape = () if shape is None else (int(shape),) if isinstance(shape, numbers.Integral) else tuple(int(size) for size in shape)
+        options = WeightOptions(
+            initializers.get(initializer or "glorot_uniform"), regularizers.get(regularizer), constraints.get(constraint)
+        )
         with inference.creating_weights():
             value = torch.as_tensor(options.initializer(shape, dtype=config.dtype(dtype) if dtype else self.dtype))
         self._weight_options[name] = options
@@ -138,7 +157,7 @@ class Weighted(nn.Module):
         """Note whether training changes this layer's weights; override where freezing changes more."""
         self._trainable = bool(value)
 
-    def sublayers(self) -> Iterator["Weighted"]:
+    def sublayers(self) -> Iterator[Any]:
         """Yield this layer and every layer inside it."""
         return (module for module in self.modules() if isinstance(module, Weighted))
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from torchkeras_fn import config
+from torchkeras_fn.arguments import sizes
 from torchkeras_fn.engine.inference import Spec
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import KerasTensor, Node
@@ -31,7 +32,7 @@ class InputLayer(Layer):
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
-        self.batch_shape = tuple(None if size is None else int(size) for size in batch_shape)
+        self.batch_shape = sizes(batch_shape, "batch_shape")
         self.declared_dtype = None if dtype is None else config.dtype(dtype)
         self.sparse = sparse
         self.tensor = tensor
@@ -76,7 +77,7 @@ def Input(
     if shape is not None and batch_shape is not None:
         raise ValueError(f"Give shape={shape!r} or batch_shape={batch_shape!r} to Input, not both.")
     if batch_shape is None and shape is not None:
-        batch_shape = (None, *((shape,) if isinstance(shape, int) else shape))
+        batch_shape = (None, *sizes(shape, "shape"))
     if isinstance(tensor, torch.Tensor):
         batch_shape = batch_shape or (None, *tensor.shape[1:])
         dtype = dtype or tensor.dtype

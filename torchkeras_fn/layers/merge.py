@@ -147,18 +147,16 @@ class Concatenate(_Merge):
         """Concatenate the masks; an input without one counts as unmasked."""
         if mask is None or all(part is None for part in mask):
             return None
-        full = [torch.ones_like(x, dtype=torch.bool) if m is None else m for x, m in zip(inputs, mask, strict=True)]
-        rank = self._ranks[0]
-        wide = [
-            m.reshape((*m.shape, *[1] * (rank - m.ndim))).expand_as(x) if isinstance(m, torch.Tensor) else _widen(m, x)
-            for m, x in zip(full, inputs, strict=True)
-        ]
+        everywhere = [torch.ones_like(x, dtype=torch.bool) for x in inputs]
+        wide = [full if m is None else torch.logical_and(full, self._widened(m)) for full, m in zip(everywhere, mask, strict=True)]
         return torch.cat(wide, self.axis).all(-1)
 
-
-def _widen(mask: Any, inputs: Any) -> Any:
-    """Give a mask `(batch, steps)` the size of `(batch, steps, ...)` inputs, on proxies whose rank is not to be asked."""
-    return torch.logical_and(torch.ones_like(inputs, dtype=torch.bool), mask.unsqueeze(-1))
+    def _widened(self, mask: Any) -> Any:
+        """A mask with as many axes as the inputs; one that is being lowered, and has no rank to ask for, is `(batch, steps)`."""
+        rank = mask.ndim if isinstance(mask, torch.Tensor) else 2
+        for _ in range(self._ranks[0] - rank):
+            mask = mask.unsqueeze(-1)
+        return mask
 
 
 class Dot(_Merge):

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchkeras_fn.arguments import number
 from torchkeras_fn.engine.layer import Layer
 
 
@@ -23,9 +24,9 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, noise_shape: Sequence[int | None] | None = None, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if not 0 <= rate <= 1:
+        self.rate = number(rate, "rate", minimum=0)
+        if self.rate > 1:
             raise ValueError(f"'rate' must be between 0 and 1, got {rate!r}.")
-        self.rate = float(rate)
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
         self.seed = seed
 

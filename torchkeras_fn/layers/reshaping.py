@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from torchkeras_fn import config
-from torchkeras_fn.arguments import positive_integer
+from torchkeras_fn.arguments import one_of, positive_integer
 from torchkeras_fn.engine.layer import Layer
 
 
@@ -25,7 +25,7 @@ class Flatten(Layer):
 
     def __init__(self, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.data_format = data_format or config.image_data_format()
+        self.data_format = one_of(data_format or config.image_data_format(), "data_format", "channels_last", "channels_first")
 
     def build(self, input_shape: Any) -> nn.Module | None:
         """Note the rank."""
