@@ -299,6 +299,14 @@ def test_a_subclass_defines_the_value_of_each_sample():
     assert Cubic(reduction="sum")(torch.zeros(2), torch.full((2, 1), 2.0)).item() == 16.0
 
 
+def test_a_subclass_of_a_loss_with_a_call_of_its_own_is_averaged_by_it():
+    class Doubled(losses.MeanSquaredError):
+        def call(self, y_true, y_pred):
+            return 2 * super().call(y_true, y_pred)
+
+    assert Doubled()(torch.zeros(2, 1), torch.ones(2, 1)).item() == 2.0
+
+
 def test_a_loss_without_a_call_says_so():
     with pytest.raises(NotImplementedError, match="Loss needs a call"):
         losses.Loss()(torch.zeros(2, 1), torch.zeros(2, 1))

@@ -43,6 +43,8 @@ def plain(value: Any) -> Any:
     """
     if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
     if isinstance(value, torch.dtype):
         return str(value).removeprefix("torch.")
     if isinstance(value, np.generic):

@@ -115,7 +115,7 @@ class MeanMetricWrapper(Mean):
         self.fn = fn
         super().__init__(name or getattr(fn, "__name__", "metric"))
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Take in a batch. A function that returns a scalar counts as often as the batch has samples."""
         y_pred = torch.as_tensor(y_pred)
         values = torch.as_tensor(self.compare(torch.as_tensor(y_true), y_pred))
@@ -125,6 +125,11 @@ class MeanMetricWrapper(Mean):
             super().update_state(values.expand(torch.as_tensor(sample_weight).shape), sample_weight)
         else:
             super().update_state(values, sample_weight)
+
+    def check(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> None:
+        """Raise `ValueError` for targets that do not fit, told by tensors without samples."""
+        if self.is_plain and type(self) is not MeanMetricWrapper:
+            self.compare(y_true, y_pred)
 
     @property
     def is_plain(self) -> bool:
@@ -137,7 +142,7 @@ class MeanMetricWrapper(Mean):
         return value
 
 
-def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> torch.Tensor:
+def binary_accuracy(y_true: torch.Tensor, y_pred: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
     """Return the share of each sample's values that lie on the same side of `threshold` as the targets say.
 
     >>> binary_accuracy(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.7, 0.6]]))
@@ -147,7 +152,7 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> torch.T
     return hits.mean(-1) if hits.ndim > 1 else hits
 
 
-def categorical_accuracy(y_true: Any, y_pred: Any) -> torch.Tensor:
+def categorical_accuracy(y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
     """Return whether the largest prediction is at the largest target, for each sample.
 
     >>> categorical_accuracy(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.4, 0.6]]))
@@ -156,7 +161,7 @@ def categorical_accuracy(y_true: Any, y_pred: Any) -> torch.Tensor:
     return (align(y_true, y_pred).argmax(-1) == y_pred.argmax(-1)).float()
 
 
-def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> torch.Tensor:
+def sparse_categorical_accuracy(y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
     """Return whether the largest prediction is at the target class, for each sample.
 
     >>> sparse_categorical_accuracy(torch.tensor([1]), torch.tensor([[0.4, 0.6]]))
@@ -236,6 +241,10 @@ class LossMetric(MeanMetricWrapper):
         super().__init__(loss.call, name or loss.name or type(loss).__name__)
         self.loss = loss
 
+    def check(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> None:
+        """Raise `ValueError` for targets that do not fit."""
+        self.loss.align(y_true, y_pred)
+
     def compare(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the loss of each sample."""
         return self.loss.call(self.loss.align(y_true, y_pred), y_pred)
@@ -246,6 +255,27 @@ class LossMetric(MeanMetricWrapper):
         if loss is None:
             return None
         return lambda y_true, y_pred, weight: Mean.update_state(self, loss.call(loss.align(y_true, y_pred), y_pred), weight)
+
+    def like_a_loss(self, kind: str | None = None) -> "Callable[[Any, Any, Any], None] | None":
+        """Return an update that divides by the number of samples, as losses do, not by the sum of the weights.
+
+        With a `kind` it is one for logits, `None` where the loss has no such form.
+        """
+        loss = self.loss if kind is None else self.loss.on_logits(kind)
+        return None if loss is None else _AverageOfLosses(self, loss)
+
+
+class _AverageOfLosses:
+    """Adds the loss of a batch to a metric, once for each sample."""
+
+    is_like_a_loss = True
+
+    def __init__(self, metric: Mean, loss: losses.Loss):
+        self.metric, self.loss = metric, loss
+
+    def __call__(self, y_true: torch.Tensor, y_pred: torch.Tensor, weight: Any) -> None:
+        values = weighted(self.loss.call(self.loss.align(y_true, y_pred), y_pred), weight)
+        self.metric.add(values.mean(), len(y_pred), times=len(y_pred))
 
 
 ACCURACY = ("accuracy", "acc")
@@ -278,7 +308,7 @@ registry = Registry(
         "mean": Mean,
         **{name: loss for name, loss in losses.registry.entries.items()},
     },
-    aliases={"mse": "mean_squared_error", "mae": "mean_absolute_error", "bce": "binary_crossentropy"},
+    losses.ALIASES,
 )
 
 

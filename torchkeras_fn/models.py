@@ -10,7 +10,7 @@ from torchkeras_fn.engine.additions import collecting
 from torchkeras_fn.engine.data import Signature
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.inference import mode_of
-from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.layer import Layer, as_tensors
 from torchkeras_fn.engine.lowering import GraphModule, TrainingOutputs, lower, lower_for_training, module_keys
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
@@ -192,10 +192,16 @@ class Model(Trainer, Layer):
         if training is not None:
             with mode_of(self, training=bool(training)):
                 return self.forward(*args, **kwargs)
-        inputs = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple, Mapping)) else args
-        if isinstance(inputs, Mapping):
-            inputs = [inputs[name] for name in graph.input_names]
-        return self.lowered(*inputs)
+        given = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple, Mapping)) else args
+        return self.lowered(*(as_tensors(part, self.dtype) for part in self._ordered(graph, given)))
+
+    def _ordered(self, graph: Graph, inputs: Any) -> Sequence[Any]:
+        """The inputs in the graph's order. Raises `ValueError` unless there is one for each of the graph's inputs."""
+        names = graph.input_names
+        if len(inputs) != len(names) or isinstance(inputs, Mapping) and set(inputs) != set(names):
+            got = sorted(map(str, inputs)) if isinstance(inputs, Mapping) else len(inputs)
+            raise ValueError(f"{self.name} expects {len(names)} inputs {names}, got {got}.")
+        return [inputs[name] for name in names] if isinstance(inputs, Mapping) else inputs
 
     @property
     def lowered(self) -> GraphModule:
@@ -223,8 +229,9 @@ class Model(Trainer, Layer):
         return self.lowered
 
     def _draw(self, *args: Any, **kwargs: Any) -> Any:
-        if args and isinstance(args[0], Mapping) and self.graph is not None:
-            args = ([args[0][name] for name in self.input_names], *args[1:])
+        graph = self.graph
+        if args and isinstance(args[0], Mapping) and graph is not None:
+            args = (self._ordered(graph, args[0]), *args[1:])
         return super()._draw(*args, **kwargs)
 
     # ------------------------------------------------------------------ copies and configurations
@@ -278,7 +285,8 @@ class Model(Trainer, Layer):
 
     # ------------------------------------------------------------------ what the trainer asks
 
-    def _uses_graph(self) -> bool:
+    def uses_graph(self) -> bool:
+        """Return whether calling the model runs the drawn graph, and not a `call` or `forward` of its own."""
         return self.graph is not None and type(self).call is Layer.call and type(self).forward in (Model.forward, Sequential.forward)
 
     def _signature(self) -> Signature:
@@ -340,7 +348,7 @@ class Model(Trainer, Layer):
         self._terms = [_cost(weight) for weight in self.named_weights() if weight.options.regularizer is not None]
         self._terms += [function for layer in self.sublayers() for function in layer._loss_functions]
         objective.added = {name: Mean(name) for name, _ in self._symbolic_metrics}
-        if self._uses_graph():
+        if self.uses_graph():
             graph = self._drawn()
             own = [tensor for layer in graph.layers for tensor in layer._symbolic_losses]
             if own:
@@ -363,7 +371,7 @@ class Model(Trainer, Layer):
         return outputs
 
     def _call(self, x: Any) -> Any:
-        if self._uses_graph():
+        if self.uses_graph():
             return self.lowered(x) if isinstance(x, torch.Tensor) else self.lowered(*x)
         return super()._call(x)
 
@@ -408,7 +416,8 @@ class Sequential(Model):
         self._stack: list[Layer] = []
         self._tensors: list[KerasTensor] = []
         for layer in layers or []:
-            self.add(layer)
+            self._put(layer)
+        self._changed()
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy draws its stack anew from the input's shape."""
@@ -453,6 +462,16 @@ class Sequential(Model):
 
     def add(self, layer: Any) -> None:
         """Put a layer on top. Raises `TypeError` for what is no layer, and `ValueError` where it does not fit."""
+        before = list(self._stack), list(self._tensors)
+        self._put(layer)
+        try:
+            self._changed()
+        except ValueError:
+            self._stack, self._tensors = before
+            self._changed()
+            raise
+
+    def _put(self, layer: Any) -> None:
         if isinstance(layer, KerasTensor):
             layer = layer.node.operation
         if isinstance(layer, nn.Module) and not isinstance(layer, Layer):
@@ -472,7 +491,6 @@ class Sequential(Model):
         if self._tensors:
             self._tensors.append(_single(layer, layer(self._tensors[-1])))
         self._stack.append(layer)
-        self._changed()
 
     def pop(self) -> None:
         """Take the top layer off. Raises `TypeError` where there is none."""
@@ -483,12 +501,14 @@ class Sequential(Model):
         self._changed()
 
     def _changed(self) -> None:
+        """Own the layers of the stack as it is now: under their names where it can be drawn."""
         self._graph = None
         self._views = {}
         self._modules.clear()
         self._bound = False
         for index, layer in enumerate(self._stack):
             self._modules[f"layer_{index}"] = layer
+        _ = self.graph
 
     @property
     def graph(self) -> Graph | None:

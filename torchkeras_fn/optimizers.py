@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from torchkeras_fn.configurable import Configurable
+from torchkeras_fn.fused import FusedStep
 from torchkeras_fn.registry import Registry
 
 
@@ -65,19 +66,22 @@ class Optimizer(Configurable):
 
     def bind(self, parameters: Sequence[torch.Tensor], constraints: Sequence[Callable[[], None]] = ()) -> None:
         """Make the torch optimizer for these parameters; `constraints` are called after each step."""
+        self.torch_optimizer = self.make(parameters) if parameters else None
         self.parameters = list(parameters)
+        if self.torch_optimizer is not None:
+            self._take_step = FusedStep(self.torch_optimizer, self.parameters)
         self.constraints = list(constraints)
         self.iterations = 0
-        if not self.parameters:
-            self.torch_optimizer = None
-            return
+
+    def make(self, parameters: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
+        """Return a new torch optimizer for these parameters."""
         options = {"lr": self._learning_rate, **self.torch_options()}
         if self.weight_decay:
             options["weight_decay"] = self.weight_decay
-        device = self.parameters[0].device.type
-        if self.may_fuse and device in ("cpu", "cuda", "xpu", "mps") and all(p.dtype.is_floating_point for p in self.parameters):
+        device = parameters[0].device.type
+        if self.may_fuse and device in ("cpu", "cuda", "xpu", "mps") and all(p.dtype.is_floating_point for p in parameters):
             options["fused"] = True
-        self.torch_optimizer = self.torch_class(self.parameters, **options)
+        return self.torch_class(parameters, **options)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -92,7 +96,7 @@ class Optimizer(Configurable):
             self._clip()
         if self.decay:
             self._set_rate(self._learning_rate / (1 + self.decay * self.iterations))
-        self.torch_optimizer.step()
+        self._take_step()
         self.iterations += 1
         for apply in self.constraints:
             apply()
@@ -259,6 +263,19 @@ def get(identifier: Any) -> Any:
     if not isinstance(found, (Optimizer, torch.optim.Optimizer)):
         raise ValueError(f"{identifier!r} is not an optimizer.")
     return found
+
+
+def check(optimizer: Any) -> None:
+    """Raise what torch says to the options of an optimizer, before a model is touched.
+
+    >>> check(Adam(beta_1=2))
+    Traceback (most recent call last):
+        ...
+    ValueError: Invalid beta parameter at index 0: 2.0
+    """
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return
+    (optimizer.make if isinstance(optimizer, Optimizer) else optimizer)([torch.nn.Parameter(torch.zeros(1))])
 
 
 def is_torch_factory(identifier: Any) -> bool:

@@ -18,7 +18,20 @@ FLOATS = {
     "dense over unknown steps": (lambda k: k.layers.Dense(2), (None, 5)),
     **{
         f"dense {name}": (lambda k, name=name: k.layers.Dense(4, activation=name), (6,))
-        for name in ("linear", "relu", "softmax", "sigmoid", "tanh", "elu", "selu", "softplus", "softsign", "gelu", "exponential", "hard_sigmoid")
+        for name in (
+            "linear",
+            "relu",
+            "softmax",
+            "sigmoid",
+            "tanh",
+            "elu",
+            "selu",
+            "softplus",
+            "softsign",
+            "gelu",
+            "exponential",
+            "hard_sigmoid",
+        )
     },
     **{
         f"activation {name}": (lambda k, name=name: k.layers.Activation(name), (3, 4))
@@ -49,7 +62,10 @@ FLOATS = {
     "repeat once": (lambda k: k.layers.RepeatVector(1), (4,)),
     "lambda": (lambda k: k.layers.Lambda(lambda x: x**2 + 1), (3, 4)),
     "lambda that changes the shape": (lambda k: k.layers.Lambda(lambda x: x[:, 1:, 0]), (3, 4)),
-    "lambda with arguments": (lambda k: k.layers.Lambda(lambda x, factor, shift=0: x * factor + shift, arguments={"factor": 3, "shift": 1}), (4,)),
+    "lambda with arguments": (
+        lambda k: k.layers.Lambda(lambda x, factor, shift=0: x * factor + shift, arguments={"factor": 3, "shift": 1}),
+        (4,),
+    ),
     "lambda with an output shape": (lambda k: k.layers.Lambda(lambda x: x.sum(-1), output_shape=(3,)), (3, 4)),
 }
 NORMALIZATIONS = {
@@ -72,7 +88,16 @@ MERGES = {
         f"{name} {shapes}": (lambda k, name=name: getattr(k.layers, name)(), shapes)
         for name, shapes in product(
             ("Add", "Multiply", "Average", "Maximum", "Minimum"),
-            ([(4,), (4,)], [(4,)] * 3, [(3, 4), (3, 4)], [(4,), (3, 4)], [(3, 4), (4,)], [(2, 3, 4), (4,), (3, 4)], [(3, 1), (1, 4)], [(1,), (4,)]),
+            (
+                [(4,), (4,)],
+                [(4,)] * 3,
+                [(3, 4), (3, 4)],
+                [(4,), (3, 4)],
+                [(3, 4), (4,)],
+                [(2, 3, 4), (4,), (3, 4)],
+                [(3, 1), (1, 4)],
+                [(1,), (4,)],
+            ),
         )
     },
     **{
@@ -158,7 +183,9 @@ def gradients(model, arrays, training=False):
         weights = [weight.value.grad for weight in model.trainable_weights]
     else:
         layouts = {id(weight.tensor): weight.axes for weight in model.named_weights()}
-        weights = [weight.grad if layouts[id(weight)] is None else weight.grad.permute(layouts[id(weight)]) for weight in model.trainable_weights]
+        weights = [
+            weight.grad if layouts[id(weight)] is None else weight.grad.permute(layouts[id(weight)]) for weight in model.trainable_weights
+        ]
     return outputs, weights, [tensor.grad for tensor in tensors]
 
 

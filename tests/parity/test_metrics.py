@@ -9,7 +9,9 @@ from parity.test_losses import ALIASES, NAMES, OPTIONS, SHAPES, data, in_full
 from parity.twins import LIBRARIES, same
 from torchkeras_fn import losses, metrics
 
-ELEMENTS, ONE_HOT, INDICES = (SHAPES[name] for name in ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy"))
+ELEMENTS, ONE_HOT, INDICES = (
+    SHAPES[name] for name in ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy")
+)
 ACCURACIES = [
     ("BinaryAccuracy", {}, ELEMENTS),
     ("BinaryAccuracy", {"threshold": 0.7}, ELEMENTS),
@@ -130,7 +132,9 @@ def test_what_accuracy_means(loss, units, targets, word):
     found = []
     for k in LIBRARIES:
         inputs = k.Input((4,))
-        model = k.Model(inputs, k.layers.Dense(units, activation="sigmoid" if "binary" in loss else "softmax" if units > 1 else None)(inputs))
+        model = k.Model(
+            inputs, k.layers.Dense(units, activation="sigmoid" if "binary" in loss else "softmax" if units > 1 else None)(inputs)
+        )
         model.set_weights([kernel, np.zeros(units)])
         # Keras goes by the shapes alone, and would compare the largest of several sigmoids; binary crossentropy means binary here.
         model.compile("sgd", loss, metrics=["binary_accuracy" if k is keras and "binary" in loss else word])

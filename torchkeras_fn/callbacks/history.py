@@ -3,7 +3,7 @@
 from typing import Any
 
 from torchkeras_fn.callbacks.base import Callback
-from torchkeras_fn.engine.objective import known_name
+from torchkeras_fn.engine.logs import known_name
 
 
 class Figures(dict[str, list[Any]]):

@@ -199,9 +199,9 @@ def _on_empty_batch(function: Callable[..., Any], args: Sequence[Any], kwargs: M
             return dims
         if batch is None:
             return dims
-        if dims[0] != 0 or 0 in dims[1:]:
+        if dims.count(0) != 1:
             raise _Uncertain
-        return (batch[run], *dims[1:])
+        return tuple(dim or batch[run] for dim in dims)
 
     return _pair(small, large, size)
 

@@ -164,7 +164,7 @@ class Layer(Additions, Weighted):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Build the layer for the tensors that came, if it is not built, and call it."""
-        args = tuple(_as_tensors(argument, self) for argument in args)
+        args = tuple(as_tensors(argument, self.dtype) for argument in args)
         if not self.built:
             first = args[0] if args else next(iter(kwargs.values()), None)
             if not any(isinstance(leaf, torch.Tensor) for leaf in inference.leaves_of(first)):
@@ -360,11 +360,14 @@ def _shapes(tensors: Any) -> Any:
     return shape if isinstance(tensors, KerasTensor) else (None, *shape[1:])
 
 
-def _as_tensors(argument: Any, layer: Layer) -> Any:
-    if isinstance(argument, torch.Tensor) or argument is None:
-        return argument
+def as_tensors(argument: Any, dtype: torch.dtype) -> Any:
+    """Return a numpy array as a tensor, of the given type where it is of doubles; anything else as it is.
+
+    >>> as_tensors(np.ones(2), torch.float32)
+    tensor([1., 1.])
+    """
     if isinstance(argument, np.ndarray):
-        return torch.as_tensor(argument, dtype=layer.dtype if argument.dtype == np.float64 else None)
+        return torch.as_tensor(argument, dtype=dtype if argument.dtype == np.float64 else None)
     return argument
 
 

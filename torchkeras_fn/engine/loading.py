@@ -210,7 +210,7 @@ class Epochs:
             try:
                 raw = self._peeked.pop() if self._peeked else next(self._pass)
             except StopIteration:
-                self._pass = None
+                self._pass = None if source.restarts else iter(())
                 if wanted is None or not source.restarts or self._position == 0:
                     break
                 continue

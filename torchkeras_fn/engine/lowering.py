@@ -166,6 +166,21 @@ def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
 _MODE_NAMES = {None: "either", True: "training", False: "inference"}
 
 
+def is_nested(operation: Any) -> bool:
+    """Return whether the operation is a model whose graph is written out in place: one without a `call` or `forward` of its own."""
+    uses_graph = getattr(operation, "uses_graph", None)
+    return uses_graph is not None and bool(uses_graph())
+
+
+def is_ours(definition: Any) -> bool:
+    """Return whether a class or function is defined in this library, not by a user.
+
+    >>> is_ours(Layer.forward), is_ours(nn.Linear)
+    (True, False)
+    """
+    return str(definition.__module__).split(".")[0] == __name__.split(".")[0]
+
+
 class _Writer:
     def __init__(self) -> None:
         self.fx = fx.Graph()
@@ -195,7 +210,7 @@ class _Writer:
     def write_node(self, scope: _Scope, node: Node) -> None:
         inputs = [scope.values[id(parent)] for parent in node.parents]
         operation = node.operation
-        if isinstance(operation, Layer) and getattr(operation, "graph", None) is not None:
+        if is_nested(operation):
             self.write_nested(scope, node, inputs)
             return
         args, kwargs = map_symbolic(lambda tensor: self.read(scope, node, tensor), (node.args, node.kwargs))
@@ -221,7 +236,7 @@ class _Writer:
         """The value of a tensor; cast where it is an input of indices and the reader expects floats."""
         value = scope.values[id(tensor)]
         if isinstance(value.node, fx.Node) and value.node.op == "placeholder" and scope.graph.takes_integers(tensor):
-            wants = getattr(node.operation, "takes_integers", False) or getattr(node.operation, "graph", None) is not None
+            wants = getattr(node.operation, "takes_integers", False) or is_nested(node.operation)
             if not wants and tensor.dtype.is_floating_point:
                 return self.fx.call_method("to", (value.node, tensor.dtype))
         return value.node  # type: ignore[no-any-return]
@@ -246,7 +261,7 @@ class _Writer:
         kwargs = {name: value for name, value in kwargs.items() if name != "training"}
         if mode is not None and layer.call_takes("training"):
             kwargs["training"] = mode
-        if type(layer).call is Layer.call:
+        if type(layer).call is Layer.call and is_ours(type(layer).forward):
             result = self.write_described(layer, target, mode, args, kwargs)
         elif layer.inline:
             result = self.through(layer.call, *args, **kwargs)
@@ -270,7 +285,7 @@ class _Writer:
         creates = type(layer).compute_mask is not Layer.compute_mask
         if not creates:
             return mask if has_mask and layer.supports_masking and not isinstance(mask, list) else None
-        if type(layer).__module__.split(".")[0] == __name__.split(".")[0]:
+        if is_ours(type(layer)):
             return self.through(layer.compute_mask, inputs, mask)
         if target not in self.modules:
             self.modules[target] = layer

@@ -1,76 +1,19 @@
 """`Objective`: what `compile` asked for. Outputs, targets, weights and masks go in; one scalar loss comes out, and the metrics."""
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
 
 from torchkeras_fn import losses
+from torchkeras_fn.alignment import weighted
 from torchkeras_fn.engine.lowering import TrainingOutputs
-from torchkeras_fn.metrics import Mean, choose_accuracy
+from torchkeras_fn.metrics import LossMetric, Mean, MeanMetricWrapper, choose_accuracy
 from torchkeras_fn.metrics import get as get_metric
 
 Update = Callable[[Any, Any, Any], None]
-
-
-class Logs(MutableMapping[str, Any]):
-    """Names and figures that become Python floats when they are read, and cost nothing when they are not.
-
-    `acc` and `accuracy` are one name, and so are `lr` and `learning_rate`.
-
-    >>> Logs({"accuracy": torch.tensor(0.5)})["acc"]
-    0.5
-    """
-
-    def __init__(self, figures: Mapping[str, Any]):
-        self.figures = dict(figures)
-
-    def __getitem__(self, name: str) -> Any:
-        return to_number(self.figures[known_name(name, self.figures)])
-
-    def __setitem__(self, name: str, figure: Any) -> None:
-        self.figures[name] = figure
-
-    def __delitem__(self, name: str) -> None:
-        del self.figures[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.figures)
-
-    def __len__(self) -> int:
-        return len(self.figures)
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and known_name(name, self.figures) in self.figures
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-
-_OTHER_NAMES = {"acc": "accuracy", "accuracy": "acc", "lr": "learning_rate", "learning_rate": "lr"}
-
-
-def known_name(name: str, known: Any) -> str:
-    """Return the name under which a figure stands in `known`: its own, or the older or newer word for it.
-
-    >>> known_name("val_acc", {"val_accuracy": 1})
-    'val_accuracy'
-    """
-    if name in known:
-        return name
-    for word, other in _OTHER_NAMES.items():
-        if name == word or name.endswith(f"_{word}"):
-            candidate = name.removesuffix(word) + other
-            if candidate in known:
-                return candidate
-    return name
-
-
-def to_number(figure: Any) -> Any:
-    """Return a scalar tensor as a Python float; a tensor without data, on the `meta` device, as NaN."""
-    if not isinstance(figure, torch.Tensor):
-        return figure
-    return float("nan") if figure.is_meta else float(figure)
 
 
 class Running(Mapping[str, Any]):
@@ -89,35 +32,24 @@ class Running(Mapping[str, Any]):
         return len(self._objective.results())
 
 
-def entries(value: Any, count: int = 1) -> Any:
-    """Return targets or weights as one entry for each output: a single tensor is the only one, `None` stands for all.
-
-    >>> entries(None, 2)
-    [None, None]
-    """
-    if isinstance(value, (list, tuple)):
-        return value
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return [value] * (count if value is None else 1)
-
-
 class _Output:
     """One output: its loss, the weight of that loss, and its metrics, in plain form and in the form for logits."""
 
     def __init__(self, name: str, loss: Any, loss_weight: float, figures: Sequence[tuple[str, Any, bool]]):
         self.name = name
-        self.loss: losses.Loss | None = loss
+        self.loss: Any = loss
         self.loss_weight = loss_weight
         self.requested = list(figures)
         self.metrics: list[tuple[str, Any, bool]] | None = None
         self.mean_loss = Mean(f"{name}_loss")
         self.kind: str | None = None
         self.logit_loss: losses.Loss | None = None
+        self._plain: list[tuple[Update, bool]] = []
+        self._on_logits: list[tuple[Update | None, bool]] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy binds its metrics anew."""
-        return {**self.__dict__, "metrics": None, "requested": [(n, m, w) for n, m, w in (self.metrics or self.requested)]}
+        return {**self.__dict__, "metrics": None, "requested": list(self.metrics or self.requested), "_plain": [], "_on_logits": []}
 
     def accept_logits(self, kind: str) -> bool:
         """Note what stands behind the logits that the training view offers; return whether the loss has a form for them."""
@@ -131,11 +63,11 @@ class _Output:
         for name, metric, is_weighted in self.requested:
             if isinstance(metric, str):
                 metric = choose_accuracy(self.loss, y_true.shape, y_pred.shape)(name)
+            elif is_weighted and type(metric) is MeanMetricWrapper and metric.fn is getattr(self.loss, "function", None):
+                metric = LossMetric(self.loss, name)
             self.metrics.append((name, metric, is_weighted))
-        self._plain: list[tuple[Update, bool]] = [(metric.update_state, is_weighted) for _, metric, is_weighted in self.metrics]
-        self._on_logits: list[tuple[Update | None, bool]] = [
-            (on_logits(metric, self.kind) if self.kind else None, is_weighted) for _, metric, is_weighted in self.metrics
-        ]
+        self._plain = [(_update_of(metric, is_weighted), is_weighted) for _, metric, is_weighted in self.metrics]
+        self._on_logits = [(_update_of(metric, is_weighted, self.kind) if self.kind else None, is_weighted) for _, metric, is_weighted in self.metrics]
 
     def value(self, prediction: Any, mask: Any, y_true: Any, weight: Any, is_logits: bool) -> torch.Tensor:
         """Return the loss of a batch."""
@@ -143,8 +75,9 @@ class _Output:
         y_true = loss.align(y_true, prediction)
         if weight is None and mask is None and loss.reduction == "sum_over_batch_size":
             return loss.mean(y_true, prediction)  # type: ignore[no-any-return]
-        values = loss.call(y_true, prediction)
-        return loss.reduce(losses.weighted(values, _combine(weight, mask, values)))  # type: ignore[no-any-return]
+        combined = _combine(weight, mask, scaled=loss.reduction == "sum_over_batch_size")
+        value = loss.reduce(weighted(loss.call(y_true, prediction), combined))
+        return value if value.ndim == 0 else value.mean()  # type: ignore[no-any-return]
 
     def update(self, prediction: torch.Tensor, mask: Any, y_true: Any, weight: Any, is_logits: bool) -> None:
         """Let the metrics take in a batch."""
@@ -154,7 +87,7 @@ class _Output:
         forms = self._on_logits if is_logits and self.kind else self._plain
         for (update, is_weighted), (plain, _) in zip(forms, self._plain, strict=True):
             used = weight if is_weighted else None
-            combined = used if mask is None else _combine(used, mask, None)
+            combined = used if mask is None else _combine(used, mask, scaled=getattr(plain, "is_like_a_loss", False))
             if update is not None:
                 update(y_true, prediction, combined)
                 continue
@@ -163,27 +96,34 @@ class _Output:
             plain(y_true, probabilities, combined)
 
 
-def on_logits(metric: Any, kind: str) -> Update | None:
-    """Return the metric's update for logits, if it has one; a torchmetrics object, or a metric from elsewhere, has none."""
+def _update_of(metric: Any, is_weighted: bool, kind: str | None = None) -> Any:
+    """The function that takes a batch in, as predictions or as logits; `None` for a metric that has no form for logits.
+
+    A weighted metric that is a loss is averaged as the loss is, so that the two agree.
+    """
+    if is_weighted and isinstance(metric, LossMetric):
+        return metric.like_a_loss(kind)
+    if kind is None:
+        return metric.update_state
     form = getattr(metric, "on_logits", None)
     return form(kind) if form is not None else None
 
 
-def _combine(weight: Any, mask: Any, values: Any) -> Any:
-    """One weight out of sample weights and a mask; against `values`, the mask is scaled so that a mean is over unmasked steps."""
+def _combine(weight: Any, mask: Any, scaled: bool) -> Any:
+    """One weight out of sample weights and a mask; the mask is `scaled` so that a mean over all steps is one over the unmasked."""
     if mask is None:
         return weight
     mask = mask.to(torch.float32)
-    if values is not None:
+    if scaled:
         mask = mask * (mask.numel() / mask.sum().clamp(min=1))
-    return mask if weight is None else losses.weighted(mask, weight)
+    return mask if weight is None else weighted(mask, weight)
 
 
 class Objective:
     """The losses and metrics of all outputs.
 
-    `output_names` is `None` where the outputs are known only when the first batch has passed. Raises `ValueError`
-    for a loss or metric that is unknown, for a list of the wrong length, and for a name that no output has.
+    `output_names` is `None` where the outputs are known only when the first batch has passed. `open_ended` says that
+    the loss is computed elsewhere, in a `train_step` of the user's: metrics count without one. Raises `ValueError` for a loss or metric that is unknown, for a list of the wrong length, and for a name that no output has.
     """
 
     def __init__(
@@ -193,9 +133,11 @@ class Objective:
         loss_weights: Any = None,
         weighted_metrics: Any = None,
         output_names: Sequence[str] | None = None,
+        open_ended: bool = False,
     ):
+        self.open_ended = open_ended
         self.settings = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights, "weighted_metrics": weighted_metrics}
-        if not isinstance(loss_weights, (int, float, list, Mapping)) and loss_weights is not None:
+        if not isinstance(loss_weights, (Real, list, Mapping)) and loss_weights is not None:
             raise TypeError(f"loss_weights is a number, or a list or dict of numbers, got a {type(loss_weights).__name__}.")
         self._check_names()
         self.output_names: list[str] | None = None
@@ -220,20 +162,22 @@ class Objective:
             raise ValueError("No output has a loss. Pass loss=None to train on add_loss terms alone.")
         weights = entry_per_output(self.settings["loss_weights"], names, "loss_weights", default=1.0)
         plain = metrics_per_output(self.settings["metrics"], names, "metrics")
-        weighted = metrics_per_output(self.settings["weighted_metrics"], names, "weighted_metrics")
+        counted = metrics_per_output(self.settings["weighted_metrics"], names, "weighted_metrics")
         self.outputs = []
-        taken: set[str] = set()
-        for name, loss, weight, own, own_weighted in zip(names, chosen, weights, plain, weighted, strict=True):
+        labels: set[str] = set()
+        used: set[int] = set()
+        for name, loss, weight, own, own_weighted in zip(names, chosen, weights, plain, counted, strict=True):
             figures = []
             prefix = f"{name}_" if len(names) > 1 else ""
-            for identifier, is_weighted in [*((m, False) for m in own), *((m, True) for m in own_weighted)]:
+            wanted = [*((m, False) for m in own), *((m, True) for m in own_weighted)] if loss is not None or self.open_ended else []
+            for identifier, is_weighted in wanted:
                 metric = get_metric(identifier)
-                label = prefix + (identifier if isinstance(identifier, str) else _label(metric))
-                label = label if label not in taken or not is_weighted else f"{prefix}weighted_{label.removeprefix(prefix)}"
-                taken.add(label)
-                figures.append((label, metric, is_weighted))
-            output = _Output(name, losses.get(loss), float(1.0 if weight is None else weight), figures if loss is not None else [])
-            self.outputs.append(output)
+                if not isinstance(metric, str) and id(metric) in used:
+                    metric = copy.deepcopy(metric)  # one object for several outputs would mix their figures
+                used.add(id(metric))
+                label = identifier if isinstance(identifier, str) else _label(metric)
+                figures.append((_unique(prefix, label, is_weighted, labels), metric, is_weighted))
+            self.outputs.append(_Output(name, losses.get(loss), float(1.0 if weight is None else weight), figures))
 
     def outputs_for(self, predictions: Any) -> None:
         """Name the outputs of a module that said nothing of them, after what it returned, and make their losses."""
@@ -246,25 +190,42 @@ class Objective:
         self.output_names = list(names)
 
     def check(self, shapes: Sequence[Any], targets: Sequence[Any]) -> None:
-        """Raise `ValueError` where targets do not fit outputs of these shapes, before a step is taken."""
+        """Raise `ValueError` where targets do not fit outputs of these shapes, or metrics the targets, before a step is taken."""
         for output, shape, target in zip(self.outputs, shapes, targets, strict=False):
             if output.loss is None or target is None or None in shape[1:]:
                 continue
+            y_true, y_pred = torch.empty(0, *target.shape[1:], dtype=target.dtype), torch.empty(0, *shape[1:])
             try:
-                output.loss.align(torch.empty(0, *target.shape[1:], dtype=target.dtype), torch.empty(0, *shape[1:]))
+                output.loss.align(y_true, y_pred)
             except ValueError as error:
                 raise ValueError(f"Output {output.name!r}: {error}") from None
+            for name, metric, _ in output.requested:
+                try:
+                    if isinstance(metric, MeanMetricWrapper):
+                        metric.check(y_true, y_pred)
+                except ValueError as error:
+                    raise ValueError(f"Metric {name!r}: {error}") from None
 
     @property
-    def targets(self) -> list[str]:
-        """The names of the outputs that have a loss, and so need a target."""
+    def targets(self) -> list[str] | None:
+        """The names of the outputs that have a loss, and so need a target; `None` where the user's own step says it."""
+        if self.open_ended or self.output_names is None:
+            return None
         return [output.name for output in self.outputs if output.loss is not None]
 
     # ------------------------------------------------------------------ a batch
 
+    def _entries(self, value: Any) -> Any:
+        """Targets or weights as one entry for each output: a single tensor is the only one, `None` stands for all."""
+        if isinstance(value, (list, tuple)):
+            return value
+        if isinstance(value, Mapping):
+            return [value.get(output.name) for output in self.outputs]
+        return [value] * (len(self.outputs) if value is None else 1)
+
     def loss(self, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> torch.Tensor:
         """Return the total loss of a batch: the weighted losses of the outputs, and the terms of the graph."""
-        targets, weights = entries(targets), entries(weights, len(self.outputs))
+        targets, weights = self._entries(targets), self._entries(weights)
         total: Any = None
         single = len(self.outputs) == 1
         for index, output in enumerate(self.outputs):
@@ -278,6 +239,7 @@ class Objective:
                 value = value * output.loss_weight
             total = value if total is None else total + value
         for term in outputs.losses:
+            term = torch.as_tensor(term)
             term = term if term.ndim == 0 else term.mean()
             total = term if total is None else total + term
         if total is None:
@@ -289,10 +251,11 @@ class Objective:
         samples = len(outputs.predictions[0])
         self.mean_loss.add(loss.detach(), samples, times=samples)
         for name, value in outputs.metrics:
-            self.added.setdefault(name, Mean(name)).add(value.detach().mean(), samples, times=samples)
-        targets, weights = entries(targets), entries(weights, len(self.outputs))
+            figure = value.detach() if value.dtype.is_floating_point else value.float()
+            self.added.setdefault(name, Mean(name)).add(figure.mean(), samples, times=samples)
+        targets, weights = self._entries(targets), self._entries(weights)
         for index, output in enumerate(self.outputs):
-            if output.requested:
+            if output.requested and targets[index] is not None:
                 output.update(outputs.predictions[index].detach(), outputs.masks[index], targets[index], weights[index], is_logits)
 
     # ------------------------------------------------------------------ an epoch
@@ -338,6 +301,19 @@ def count_of(predictions: Any) -> int:
     return len(predictions) if isinstance(predictions, (list, tuple, Mapping)) else 1
 
 
+def _unique(prefix: str, label: str, is_weighted: bool, taken: set[str]) -> str:
+    """The name of a figure; a weighted metric beside a plain one is `weighted_...`, and others are numbered."""
+    name = prefix + label
+    if name in taken and is_weighted:
+        name = f"{prefix}weighted_{label}"
+    number, unique = 0, name
+    while unique in taken:
+        number += 1
+        unique = f"{name}_{number}"
+    taken.add(unique)
+    return unique
+
+
 def _label(metric: Any) -> str:
     return str(getattr(metric, "name", None) or getattr(metric, "__name__", None) or type(metric).__name__)
 
@@ -376,6 +352,8 @@ def metrics_per_output(value: Any, names: Sequence[str], argument: str) -> list[
     [['acc'], ['acc']]
     """
     if isinstance(value, (list, tuple)) and not any(isinstance(entry, (list, tuple)) for entry in value):
-        return [list(value) for _ in names]
-    entries = entry_per_output(value, names, argument)
-    return [list(entry) if isinstance(entry, (list, tuple)) else [] if entry is None else [entry] for entry in entries]
+        entries = [value for _ in names]
+    else:
+        entries = entry_per_output(value, names, argument)
+    lists = [entry if isinstance(entry, (list, tuple)) else [entry] for entry in entries]
+    return [[metric for metric in metrics if metric is not None] for metrics in lists]

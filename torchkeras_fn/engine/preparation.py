@@ -75,10 +75,12 @@ class Preparation:
         """
         chosen = optimizers.get(optimizer)
         names = self._signature().output_names
-        objective = Objective(loss, metrics, loss_weights, weighted_metrics, names)
+        optimizers.check(chosen)
+        own_step = loss is None and self._overrides_train_step()
+        objective = Objective(loss, metrics, loss_weights, weighted_metrics, names, open_ended=own_step)
         modes = check_modes(sample_weight_mode, names)
         targets_fed = _target_feeds(target_tensors, names)
-        if loss is None and not self._overrides_train_step() and not self._has_loss_terms():
+        if loss is None and not own_step and not self._has_loss_terms():
             raise ValueError("There is nothing to train on: give a loss, or add one with add_loss, or override train_step.")
         placed = choose(device, self._as_module(), self._placed)
         if isinstance(chosen, optimizers.Optimizer) and chosen.torch_optimizer is not None and chosen is not self.optimizer:
@@ -148,7 +150,7 @@ class Preparation:
             float_dtype=floats,
             device=device_of(module),
             targets_fed=self._targets_fed,
-            targets=objective.targets if objective is not None and objective.output_names is not None else None,
+            targets=objective.targets if objective is not None else None,
             weight_modes=self._weight_modes,
         )
 
@@ -251,8 +253,7 @@ class Preparation:
         if class_weight is not None:
             objective = self._compiled("class_weight")
             names = objective.output_names or ["output_1"]
-            outputs = objective.outputs or [None] * len(names)
-            indices = [bool(getattr(getattr(output, "loss", None), "indices", False)) for output in outputs]
+            indices = [bool(getattr(output.loss, "indices", False)) for output in objective.outputs] or [False] * len(names)
             widths = [shape[-1] for shape in signature.output_shapes] or [None] * len(names)
             classes = [2 if width == 1 else width for width in widths]
             signature.class_weights = ClassWeights(class_weight, names, indices, classes)
@@ -265,6 +266,11 @@ class Preparation:
             signature = self._signature()
         if not with_targets:
             signature.targets, signature.targets_fed = None, {}
+        elif signature.output_names is None and isinstance(y, Mapping):
+            shapes = self._output_shapes(arrays_of(x, None, None, signature))
+            if isinstance(shapes, Mapping):
+                self._compiled("training").outputs_for(shapes)
+                signature = self._signature()
         return arrays_of(x, y, sample_weight, signature)
 
     def _batch(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, with_targets: bool = True) -> Batch:

@@ -11,7 +11,7 @@ from torchkeras_fn.callbacks.progress import Progress
 from torchkeras_fn.engine.data import Batch, check_batch_size, is_batches, split
 from torchkeras_fn.engine.generator_methods import GeneratorMethods
 from torchkeras_fn.engine.loading import Epochs, Loading
-from torchkeras_fn.engine.objective import Logs
+from torchkeras_fn.engine.logs import Logs
 from torchkeras_fn.engine.preparation import Preparation
 from torchkeras_fn.engine.sink import Sink
 
@@ -62,9 +62,10 @@ class Trainer(GeneratorMethods, Preparation):
         objective: Any = self.objective
         outputs = self._training_outputs(x)
         loss = objective.loss(outputs, y, sample_weight)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        if loss.requires_grad:  # it does not where every layer is frozen
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
         objective.track(loss, outputs, y, sample_weight)
         return objective.running  # type: ignore[no-any-return]
 

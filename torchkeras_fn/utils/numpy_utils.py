@@ -8,13 +8,16 @@ import numpy as np
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     """Return class indices of shape `(...)` (or `(..., 1)`) as one-hot float32 rows `(..., num_classes)`.
 
-    Raises `ValueError` for an index below 0 or not below `num_classes`.
+    Raises `ValueError` for an index that is no whole number, below 0 or not below `num_classes`.
 
     >>> to_categorical([0, 2])
     array([[1., 0., 0.],
            [0., 0., 1.]], dtype=float32)
     """
-    indices = np.asarray(x, dtype="int64")
+    given = np.asarray(x)
+    indices = given.astype("int64")
+    if (indices != given).any():
+        raise ValueError(f"Class indices must be whole numbers, got {given[indices != given][0]}.")
     if indices.ndim > 1 and indices.shape[-1] == 1:
         indices = indices[..., 0]
     count = num_classes or (int(indices.max()) + 1 if indices.size else 0)

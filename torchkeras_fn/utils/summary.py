@@ -18,8 +18,8 @@ def print_summary(
 
     >>> from torchkeras_fn import Input, Model, layers
     >>> x = Input(shape=(3,))
-    >>> print_summary(Model(x, layers.Dense(2)(x)), line_length=60)
-    Model: "model_1"
+    >>> print_summary(Model(x, layers.Dense(2)(x), name="net"), line_length=60)
+    Model: "net"
     ____________________________________________________________
     Layer (type)                Output Shape            Param #
     ============================================================

@@ -1,0 +1,95 @@
+"""The sink: outputs of batches become arrays, in order, in the structure of the outputs."""
+
+import numpy as np
+import pytest
+import torch
+
+from torchkeras_fn.engine.sink import Sink
+
+
+def batch(rows):
+    return torch.zeros(rows, 1), None, None
+
+
+def filled(samples, *outputs, rows=None):
+    sink = Sink(samples)
+    for index, output in enumerate(outputs):
+        sink.take(index, batch(rows or len(output)), output)
+    return sink.result()
+
+
+@pytest.mark.parametrize("samples", [5, None])
+def test_batches_follow_each_other(samples):
+    np.testing.assert_array_equal(filled(samples, torch.arange(3.0), torch.arange(3.0, 5.0)), np.arange(5.0))
+
+
+def test_a_known_number_of_samples_fills_one_array():
+    sink = Sink(4)
+    sink.take(0, batch(2), torch.ones(2, 3))
+    first = sink._arrays[0].data_ptr()
+    sink.take(1, batch(2), torch.ones(2, 3))
+    assert sink.result().ctypes.data == first
+
+
+def test_fewer_batches_than_samples_give_a_shorter_array():
+    assert filled(10, torch.ones(3, 2)).shape == (3, 2)
+
+
+def test_several_outputs_are_a_list_and_named_outputs_a_dict():
+    several, named = Sink(2), Sink(2)
+    several.take(0, batch(2), [torch.ones(2, 1), torch.zeros(2, 3)])
+    named.take(0, batch(2), {"a": torch.ones(2, 1), "b": torch.zeros(2, 3)})
+    assert [array.shape for array in several.result()] == [(2, 1), (2, 3)]
+    assert list(named.result()) == ["a", "b"]
+
+
+def test_a_list_of_one_output_stays_a_list():
+    sink = Sink(None)
+    sink.take(0, batch(2), [torch.ones(2, 1)])
+    assert [array.shape for array in sink.result()] == [(2, 1)]
+
+
+@pytest.mark.parametrize("samples", [4, None])
+def test_outputs_that_are_single_numbers_are_joined(samples):
+    assert filled(samples, torch.tensor(1.0), torch.tensor(2.0), rows=2).tolist() == [1.0, 2.0]
+
+
+def test_outputs_with_another_number_of_rows_than_samples_are_joined():
+    assert filled(4, torch.ones(6, 1), torch.ones(6, 1), rows=2).shape == (12, 1)
+
+
+def test_outputs_of_different_lengths_are_joined_each():
+    sink = Sink(4)
+    for index in range(2):
+        sink.take(index, batch(2), [torch.ones(2, 1), torch.ones(1, 5)])
+    assert [array.shape for array in sink.result()] == [(4, 1), (2, 5)]
+
+
+@pytest.mark.parametrize("x", [[torch.zeros(2, 1)], {"a": torch.zeros(2, 1)}, torch.zeros(2, 1)])
+def test_the_samples_of_a_batch_are_counted_in_every_structure(x):
+    sink = Sink(2)
+    sink.take(0, (x, None, None), torch.ones(2, 1))
+    assert sink.result().shape == (2, 1)
+
+
+def test_dtypes_are_kept_and_bfloat16_becomes_float32():
+    assert filled(2, torch.ones(2, dtype=torch.int64)).dtype == np.int64
+    assert filled(2, torch.ones(2, dtype=torch.bfloat16)).dtype == np.float32
+
+
+@pytest.mark.parametrize("samples", [2, None])
+def test_the_result_does_not_share_memory_with_the_outputs(samples):
+    output = torch.ones(2)
+    result = filled(samples, output)
+    output.zero_()
+    assert result.tolist() == [1.0, 1.0]
+
+
+def test_history_is_dropped():
+    assert filled(1, torch.ones(1, requires_grad=True) * 2).tolist() == [2.0]
+
+
+@pytest.mark.parametrize("samples", [2, None])
+def test_nothing_to_return_is_an_error(samples):
+    with pytest.raises(ValueError, match="gave no batch"):
+        Sink(samples).result()

@@ -1,0 +1,140 @@
+"""Weights of samples, steps and classes."""
+
+import numpy as np
+import pytest
+import torch
+
+from torchkeras_fn.engine.columns import column
+from torchkeras_fn.engine.weighting import ClassWeights, check_modes, check_sample_weight
+
+
+def check(weight_shape, target_shape, mode=None, output_shape=None):
+    shapes = [output_shape or (None, *target_shape[1:])]
+    check_sample_weight([column(np.ones(weight_shape), "w")], [column(np.ones(target_shape), "y")], shapes, [mode])
+
+
+def test_a_number_per_sample_fits_every_output():
+    check((4,), (4, 2)), check((4,), (4, 5, 2))
+
+
+def test_a_number_per_step_fits_a_temporal_output():
+    check((4, 5), (4, 5, 2), "temporal")
+
+
+@pytest.mark.parametrize(
+    ("weight", "target", "mode", "message"),
+    [
+        ((4, 5), (4, 5, 2), None, "sample_weight_mode='temporal'"),
+        ((4, 1), (4, 1), None, "one number per sample"),
+        ((4, 5, 1), (4, 5, 2), None, r"shape \(4, 5, 1\)"),
+        ((4, 5, 1), (4, 5, 2), "temporal", r"shape \(4, 5, 1\)"),
+        ((4, 5), (4, 2), "temporal", "this one has 2 dimensions"),
+        ((4,), (4, 5, 2), "temporal", r"is \(samples, steps\), got shape \(4,\)"),
+        ((4, 3), (4, 5, 2), "temporal", "does not fit targets"),
+    ],
+)
+def test_weights_of_another_rank_are_refused(weight, target, mode, message):
+    with pytest.raises(ValueError, match=message):
+        check(weight, target, mode)
+
+
+def test_outputs_without_weights_are_not_looked_at():
+    check_sample_weight([None], [None], [(None, 1)], ["temporal"])
+
+
+def test_one_mode_is_for_all_outputs():
+    assert check_modes("temporal", ["a", "b"]) == ["temporal"] * 2 and check_modes(None, ["a"]) == [None]
+
+
+def test_modes_go_by_order_or_by_name():
+    assert check_modes(["temporal", None], ["a", "b"]) == check_modes({"b": None, "a": "temporal"}, ["a", "b"]) == ["temporal", None]
+
+
+@pytest.mark.parametrize(
+    ("modes", "error"),
+    [
+        ("daily", ValueError),
+        (["temporal"], ValueError),
+        ({"a": "temporal"}, ValueError),
+        ({"a": None, "b": None, "c": None}, ValueError),
+        ({"temporal"}, (TypeError, ValueError)),
+    ],
+)
+def test_modes_that_do_not_fit_are_refused(modes, error):
+    with pytest.raises(error, match="sample_weight_mode"):
+        check_modes(modes, ["a", "b"])
+
+
+def weights_of(target, class_weight, given=None, indices=False, classes=3):
+    target = torch.as_tensor(target)
+    return ClassWeights(class_weight, ["a"], [indices], [classes]).combine([target], [given])[0].tolist()
+
+
+@pytest.mark.parametrize("target", [[0, 2, 1], [[0], [2], [1]], [0.0, 2.0, 1.0]])
+def test_integer_targets_take_the_weight_of_their_class(target):
+    assert weights_of(target, {0: 2.0, 2: 3.0}, indices=True) == [2.0, 3.0, 1.0]
+
+
+def test_one_hot_targets_take_the_weight_of_their_class():
+    assert weights_of([[1.0, 0, 0], [0, 0, 1.0], [0, 1.0, 0]], {0: 2.0, 2: 3.0}) == [2.0, 3.0, 1.0]
+
+
+@pytest.mark.parametrize("target", [[0.0, 1.0], [[0.0], [1.0]], [False, True]])
+def test_binary_targets_take_the_weight_of_their_class(target):
+    assert weights_of(target, {1: 5.0}, classes=2) == [1.0, 5.0]
+
+
+def test_temporal_targets_take_a_weight_for_each_step():
+    assert weights_of([[0, 1], [2, 0]], {0: 2.0, 2: 3.0}, indices=True) == [[2.0, 1.0], [3.0, 2.0]]
+    assert weights_of([[[0.0, 1.0], [1.0, 0.0]]], {0: 2.0}, classes=2) == [[1.0, 2.0]]
+
+
+def test_class_weights_multiply_sample_weights():
+    assert weights_of([0, 1], {0: 2.0}, torch.tensor([3.0, 4.0]), indices=True) == [6.0, 4.0]
+
+
+def test_weights_per_step_and_per_sample_multiply():
+    assert weights_of([[0, 1]], {0: 2.0}, torch.tensor([3.0]), indices=True) == [[6.0, 3.0]]
+    assert weights_of([0], {0: 2.0}, torch.tensor([[3.0, 1.0]]), indices=True) == [[6.0, 2.0]]
+
+
+@pytest.mark.parametrize("target", [[7], [-1]])
+def test_a_target_that_names_no_class_weighs_1(target):
+    assert weights_of(target, {0: 5.0, 1: 4.0}, indices=True) == [1.0]
+
+
+def test_an_empty_dict_weighs_nothing_up():
+    assert ClassWeights({}, ["a"], [True], [3]).combine([torch.tensor([0])], [None]) == [None]
+
+
+def two(class_weight):
+    targets = [torch.tensor([0, 1]), torch.tensor([0, 1])]
+    found = ClassWeights(class_weight, ["a", "b"], [True, True], [2, 2]).combine(targets, [None, None])
+    return [None if part is None else part.tolist() for part in found]
+
+
+@pytest.mark.parametrize("class_weight", [{"b": {1: 3.0}}, [None, {1: 3.0}], (None, {1: 3.0})])
+def test_outputs_have_class_weights_by_name_or_order(class_weight):
+    assert two(class_weight) == [None, [1.0, 3.0]]
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "error", "message"),
+    [
+        ({0: 1.0}, ValueError, "2 outputs"),
+        ([{0: 1.0}], ValueError, "1 entries for 2 outputs"),
+        ({"c": {0: 1.0}}, ValueError, "'c'.*no output"),
+        ({"a": {5: 1.0}}, ValueError, "class 5.*between 0 and 1"),
+        ({"a": {-1: 1.0}}, ValueError, "class -1"),
+        ({"a": {0.5: 1.0}}, ValueError, "class 0.5"),
+        ("balanced", TypeError, "got str"),
+        ([1.0, 2.0], TypeError, "got a float"),
+    ],
+)
+def test_class_weights_that_do_not_fit_are_refused(class_weight, error, message):
+    with pytest.raises(error, match=message):
+        two(class_weight)
+
+
+def test_numpy_integers_name_classes():
+    assert weights_of([1], {np.int64(1): np.float32(2)}, indices=True) == [2.0]

@@ -1,0 +1,184 @@
+"""Merging layers: what they compute, on inputs of unequal rank too, their functions, masks and errors."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from torchkeras_fn import Input, Model, layers
+
+A, B, C = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0)).unbind()
+
+MERGES = {
+    "add": (lambda x, y: x + y),
+    "multiply": (lambda x, y: x * y),
+    "average": (lambda x, y: (x + y) / 2),
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
+    "subtract": torch.sub,
+    "concatenate": (lambda x, y: torch.cat([x, y], -1)),
+}
+CLASSES = {name: getattr(layers, name.capitalize()) for name in MERGES}
+
+
+def inputs(count=2, shape=(4,)):
+    return [Input(shape=shape) for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", MERGES)
+def test_two_inputs(name):
+    xs = inputs()
+    model = Model(xs, CLASSES[name]()(xs))
+    expected = MERGES[name](A, B)
+    torch.testing.assert_close(model(A, B), expected)
+    torch.testing.assert_close(CLASSES[name]()([A, B]), expected)
+    assert model.output_shape == (None, *expected.shape[1:])
+    assert list(model.lowered.children()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("add", A + B + C),
+        ("multiply", A * B * C),
+        ("average", (A + B + C) / 3),
+        ("maximum", torch.stack([A, B, C]).amax(0)),
+        ("minimum", torch.stack([A, B, C]).amin(0)),
+        ("concatenate", torch.cat([A, B, C], 1)),
+    ],
+)
+def test_three_inputs(name, expected):
+    xs = inputs(3)
+    torch.testing.assert_close(Model(xs, CLASSES[name]()(xs))(A, B, C), expected)
+
+
+@pytest.mark.parametrize("name", MERGES)
+def test_the_function_calls_the_layer(name):
+    xs = inputs()
+    output = getattr(layers, name)(xs, name="joined")
+    assert type(output.node.operation) is CLASSES[name]
+    assert Model(xs, output).output_names == ["joined"]
+
+
+@pytest.mark.parametrize("name", ["add", "multiply", "average", "maximum", "minimum", "subtract"])
+def test_inputs_of_lower_rank_get_axes_after_the_batch(name):
+    x, y = Input(shape=(6, 4)), Input(shape=(4,))
+    first, second = torch.randn(5, 6, 4), torch.randn(5, 4)
+    torch.testing.assert_close(Model([x, y], CLASSES[name]()([x, y]))(first, second), MERGES[name](first, second[:, None]))
+    torch.testing.assert_close(Model([y, x], CLASSES[name]()([y, x]))(second, first), MERGES[name](second[:, None], first))
+
+
+@pytest.mark.parametrize("name", ["add", "multiply", "maximum"])
+def test_sizes_of_one_are_broadcast(name):
+    x, y = Input(shape=(6, 1)), Input(shape=(1, 4))
+    assert CLASSES[name]()([x, y]).shape == (None, 6, 4)
+
+
+def test_the_same_input_may_come_twice():
+    x = Input(shape=(4,))
+    torch.testing.assert_close(Model(x, layers.add([x, x]))(A), 2 * A)
+
+
+def test_a_tuple_is_a_list():
+    x, y = inputs()
+    assert layers.Add()((x, y)).shape == (None, 4)
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(1, (None, 6, 4)), (2, (None, 3, 8)), (-1, (None, 3, 8)), (-2, (None, 6, 4))])
+def test_concatenating_along_an_axis(axis, shape):
+    xs = inputs(shape=(3, 4))
+    model = Model(xs, layers.concatenate(xs, axis=axis))
+    data = torch.randn(5, 3, 4)
+    assert model.output_shape == shape
+    assert torch.equal(model(data, data), torch.cat([data, data], axis))
+
+
+@pytest.mark.parametrize(
+    ("axes", "shapes", "expected"),
+    [
+        (1, [(4,), (4,)], lambda x, y: (x * y).sum(1, keepdim=True)),
+        (-1, [(4,), (4,)], lambda x, y: (x * y).sum(1, keepdim=True)),
+        (1, [(4, 2), (4, 3)], lambda x, y: torch.einsum("bki,bkj->bij", x, y)),
+        (2, [(4, 2), (3, 2)], lambda x, y: torch.einsum("bik,bjk->bij", x, y)),
+        ((2, 1), [(4, 2), (2, 3)], lambda x, y: x @ y),
+        ((1, 2), [(2, 4), (3, 2)], lambda x, y: torch.einsum("bki,bjk->bij", x, y)),
+        ([-1, 1], [(4, 2), (2,)], lambda x, y: torch.einsum("bik,bk->bi", x, y)),
+        ((3, 1), [(4, 5, 2), (2, 3)], lambda x, y: torch.einsum("bijk,bkl->bijl", x, y)),
+    ],
+)
+def test_dot_products(axes, shapes, expected):
+    x, y = (Input(shape=shape) for shape in shapes)
+    first, second = (torch.randn(5, *shape) for shape in shapes)
+    model = Model([x, y], layers.dot([x, y], axes=axes))
+    torch.testing.assert_close(model(first, second), expected(first, second))
+    assert model.output_shape == (None, *expected(first, second).shape[1:])
+
+
+def test_a_normalized_dot_product_is_the_cosine():
+    xs = inputs()
+    torch.testing.assert_close(Model(xs, layers.dot(xs, 1, normalize=True))(A, B)[:, 0], F.cosine_similarity(A, B))
+
+
+@pytest.mark.parametrize("name", [*MERGES, "dot"])
+def test_a_single_tensor_is_refused(name):
+    layer = layers.Dot(1) if name == "dot" else CLASSES[name]()
+    with pytest.raises(ValueError, match=r"cannot be built for input of shape \(None, 4\): expected a list of .* inputs, got 1"):
+        layer(Input(shape=(4,)))
+
+
+@pytest.mark.parametrize("layer", [layers.Subtract(), layers.Dot(1)])
+def test_three_inputs_are_too_many_for_a_difference_or_a_product(layer):
+    with pytest.raises(ValueError, match="expected a list of exactly 2 inputs, got 3"):
+        layer(inputs(3))
+
+
+def test_shapes_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"total \(Add\) cannot take input of shape \(None, 3\), \(None, 4\)"):
+        layers.Add(name="total")([Input(shape=(3,)), Input(shape=(4,))])
+
+
+def test_concatenating_inputs_of_unequal_rank_is_refused():
+    with pytest.raises(ValueError, match="expected inputs of one rank"):
+        layers.concatenate([Input(shape=(3,)), Input(shape=(2, 3))])
+
+
+def test_sizes_off_the_axis_must_agree():
+    with pytest.raises(ValueError, match=r"Concatenate cannot take input of shape \(None, 2, 3\), \(None, 4, 5\)"):
+        layers.concatenate([Input(shape=(2, 3)), Input(shape=(4, 5))])
+
+
+def test_the_batch_is_not_summed_over():
+    with pytest.raises(ValueError, match="axes 0 include the batch axis"):
+        layers.dot(inputs(), axes=0)
+
+
+@pytest.mark.parametrize("axes", [(1,), (1, 2, 3)])
+def test_axes_are_a_pair(axes):
+    with pytest.raises(ValueError, match="axes must be an integer or a pair of them"):
+        layers.Dot(axes)
+
+
+MASK = torch.tensor([[True, False]])
+
+
+@pytest.mark.parametrize("name", ["add", "multiply", "average", "maximum", "minimum", "subtract"])
+def test_masks_are_combined(name):
+    layer = CLASSES[name]()
+    xs = [torch.ones(1, 2, 3)] * 2
+    layer(xs)
+    assert layer.compute_mask(xs, [MASK, ~MASK]).tolist() == [[False, False]]
+    assert layer.compute_mask(xs, [None, MASK]).tolist() == MASK.tolist()
+    assert layer.compute_mask(xs, [None, None]) is None
+
+
+def test_masks_are_concatenated_along_the_steps():
+    layer = layers.Concatenate(axis=1)
+    xs = [torch.ones(1, 2, 3)] * 2
+    layer(xs)
+    assert layer.compute_mask(xs, [MASK, None]).tolist() == [[True, False, True, True]]
+
+
+def test_an_attention_like_product_has_no_mask():
+    layer = layers.Dot(2)
+    xs = [torch.ones(1, 2, 3)] * 2
+    layer(xs)
+    assert layer.compute_mask(xs, [MASK, MASK]) is None

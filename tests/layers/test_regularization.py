@@ -1,0 +1,77 @@
+"""`Dropout`: in training and inference, with a pattern and a seed."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from torchkeras_fn import Input, Model
+from torchkeras_fn.layers import Dropout
+
+
+def drawn(layer, *shape):
+    x = Input(shape=shape)
+    return Model(x, layer(x))
+
+
+def test_dropout_is_a_torch_dropout():
+    assert type(drawn(Dropout(0.3, name="drop"), 4).lowered.drop) is nn.Dropout
+
+
+def test_inference_passes_everything():
+    data = torch.randn(5, 4)
+    assert torch.equal(drawn(Dropout(0.5), 4).eval()(data), data)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"seed": 1}, {"noise_shape": (None, 1000)}])
+def test_training_drops_the_share_and_scales_the_rest(arguments):
+    torch.manual_seed(0)
+    outputs = drawn(Dropout(0.25, **arguments), 1000).train()(torch.ones(20, 1000))
+    assert outputs.unique().tolist() == [0.0, pytest.approx(4 / 3)]
+    assert (outputs == 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0, 1.0), (1, 0.0)])
+@pytest.mark.parametrize("seed", [None, 1])
+def test_all_or_nothing(rate, expected, seed):
+    outputs = drawn(Dropout(rate, seed=seed), 10).train()(torch.ones(2, 10))
+    assert outputs.unique().tolist() == [expected]
+
+
+def test_a_pattern_is_shared_along_axes_of_size_one():
+    outputs = drawn(Dropout(0.5, noise_shape=(None, 1, 8)), 6, 8).train()(torch.ones(4, 6, 8))
+    assert torch.equal(outputs, outputs[:, :1].expand(-1, 6, -1))
+
+
+def test_a_seed_repeats_the_patterns():
+    first, second = (drawn(Dropout(0.5, seed=7), 50).train() for _ in range(2))
+    data = torch.ones(2, 50)
+    one, two = first(data), first(data)
+    assert torch.equal(one, second(data))
+    assert not torch.equal(one, two)
+
+
+def test_a_seed_leaves_the_global_generator_alone():
+    model = drawn(Dropout(0.5, seed=7), 50).train()
+    before = torch.get_rng_state()
+    model(torch.ones(2, 50))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_seeded_dropout_that_has_run_can_be_copied(copied):
+    model = drawn(Dropout(0.5, seed=7), 50).train()
+    model(torch.ones(2, 50))
+    assert copied(model)(torch.ones(2, 50)).shape == (2, 50)
+
+
+def test_bfloat16_stays_bfloat16():
+    assert Dropout(0.5, seed=1).train()(torch.ones(2, 4, dtype=torch.bfloat16)).dtype is torch.bfloat16
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.5, "half", None, True])
+def test_what_is_no_rate_is_refused(rate):
+    with pytest.raises(ValueError, match="'rate' must be"):
+        Dropout(rate)

@@ -1,0 +1,120 @@
+import copy
+
+import pytest
+import torch
+
+from torchkeras_fn import fused
+from torchkeras_fn.fused import FusedStep
+
+OPTIMIZERS = {
+    "adam": lambda p: torch.optim.Adam(p, lr=0.01, fused=True),
+    "adam with weight decay": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1, fused=True),
+    "amsgrad": lambda p: torch.optim.Adam(p, lr=0.01, amsgrad=True, fused=True),
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.01, fused=True),
+    "momentum": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, fused=True),
+    "nesterov": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True, fused=True),
+    "not fused": lambda p: torch.optim.Adam(p, lr=0.01),
+    "another optimizer": lambda p: torch.optim.RMSprop(p, lr=0.01),
+}
+
+
+def parameters():
+    generator = torch.Generator().manual_seed(0)
+    return [torch.nn.Parameter(torch.randn(size, generator=generator)) for size in ((3, 4), (4,))]
+
+
+def run(weights, step, count=6, before=lambda index: None):
+    generator = torch.Generator().manual_seed(1)
+    for index in range(count):
+        before(index)
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=generator)
+        step()
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
+def test_weights_and_state_equal_those_of_the_public_step(make):
+    public, direct = parameters(), parameters()
+    expected, used = make(public), make(direct)
+    run(public, expected.step)
+    run(direct, FusedStep(used, direct))
+    assert all(torch.equal(a, b) for a, b in zip(public, direct, strict=True))
+    for a, b in zip(public, direct, strict=True):
+        assert expected.state[a].keys() == used.state[b].keys()
+        assert all(torch.equal(torch.as_tensor(expected.state[a][k]), torch.as_tensor(used.state[b][k])) for k in used.state[b])
+
+
+@pytest.mark.parametrize("name", ["adam", "momentum"])
+def test_the_kernel_is_called_without_the_optimizers_step(name, monkeypatch):
+    weights = parameters()
+    optimizer = OPTIMIZERS[name](weights)
+    step = FusedStep(optimizer, weights)
+    run(weights, step, count=1)
+    monkeypatch.setattr(type(optimizer), "step", lambda self: pytest.fail("the public way was taken"))
+    run(weights, step, count=2)
+
+
+def test_a_learning_rate_set_between_steps_counts():
+    public, direct = parameters(), parameters()
+    expected, used = OPTIMIZERS["adam"](public), OPTIMIZERS["adam"](direct)
+
+    def lower(optimizer):
+        return lambda index: optimizer.param_groups[0].update(lr=0.01 / (index + 1))
+
+    run(public, expected.step, before=lower(expected))
+    run(direct, FusedStep(used, direct), before=lower(used))
+    assert all(torch.equal(a, b) for a, b in zip(public, direct, strict=True))
+
+
+def test_a_step_hook_is_called_every_time():
+    weights, calls = parameters(), []
+    optimizer = OPTIMIZERS["adam"](weights)
+    step = FusedStep(optimizer, weights)
+    run(weights, step, count=2)
+    optimizer.register_step_post_hook(lambda *args: calls.append(1))
+    run(weights, step, count=3)
+    assert len(calls) == 3
+
+
+def test_a_scheduler_that_watches_steps_sees_them():
+    weights = parameters()
+    optimizer = OPTIMIZERS["adam"](weights)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+    step = FusedStep(optimizer, weights)
+    run(weights, step, count=2, before=lambda index: scheduler.step() if index else None)
+    assert optimizer.param_groups[0]["lr"] == 0.005
+
+
+def test_loading_a_state_takes_effect():
+    public, direct = parameters(), parameters()
+    expected, used = OPTIMIZERS["adam"](public), OPTIMIZERS["adam"](direct)
+    step = FusedStep(used, direct)
+    run(public, expected.step, count=3)
+    run(direct, step, count=3)
+    state = copy.deepcopy(expected.state_dict())
+    run(direct, step, count=2)
+    with torch.no_grad():
+        for a, b in zip(public, direct, strict=True):
+            b.copy_(a)
+    used.load_state_dict(state)
+    run(public, expected.step, count=2)
+    run(direct, step, count=2)
+    assert all(torch.equal(a, b) for a, b in zip(public, direct, strict=True))
+
+
+def test_a_parameter_without_a_gradient_is_left_alone():
+    weights = parameters()
+    step = FusedStep(OPTIMIZERS["adam"](weights), weights)
+    run(weights, step, count=2)
+    before = weights[1].detach().clone()
+    weights[1].grad = None
+    step()
+    assert torch.equal(weights[1], before)
+
+
+def test_without_the_private_kernels_the_public_way_is_taken(monkeypatch):
+    monkeypatch.setattr(fused, "_KERNELS", {})
+    public, direct = parameters(), parameters()
+    run(public, OPTIMIZERS["adam"](public).step)
+    run(direct, FusedStep(OPTIMIZERS["adam"](direct), direct))
+    assert all(torch.equal(a, b) for a, b in zip(public, direct, strict=True))

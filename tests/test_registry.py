@@ -1,0 +1,155 @@
+"""`Registry`: names in all spellings, configs, custom objects, and errors with the nearest name."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from torchkeras_fn import activations
+from torchkeras_fn.configurable import Configurable
+from torchkeras_fn.registry import Registry, custom_object_scope
+from torchkeras_fn.utils import CustomObjectScope
+
+
+def blend(x):
+    return x
+
+
+class DeepBlue(Configurable):
+    def __init__(self, depth=1):
+        self.depth = depth
+
+
+COLOURS = Registry("colour", {"red": print, "light_green": len, "deep_blue": DeepBlue}, aliases={"crimson": "red"})
+
+
+@pytest.mark.parametrize("name", ["light_green", "LightGreen", "light-green", "LIGHT_GREEN", "lightgreen"])
+def test_any_spelling_is_found(name):
+    assert COLOURS.get(name) is len
+
+
+def test_an_alias_is_the_entry():
+    assert COLOURS.get("Crimson") is print
+
+
+@pytest.mark.parametrize("identifier", ["deep_blue", DeepBlue, {"class_name": "DeepBlue"}, {"class_name": "DeepBlue", "config": {"depth": 1}}])
+def test_a_class_is_made_an_object(identifier):
+    found = COLOURS.get(identifier)
+    assert (type(found), found.depth) == (DeepBlue, 1)
+
+
+@pytest.mark.parametrize("identifier", [print, blend, lambda x: x])
+def test_a_callable_is_given_back(identifier):
+    assert COLOURS.get(identifier) is identifier
+
+
+def test_none_stays_none():
+    assert COLOURS.get(None) is None
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("rad", "red"), ("crimsen", "crimson"), ("deepblu", "deep_blue"), ("LightGren", "light_green")])
+def test_an_unknown_name_is_answered_with_the_nearest(name, nearest):
+    with pytest.raises(ValueError, match=f"Unknown colour '{name}'. Did you mean '{nearest}'"):
+        COLOURS.get(name)
+
+
+def test_a_name_near_to_none_is_answered_with_all():
+    with pytest.raises(ValueError, match="Unknown colour 'xxxxxx'. Known are: deep_blue, light_green, red"):
+        COLOURS.get("xxxxxx")
+
+
+@pytest.mark.parametrize("identifier", [3, 2.5, ["red"], object()])
+def test_what_is_no_identifier_is_shown(identifier):
+    with pytest.raises(ValueError, match=f"Expected the name of a colour, a config, or a callable; got .* of type {type(identifier).__name__}"):
+        COLOURS.get(identifier)
+
+
+@pytest.mark.parametrize("config", [{}, {"config": {}}, {"class_name": 3}])
+def test_a_config_without_a_class_name_is_shown(config):
+    with pytest.raises(ValueError, match="A colour config needs a 'class_name'"):
+        COLOURS.deserialize(config)
+
+
+# ---------------------------------------------------------------------- writing
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (None, None),
+        ("red", "red"),
+        (print, "red"),
+        (blend, "blend"),
+        (DeepBlue, "deep_blue"),
+        (DeepBlue(3), {"class_name": "DeepBlue", "config": {"depth": 3}}),
+    ],
+)
+def test_what_is_written(item, expected):
+    assert COLOURS.serialize(item) == expected
+
+
+@pytest.mark.parametrize("item", [print, len, DeepBlue(2)])
+def test_what_is_written_is_read_back(item):
+    again = COLOURS.deserialize(COLOURS.serialize(item))
+    assert again is item or again.depth == item.depth
+
+
+def test_a_function_that_would_be_read_as_another_is_not_written():
+    with pytest.raises(ValueError, match="cannot be written to a config as 'leaky_relu': that is the name of another activation"):
+        activations.serialize(F.leaky_relu)
+
+
+
+
+@pytest.mark.parametrize(("function", "name"), [(F.elu, "elu"), (torch.tanh, "tanh"), (F.silu, "silu"), (F.hardswish, "hard_silu")])
+def test_a_function_of_torch_that_is_the_entry_is_written_by_its_name(function, name):
+    assert activations.serialize(function) == name
+    assert activations.get(name) is function
+
+
+def test_an_object_without_a_name_is_not_written():
+    with pytest.raises(ValueError, match=r"cannot be written to a config: it has neither get_config\(\) nor a name"):
+        COLOURS.serialize(object())
+
+
+# ---------------------------------------------------------------------- custom objects
+
+
+def test_custom_objects_are_found_inside_the_scope_only():
+    with custom_object_scope({"blend": blend}):
+        assert COLOURS.get("blend") is blend
+    with pytest.raises(ValueError, match="Unknown colour 'blend'"):
+        COLOURS.get("blend")
+
+
+def test_custom_objects_come_before_the_entries():
+    with custom_object_scope({"red": blend}):
+        assert COLOURS.get("red") is blend
+
+
+def test_custom_objects_may_be_given_to_deserialize():
+    assert COLOURS.deserialize("blend", custom_objects={"blend": blend}) is blend
+    assert COLOURS.deserialize({"class_name": "Mine"}, custom_objects={"Mine": DeepBlue}).depth == 1
+
+
+def test_scopes_nest_and_end_after_an_error():
+    with custom_object_scope({"one": blend}):
+        with pytest.raises(KeyError), custom_object_scope({"two": len}):
+            assert COLOURS.get("one") is blend
+            raise KeyError
+        assert COLOURS.get("one") is blend
+        with pytest.raises(ValueError, match="Unknown colour 'two'"):
+            COLOURS.get("two")
+
+
+def test_custom_objects_are_suggested():
+    with custom_object_scope({"turquoise": blend}), pytest.raises(ValueError, match="Did you mean 'turquoise'"):
+        COLOURS.get("turquois")
+
+
+def test_a_custom_object_is_written_by_its_name_in_the_scope():
+    with custom_object_scope({"red": blend}):
+        assert COLOURS.serialize(blend) == "red"
+
+
+def test_the_scope_is_where_keras_users_look_for_it():
+    assert CustomObjectScope is custom_object_scope

@@ -1,0 +1,40 @@
+"""`to_categorical`: indices to one-hot rows."""
+
+import numpy as np
+import pytest
+import torch
+
+from torchkeras_fn.utils import to_categorical
+
+
+@pytest.mark.parametrize("x", [[0, 2], (0, 2), np.array([0, 2]), np.array([[0], [2]]), torch.tensor([0, 2]), np.array([0.0, 2.0])])
+def test_indices_become_rows(x):
+    assert to_categorical(x).tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+def test_rows_are_float32():
+    assert to_categorical([1]).dtype == np.float32
+
+
+def test_the_number_of_classes_may_be_given():
+    assert to_categorical([0, 1], num_classes=4).shape == (2, 4)
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((5,), (5, 3)), ((5, 1), (5, 3)), ((5, 7), (5, 7, 3)), ((5, 7, 1), (5, 7, 3)), ((), (3,))])
+def test_the_classes_are_the_last_axis(shape, expected):
+    assert to_categorical(np.zeros(shape), 3).shape == expected
+
+
+def test_no_index_makes_no_row():
+    assert to_categorical([], 3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("x", [[-1, 0], [0, 3]])
+def test_an_index_out_of_range_is_told(x):
+    with pytest.raises(ValueError, match="Class indices must lie between 0 and 2, got"):
+        to_categorical(x, 3)
+
+
+def test_indices_are_whole_numbers():
+    with pytest.raises(ValueError, match="Class indices must be whole numbers"):
+        to_categorical([0.5, 1])

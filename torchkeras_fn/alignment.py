@@ -1,0 +1,88 @@
+"""Targets and weights brought into the shape of predictions, or refused: nothing is ever broadcast by chance."""
+
+from typing import Any
+
+import torch
+
+
+def weighted(values: torch.Tensor, weight: Any) -> torch.Tensor:
+    """Return the values times the weights; weights of lower rank count for all steps of a sample.
+
+    Raises `ValueError` for weights that do not go with the values.
+
+    >>> weighted(torch.ones(2, 3), torch.tensor([1.0, 2.0])).sum()
+    tensor(9.)
+    """
+    if weight is None:
+        return values
+    weight = torch.as_tensor(weight, device=values.device).to(values.dtype)
+    if weight.ndim > values.ndim and weight.shape[-1] == 1:
+        weight = weight.squeeze(-1)
+    if values.ndim and weight.shape != values.shape[: weight.ndim]:
+        raise ValueError(f"Weights of shape {tuple(weight.shape)} do not fit values of shape {tuple(values.shape)}.")
+    product: torch.Tensor = values * weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
+    return product
+
+
+def align(y_true: torch.Tensor, y_pred: torch.Tensor, indices: bool = False) -> torch.Tensor:
+    """Return the targets in the shape of the predictions, `(N,)` and `(N, 1)` being one thing, and in their dtype.
+
+    With `indices`, targets are class indices and take the predictions' shape without the last axis. Raises
+    `ValueError` for any other mismatch: nothing is broadcast.
+
+    >>> align(torch.ones(4), torch.zeros(4, 1)).shape
+    torch.Size([4, 1])
+    """
+    true, pred = y_true.shape, y_pred.shape
+    if indices:
+        return _as_indices(y_true, pred[:-1], pred)
+    if true != pred:
+        if len(true) + 1 == len(pred) and pred[-1] == 1 and true == pred[:-1]:
+            y_true = y_true.unsqueeze(-1)
+        elif len(true) == len(pred) + 1 and true[-1] == 1 and true[:-1] == pred:
+            y_true = y_true.squeeze(-1)
+        else:
+            hint = ""
+            if true == pred[:-1] or (len(true) == len(pred) and true[-1:] == (1,) and true[:-1] == pred[:-1]):
+                hint = " If the targets are class indices, use 'sparse_categorical_crossentropy'."
+            raise ValueError(f"Targets of shape {tuple(true)} do not fit predictions of shape {tuple(pred)}.{hint}")
+    return y_true if y_true.dtype == y_pred.dtype or not y_pred.dtype.is_floating_point else y_true.to(y_pred.dtype)
+
+
+def align_with_classes(y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
+    """Align targets with predictions that have the classes on axis 1, where torch has them: indices, or a share per class.
+
+    >>> align_with_classes(torch.zeros(4, 1), torch.zeros(4, 3)).shape
+    torch.Size([4])
+    """
+    if y_true.shape == y_pred.shape:
+        return align(y_true, y_pred)
+    return _as_indices(y_true, y_pred.shape[:1] + y_pred.shape[2:], y_pred.shape)
+
+
+def align_loosely(y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
+    """Align as `align` does where the shapes differ by a last axis of 1 or not at all; leave other targets as they are.
+
+    Integers of another shape than the predictions' are class indices and become int64.
+
+    >>> align_loosely(torch.ones(4), torch.zeros(4, 1)).shape
+    torch.Size([4, 1])
+    """
+    same = y_true.shape == y_pred.shape
+    trailing = y_true.shape[:-1] == y_pred.shape if y_true.ndim > y_pred.ndim else y_true.shape == y_pred.shape[:-1]
+    one = (y_true if y_true.ndim > y_pred.ndim else y_pred).shape[-1:] == (1,)
+    if same or (trailing and one and abs(y_true.ndim - y_pred.ndim) == 1):
+        return align(y_true, y_pred)
+    if y_true.dtype.is_floating_point or y_true.dtype == torch.bool:
+        return y_true
+    return y_true.long()
+
+
+def _as_indices(y_true: torch.Tensor, wanted: Any, pred: Any) -> torch.Tensor:
+    true = y_true.shape
+    if true == wanted:
+        return y_true if y_true.dtype == torch.int64 else y_true.long()
+    if true == (*wanted, 1):
+        return y_true.squeeze(-1).long()
+    hint = " The targets look one-hot: use 'categorical_crossentropy'." if true == pred else ""
+    raise ValueError(f"Class indices of shape {tuple(wanted)} are needed for predictions of shape {tuple(pred)}, got {tuple(true)}.{hint}")

@@ -1,0 +1,260 @@
+"""Arrays a user passed, checked against what a model takes, and put in the order of its inputs and outputs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from torchkeras_fn.engine.columns import Column, column, is_array
+from torchkeras_fn.engine.device import to_device
+from torchkeras_fn.engine.symbolic import Shape
+from torchkeras_fn.engine.weighting import ClassWeights, check_sample_weight
+
+
+@dataclass
+class Signature:
+    """What a model says of the data it takes; `None` where it says nothing, as a plain module does.
+
+    `fed` holds for some inputs, by position, a function that returns the tensor of a step, and `targets_fed` for outputs.
+    `targets` names the outputs that have a loss, `None` for as many as come.
+    """
+
+    input_names: list[str] | None = None
+    input_shapes: list[Shape] = field(default_factory=list)
+    input_dtypes: list[torch.dtype] = field(default_factory=list)
+    output_names: list[str] | None = None
+    output_shapes: list[Shape] = field(default_factory=list)
+    float_dtype: torch.dtype = torch.float32
+    device: torch.device = torch.device("cpu")
+    fed: Mapping[int, Callable[[], torch.Tensor]] = field(default_factory=dict)
+    targets_fed: Mapping[int, Callable[[], torch.Tensor]] = field(default_factory=dict)
+    targets: list[str] | None = None
+    weight_modes: Sequence[str | None] = ()
+    class_weights: ClassWeights | None = None
+
+
+@dataclass
+class Arrays:
+    """Data that has been checked and put in order: a column of samples per input, and one or `None` per output."""
+
+    x: list[Column]
+    y: list[Column | None]
+    sample_weight: list[Column | None]
+    x_dtypes: list[torch.dtype | None]
+    rebuild: Callable[[list[Any]], Any]
+
+    @property
+    def columns(self) -> list[Column]:
+        """All columns there are."""
+        return [part for part in [*self.x, *self.y, *self.sample_weight] if part is not None]
+
+    @property
+    def samples(self) -> int:
+        """The number of samples."""
+        return len(self.columns[0])
+
+    def part(self, start: int, stop: int) -> "Arrays":
+        """Return the samples from `start` to `stop`, sharing memory."""
+
+        def cut(columns: Sequence[Any]) -> list[Any]:
+            return [None if part is None else part.part(start, stop) for part in columns]
+
+        return Arrays(cut(self.x), cut(self.y), cut(self.sample_weight), self.x_dtypes, self.rebuild)
+
+
+def arrays_of(x: Any, y: Any, sample_weight: Any, signature: Signature) -> Arrays:
+    """Check the arrays a user passed, and put them in order. Raises `ValueError` that names the one that does not fit.
+
+    >>> arrays_of([[1.0, 2.0]], [3], None, Signature()).samples
+    1
+    """
+    inputs, dtypes, rebuild = _inputs(x, signature)
+    targets = _targets(y, signature)
+    weights = _weights(sample_weight, signature.output_names, len(targets))
+    _check_samples(inputs, targets, weights)
+    check_sample_weight(weights, targets, signature.output_shapes, signature.weight_modes)
+    return Arrays(inputs, targets, weights, dtypes, rebuild)
+
+
+def _parts(value: Any, what: str, expected: int) -> list[Any]:
+    """Return the arrays in a value: a list holds several where several are expected, or where it is not one array itself."""
+    if expected > 1 and isinstance(value, (list, tuple)):
+        return list(value)
+    if is_array(value):
+        return [value]
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"{what} is an array, or a list or dict of arrays, got {value!r:.80} of type {type(value).__name__}.")
+    return list(value)
+
+
+# ------------------------------------------------------------------ inputs
+
+
+def _inputs(x: Any, signature: Signature) -> tuple[list[Column], list[torch.dtype | None], Callable[[list[Any]], Any]]:
+    names, fed = signature.input_names, signature.fed
+    if names is None:
+        return _inputs_as_they_come(x)
+    ordinary = [index for index in range(len(names)) if index not in fed]
+    columns = []
+    for part, index in zip(_one_for_each(x, [names[index] for index in ordinary]), ordinary, strict=True):
+        if part is None:
+            raise ValueError(f"The data for input {names[index]!r} is None.")
+        columns.append(_fit_input(column(part, f"The data for input {names[index]!r}"), names[index], signature.input_shapes[index]))
+    dtypes: list[torch.dtype | None] = [signature.input_dtypes[index] for index in ordinary]
+    return columns, dtypes, _rebuilder(signature)
+
+
+def _inputs_as_they_come(x: Any) -> tuple[list[Column], list[torch.dtype | None], Callable[[list[Any]], Any]]:
+    if x is None:
+        raise ValueError("x is None. Expected the input data: arrays, tensors, or something that gives batches.")
+    if isinstance(x, Mapping):
+        keys = list(x)
+        return [column(x[key], f"x[{key!r}]") for key in keys], [None] * len(keys), lambda parts: dict(zip(keys, parts, strict=True))
+    if is_array(x):
+        return [column(x, "x")], [None], _only
+    parts = [column(part, f"x[{index}]") for index, part in enumerate(_parts(x, "x", 1))]
+    if not parts:
+        raise ValueError("x is an empty list. Expected the input data.")
+    return parts, [None] * len(parts), list
+
+
+def _one_for_each(x: Any, names: Sequence[str]) -> list[Any]:
+    """Return the data of these inputs, in their order."""
+    if x is None and names:
+        raise ValueError(f"x is None, but the inputs {list(names)} need data.")
+    if isinstance(x, Mapping):
+        if set(x) != set(names):
+            raise ValueError(f"x has data for {list(x)}, but the model's inputs are {list(names)}.")
+        return [x[name] for name in names]
+    parts = [] if x is None else _parts(x, "x", len(names))
+    if len(parts) != len(names):
+        shown = [tuple(getattr(part, "shape", ())) for part in parts]
+        raise ValueError(f"The model takes data for {len(names)} inputs {list(names)}, but x holds {len(parts)} arrays of shapes {shown}.")
+    return parts
+
+
+def _rebuilder(signature: Signature) -> Callable[[list[Any]], Any]:
+    count = len(signature.input_names or [])
+    if not signature.fed:
+        return _only if count == 1 else list
+
+    def insert(parts: list[Any]) -> Any:
+        given = iter(parts)
+        feeds = [signature.fed.get(index) for index in range(count)]
+        full = [next(given) if feed is None else to_device(feed(), signature.device) for feed in feeds]
+        return full[0] if count == 1 else full
+
+    return insert
+
+
+def _only(parts: list[Any]) -> Any:
+    return parts[0]
+
+
+def _fit_input(part: Column, name: str, shape: Shape) -> Column:
+    if len(part.shape) == 1 and len(shape) == 2 and shape[1] in (1, None):
+        part = part.unsqueezed()
+    fits = len(part.shape) == len(shape) and all(want in (None, got) for want, got in zip(shape[1:], part.shape[1:], strict=True))
+    if not fits:
+        raise ValueError(f"Input {name!r} expects data of shape {shape}, got {part.shape}.")
+    return part
+
+
+# ------------------------------------------------------------------ targets and weights
+
+
+def _targets(y: Any, signature: Signature) -> list[Column | None]:
+    """One column (or `None`) for each output. A list may cover all outputs, or only those that need a target from `y`."""
+    names, wanted = signature.output_names, signature.targets
+    if signature.targets_fed:
+        names = names or ["output_1"]
+        fed = [names[index] for index in signature.targets_fed]
+        wanted = [name for name in (names if wanted is None else wanted) if name not in fed]
+        _check_not_fed(y, names, fed, wanted)
+    if y is None:
+        if wanted:
+            raise ValueError(f"y is None, but the outputs {wanted} have a loss and need targets.")
+        return [None] * len(names or [])
+    return [None if part is None else column(part, "y") for part in _target_per_output(y, names, wanted)]
+
+
+def _check_not_fed(y: Any, names: Sequence[str], fed: Sequence[str], wanted: Sequence[str]) -> None:
+    if isinstance(y, Mapping):
+        twice = [name for name in fed if y.get(name) is not None]
+    elif isinstance(y, (list, tuple)) and not is_array(y):
+        twice = [name for name, part in zip(names, y, strict=False) if name in fed and part is not None] if len(y) == len(names) else []
+    else:
+        twice = []
+    if twice or (y is not None and not wanted and not (isinstance(y, (list, tuple)) and all(part is None for part in y))):
+        raise ValueError(f"The model was compiled with target_tensors for {list(twice or fed)}, so no y can be passed for them.")
+
+
+def _target_per_output(y: Any, names: Sequence[str] | None, wanted: Sequence[str] | None) -> list[Any]:
+    if names is None:
+        return list(y.values()) if isinstance(y, Mapping) else _parts(y, "y", 1)
+    if isinstance(y, Mapping):
+        keys = [name if name in y else name.rpartition("_")[0] for name in names]
+        unknown = [key for key in y if key not in keys]
+        if unknown:
+            raise ValueError(f"y has data for {unknown[0]!r}, which is no output. The outputs are {list(names)}.")
+        parts = [y.get(key) for key in keys]
+    else:
+        parts = _parts(y, "y", len(names if wanted is None else wanted))
+    if len(parts) != len(names):
+        if wanted is None or len(parts) != len(wanted):
+            raise ValueError(f"The model has {len(names)} outputs {list(names)}, but y holds {len(parts)} arrays.")
+        in_order = iter(parts)
+        parts = [next(in_order) if name in wanted else None for name in names]
+    if wanted is None:
+        return parts
+    for name, part in zip(names, parts, strict=True):
+        if part is None and name in wanted:
+            raise ValueError(f"y has nothing for the output {name!r}, which has a loss.")
+    return [part if name in wanted else None for name, part in zip(names, parts, strict=True)]
+
+
+def _weights(value: Any, names: Sequence[str] | None, count: int) -> list[Column | None]:
+    if value is None:
+        return [None] * count
+    if isinstance(value, Mapping):
+        unknown = [key for key in value if names is not None and key not in names]
+        if unknown:
+            raise ValueError(f"sample_weight names {unknown[0]!r}, which is no output. The outputs are {list(names or [])}.")
+        parts = [value.get(name) for name in names or value]
+    elif isinstance(value, tuple):
+        raise TypeError("sample_weight is an array, or a list or dict of arrays, got a tuple.")
+    else:
+        parts = _parts(value, "sample_weight", count)
+    if len(parts) != count:
+        wanted = f"the model has {count} outputs: give a list or dict with an entry for each"
+        raise ValueError(f"sample_weight has {len(parts)} entries, but {wanted}.")
+    return [None if part is None else column(part, "sample_weight") for part in parts]
+
+
+def _check_samples(x: Sequence[Any], y: Sequence[Any], weights: Sequence[Any]) -> None:
+    groups = {"x": x, "y": y, "sample_weight": weights}
+    counts = {name: [len(part) for part in parts if part is not None] for name, parts in groups.items()}
+    found = {count for group in counts.values() for count in group}
+    if len(found) > 1:
+        shown = ", ".join(f"{name}: {group}" for name, group in counts.items() if group)
+        raise ValueError(f"All arrays must have the same number of samples, got {shown}.")
+    if found == {0}:
+        raise ValueError("The data holds no samples.")
+
+
+def split(arrays: Arrays, validation_split: float) -> tuple[Arrays, Arrays]:
+    """Keep the last share of the samples apart. Raises `ValueError` for a share that leaves none on either side.
+
+    >>> train, validation = split(arrays_of(torch.ones(8, 1), None, None, Signature()), 0.25)
+    >>> train.samples, validation.samples
+    (6, 2)
+    """
+    if not 0 < validation_split < 1:
+        raise ValueError(f"validation_split must lie between 0 and 1, got {validation_split!r}.")
+    if not arrays.columns:
+        raise ValueError(f"validation_split={validation_split} needs arrays, but the model feeds itself. Use validation_data.")
+    at = int(arrays.samples * (1 - validation_split))
+    if at == 0 or at == arrays.samples:
+        raise ValueError(f"validation_split={validation_split} leaves no samples on one side of {arrays.samples}.")
+    return arrays.part(0, at), arrays.part(at, arrays.samples)
