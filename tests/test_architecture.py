@@ -30,7 +30,12 @@ OPTIONAL = {"h5py", "pandas", "torchmetrics", "tensorboard", "torchvision", "mat
 def imports(path):
     """Every import of a file: (module imported, whether it is inside a function)."""
     tree = ast.parse(path.read_text())
-    inside = {id(child) for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) for child in ast.walk(node)}
+    inside = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for child in ast.walk(node)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -94,11 +99,18 @@ def test_there_are_no_circles():
 
 def test_keras_is_imported_by_the_parity_tests_alone():
     places = [path for folder in (PACKAGE, ROOT / "tests", ROOT / "examples", ROOT / "benchmarks") for path in folder.rglob("*.py")]
-    users = {path.relative_to(ROOT).parts[:2] for path in places for module, _ in imports(path) if module.split(".")[0] in ("keras", "tensorflow")}
+    users = {
+        path.relative_to(ROOT).parts[:2]
+        for path in places
+        for module, _ in imports(path)
+        if module.split(".")[0] in ("keras", "tensorflow")
+    }
     assert users <= {("tests", "parity"), ("benchmarks", "peers.py"), ("benchmarks", "step_overhead.py")}
 
 
-@pytest.mark.parametrize("heavy", ["torch._dynamo", "torch._inductor", "sympy", "keras", "pandas", "matplotlib", "h5py", "sklearn", "IPython"])
+@pytest.mark.parametrize(
+    "heavy", ["torch._dynamo", "torch._inductor", "sympy", "keras", "pandas", "matplotlib", "h5py", "sklearn", "IPython"]
+)
 def test_importing_the_library_leaves_heavy_modules_out(heavy, loaded):
     assert heavy not in loaded
 

@@ -229,16 +229,20 @@ def test_names_and_keys_repeat_when_the_same_model_is_built_again():
         h = Dropout(0.1)(BatchNormalization()(Dense(4)(x)))
         return list(Model(x, Dense(2)(h)).state_dict())
 
-    assert keys() == keys() == [
-        "dense_1.weight",
-        "dense_1.bias",
-        "batch_normalization_1.weight",
-        "batch_normalization_1.bias",
-        "batch_normalization_1.running_mean",
-        "batch_normalization_1.running_var",
-        "dense_2.weight",
-        "dense_2.bias",
-    ]
+    assert (
+        keys()
+        == keys()
+        == [
+            "dense_1.weight",
+            "dense_1.bias",
+            "batch_normalization_1.weight",
+            "batch_normalization_1.bias",
+            "batch_normalization_1.running_mean",
+            "batch_normalization_1.running_var",
+            "dense_2.weight",
+            "dense_2.bias",
+        ]
+    )
 
 
 def test_names_are_unique_within_a_model():

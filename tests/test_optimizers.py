@@ -20,6 +20,7 @@ TWINS = [
     (optimizers.SGD(0.1, weight_decay=0.2), lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.2)),
     (optimizers.Adam(0.1), lambda p: torch.optim.Adam(p, lr=0.1, eps=1e-7)),
     (optimizers.Adam(0.1, 0.8, 0.9, 0.01, amsgrad=True), lambda p: torch.optim.Adam(p, lr=0.1, betas=(0.8, 0.9), eps=0.01, amsgrad=True)),
+    (optimizers.Adam(0.1, weight_decay=0.2), lambda p: torch.optim.AdamW(p, lr=0.1, eps=1e-7, weight_decay=0.2)),
     (optimizers.RMSprop(0.1), lambda p: torch.optim.RMSprop(p, lr=0.1, alpha=0.9, eps=1e-7)),
     (
         optimizers.RMSprop(0.1, rho=0.8, momentum=0.5, epsilon=0.1, centered=True),

@@ -31,7 +31,9 @@ def test_an_alias_is_the_entry():
     assert COLOURS.get("Crimson") is print
 
 
-@pytest.mark.parametrize("identifier", ["deep_blue", DeepBlue, {"class_name": "DeepBlue"}, {"class_name": "DeepBlue", "config": {"depth": 1}}])
+@pytest.mark.parametrize(
+    "identifier", ["deep_blue", DeepBlue, {"class_name": "DeepBlue"}, {"class_name": "DeepBlue", "config": {"depth": 1}}]
+)
 def test_a_class_is_made_an_object(identifier):
     found = COLOURS.get(identifier)
     assert (type(found), found.depth) == (DeepBlue, 1)
@@ -46,7 +48,9 @@ def test_none_stays_none():
     assert COLOURS.get(None) is None
 
 
-@pytest.mark.parametrize(("name", "nearest"), [("rad", "red"), ("crimsen", "crimson"), ("deepblu", "deep_blue"), ("LightGren", "light_green")])
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("rad", "red"), ("crimsen", "crimson"), ("deepblu", "deep_blue"), ("LightGren", "light_green")]
+)
 def test_an_unknown_name_is_answered_with_the_nearest(name, nearest):
     with pytest.raises(ValueError, match=f"Unknown colour '{name}'. Did you mean '{nearest}'"):
         COLOURS.get(name)
@@ -59,7 +63,9 @@ def test_a_name_near_to_none_is_answered_with_all():
 
 @pytest.mark.parametrize("identifier", [3, 2.5, ["red"], object()])
 def test_what_is_no_identifier_is_shown(identifier):
-    with pytest.raises(ValueError, match=f"Expected the name of a colour, a config, or a callable; got .* of type {type(identifier).__name__}"):
+    with pytest.raises(
+        ValueError, match=f"Expected the name of a colour, a config, or a callable; got .* of type {type(identifier).__name__}"
+    ):
         COLOURS.get(identifier)
 
 
@@ -96,8 +102,6 @@ def test_what_is_written_is_read_back(item):
 def test_a_function_that_would_be_read_as_another_is_not_written():
     with pytest.raises(ValueError, match="cannot be written to a config as 'leaky_relu': that is the name of another activation"):
         activations.serialize(F.leaky_relu)
-
-
 
 
 @pytest.mark.parametrize(("function", "name"), [(F.elu, "elu"), (torch.tanh, "tanh"), (F.silu, "silu"), (F.hardswish, "hard_silu")])

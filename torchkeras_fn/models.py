@@ -254,7 +254,8 @@ class Model(Trainer, Layer):
             graph = draw(records)
             count = len(graph.terms) - len(self._symbolic_metrics)
             self._symbolic_losses = tuple(graph.terms[:count])
-            self._symbolic_metrics = tuple((name, tensor) for (name, _), tensor in zip(self._symbolic_metrics, graph.terms[count:], strict=True))
+            labels = [name for name, _ in self._symbolic_metrics]
+            self._symbolic_metrics = tuple(zip(labels, graph.terms[count:], strict=True))
             self._set_graph(graph)
         if self._bound:
             self._ready_again()
@@ -340,9 +341,11 @@ class Model(Trainer, Layer):
         """Let the graph reach to the tensors that were added."""
         graph = self.graph
         terms = [*self._symbolic_losses, *(tensor for _, tensor in self._symbolic_metrics)]
-        if graph is not None and terms and len(graph.terms) != len(terms):
+        if graph is not None and len(graph.terms) != len(terms):
             self._set_graph(Graph(graph.inputs, graph.outputs, terms))
-            self._bound = False
+        if self._bound:
+            self._bound = {id(p) for p in self._collected} == {id(p) for p in self._trainable_parameters()}
+            self._prepare_views(self._compiled("training"))
 
     def _prepare_views(self, objective: Objective) -> None:
         self._terms = [_cost(weight) for weight in self.named_weights() if weight.options.regularizer is not None]
@@ -394,7 +397,7 @@ def clone_model(model: Model) -> Any:
 def _make_layer(entry: Mapping[str, Any]) -> Layer:
     """A new layer, or nested model, out of its entry in a configuration."""
     models = {"Model": Model, "Functional": Model, "Sequential": Sequential}
-    kind = models.get(entry["class_name"]) or layer_registry.find(entry["class_name"])
+    kind: Any = models.get(entry["class_name"]) or layer_registry.find(entry["class_name"])
     layer: Layer = kind.from_config(entry["config"])
     layer.given_name, layer.automatic_name = entry["name"], None
     return layer

@@ -17,7 +17,8 @@ class Optimizer(Configurable):
 
     `learning_rate` (or `lr`) can be read and set at any time. `clipnorm` limits the norm of each gradient,
     `global_clipnorm` that of all together, `clipvalue` each number. `decay` divides the learning rate by
-    `1 + decay * iterations`, as in Keras 2. Once bound, `step`, `zero_grad`, `state_dict` and `param_groups` are those of
+    `1 + decay * iterations`, as in Keras 2. `weight_decay` shrinks the weights by that share of the learning rate at each
+    step, apart from the gradient (Loshchilov & Hutter, 2017). Once bound, `step`, `zero_grad`, `state_dict` and `param_groups` are those of
     the torch optimizer, which is at `torch_optimizer`.
 
     >>> Adam(lr=0.01).learning_rate
@@ -52,6 +53,8 @@ class Optimizer(Configurable):
         self.clipvalue = clipvalue
         self.global_clipnorm = global_clipnorm
         self.iterations = 0
+        self.taken = False
+        """Whether a model was compiled with it: another one takes a copy."""
         self.torch_optimizer: torch.optim.Optimizer | None = None
         self.parameters: list[torch.Tensor] = []
         self.constraints: list[Callable[[], None]] = []
@@ -76,8 +79,6 @@ class Optimizer(Configurable):
     def make(self, parameters: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
         """Return a new torch optimizer for these parameters."""
         options = {"lr": self._learning_rate, **self.torch_options()}
-        if self.weight_decay:
-            options["weight_decay"] = self.weight_decay
         device = parameters[0].device.type
         if self.may_fuse and device in ("cpu", "cuda", "xpu", "mps") and all(p.dtype.is_floating_point for p in parameters):
             options["fused"] = True
@@ -96,6 +97,9 @@ class Optimizer(Configurable):
             self._clip()
         if self.decay:
             self._set_rate(self._learning_rate / (1 + self.decay * self.iterations))
+        if self.weight_decay:
+            with torch.no_grad():
+                torch._foreach_mul_(self.parameters, 1 - self.learning_rate * self.weight_decay)
         self._take_step()
         self.iterations += 1
         for apply in self.constraints:
@@ -241,6 +245,24 @@ class RMSprop(Optimizer):
         return {"alpha": self.rho, "momentum": self.momentum, "eps": self.epsilon, "centered": self.centered}
 
 
+class Hold:
+    """A hook for a torch optimizer that applies constraints after each step. A copy holds nothing: its weights are others.
+
+    >>> Hold([lambda: print("held")])()
+    held
+    """
+
+    def __init__(self, constraints: Sequence[Callable[[], None]] = ()):
+        self.constraints = constraints
+
+    def __call__(self, *_: Any) -> None:
+        for apply in self.constraints:
+            apply()
+
+    def __reduce__(self) -> Any:
+        return Hold, ()
+
+
 registry = Registry("optimizer", {"SGD": SGD, "Adam": Adam, "RMSprop": RMSprop})
 
 
@@ -265,8 +287,8 @@ def get(identifier: Any) -> Any:
     return found
 
 
-def check(optimizer: Any) -> None:
-    """Raise what torch says to the options of an optimizer, before a model is touched.
+def check(optimizer: Any, parameters: Sequence[torch.Tensor] | None = None) -> None:
+    """Raise what torch says to the options of an optimizer, and `ValueError` for one that trains none of these parameters.
 
     >>> check(Adam(beta_1=2))
     Traceback (most recent call last):
@@ -274,6 +296,9 @@ def check(optimizer: Any) -> None:
     ValueError: Invalid beta parameter at index 0: 2.0
     """
     if isinstance(optimizer, torch.optim.Optimizer):
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        if parameters and held.isdisjoint(id(parameter) for parameter in parameters):
+            raise ValueError(f"The {type(optimizer).__name__} was made for other parameters: it holds none of this model's.")
         return
     (optimizer.make if isinstance(optimizer, Optimizer) else optimizer)([torch.nn.Parameter(torch.zeros(1))])
 

@@ -53,6 +53,49 @@ def test_shapes_of_functions(function, shapes, expected):
     assert infer(function, [spec(*shape) for shape in shapes], {}).shape == expected
 
 
+@pytest.mark.parametrize(
+    ("function", "small"),
+    [
+        (lambda x: x.reshape(-1, 6), (1200, 6)),
+        (lambda x: x.flatten(0, 1), (1200, 6)),
+        (lambda x: x.flatten(0, 1).unflatten(0, (-1, 5)), (240, 5, 6)),
+        (lambda x: torch.cat([x, x], 0), (480, 5, 6)),
+        (lambda x: torch.cat([x, x], dim=1), (240, 10, 6)),
+        (lambda x: torch.cat([x, x]).chunk(2)[0], (240, 5, 6)),
+        (lambda x: x.chunk(2, dim=-1)[0], (240, 5, 3)),
+        (lambda x: x.split(60)[0], (60, 5, 6)),
+        (lambda x: x[1:], (239, 5, 6)),
+        (lambda x: x[::2, 0], (120, 6)),
+        (lambda x: x[:, 1:], (240, 4, 6)),
+        (lambda x: x[..., 0], (240, 5)),
+        (lambda x: x.repeat(2, 1, 1), (480, 5, 6)),
+        (lambda x: x.repeat_interleave(2, dim=0), (480, 5, 6)),
+        (lambda x: x.transpose(0, 1), (5, 240, 6)),
+        (lambda x: x.unsqueeze(0).expand(3, -1, -1, -1), (3, 240, 5, 6)),
+    ],
+)
+def test_a_batch_that_grows_or_shrinks_is_followed(function, small):
+    assert infer(function, [spec(None, 5, 6)], {}).small == small
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [(lambda x: x.flatten(), (24,)), (lambda x: x[1:], (7, 3)), (lambda x: torch.cat([x, x]), (16, 3)), (lambda x: x.mT, (3, 8))],
+)
+def test_a_known_batch_that_grows_or_shrinks_is_followed(function, expected):
+    assert infer(function, [spec(8, 3)], {}).shape == expected
+
+
+def test_a_batch_folded_away_can_be_unfolded_by_its_size():
+    folded = infer(lambda x: x.reshape(-1, 6), [spec(None, 5, 6)], {})
+    size = infer(torch.Tensor.size, [spec(None, 5, 6), 0], {})
+    assert infer(torch.Tensor.view, [folded, size, 5, 6], {}).shape == (None, 5, 6)
+
+
+def test_no_warning_is_passed_on():
+    assert infer(lambda x: x.std(), [spec(None, 3)], {}).shape == ()
+
+
 def test_the_dtype_is_told_too():
     assert infer(lambda x: x > 0, (spec(None, 3),), {}).dtype is torch.bool
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from torchkeras_fn import Input, Model, Sequential
 from torchkeras_fn.engine.layer import FunctionModule, Layer, snake_case
-from torchkeras_fn.layers import Activation, BatchNormalization, Dense, Dropout, Embedding, Lambda, TorchModuleWrapper
+from torchkeras_fn.layers import Activation, BatchNormalization, Dense, Dropout, Embedding, Flatten, Lambda, Reshape, TorchModuleWrapper
 
 
 class Scale(Layer):
@@ -68,7 +68,9 @@ class Noisy(Layer):
 # ---------------------------------------------------------------------- names
 
 
-@pytest.mark.parametrize(("given", "expected"), [("Dense", "dense"), ("BatchNormalization", "batch_normalization"), ("LSTM", "lstm"), ("Conv2D", "conv2d")])
+@pytest.mark.parametrize(
+    ("given", "expected"), [("Dense", "dense"), ("BatchNormalization", "batch_normalization"), ("LSTM", "lstm"), ("Conv2D", "conv2d")]
+)
 def test_class_names_in_snake_case(given, expected):
     assert snake_case(given) == expected
 
@@ -93,7 +95,9 @@ def test_an_unknown_argument_is_a_type_error():
 # ---------------------------------------------------------------------- calling
 
 
-@pytest.mark.parametrize("layer", [Scale(), Shift(), Plain(4), Nested(), Noisy(), Dense(4), TorchModuleWrapper(nn.Linear(3, 4)), Activation("relu")])
+@pytest.mark.parametrize(
+    "layer", [Scale(), Shift(), Plain(4), Nested(), Noisy(), Dense(4), TorchModuleWrapper(nn.Linear(3, 4)), Activation("relu")]
+)
 def test_a_layer_drawn_and_lowered_computes_what_it_computes_when_called(layer):
     x = Input(shape=(3,))
     model = Model(x, layer(x)).eval()
@@ -124,7 +128,9 @@ def test_a_layer_without_a_call_says_what_it_needs():
 
 
 def test_a_layer_that_cannot_be_built_is_named_with_the_shape():
-    with pytest.raises(ValueError, match=r"digit \(Dense\) cannot be built for input of shape \(None, None\): the last dimension must be known"):
+    with pytest.raises(
+        ValueError, match=r"digit \(Dense\) cannot be built for input of shape \(None, None\): the last dimension must be known"
+    ):
         Dense(2, name="digit")(Input(shape=(None,)))
 
 
@@ -157,6 +163,53 @@ def test_training_given_to_a_layer_of_torch_decides(training):
     layer = Dropout(0.5)
     outputs = Model(x, layer(x, training=training)).train(not training)(torch.ones(1, 100))
     assert (outputs == 0).any().item() is training
+
+
+def test_the_first_argument_may_be_called_inputs():
+    x = Input(shape=(3,))
+    layer = Dense(2)
+    model = Model(x, layer(inputs=x))
+    data = torch.randn(4, 3)
+    torch.testing.assert_close(model(data), layer(inputs=data))
+
+
+def test_a_dict_of_inputs_is_drawn():
+    class Difference(Layer):
+        def call(self, inputs):
+            return inputs["a"] - inputs["b"]
+
+    a, b = Input(shape=(3,)), Input(shape=(3,))
+    model = Model([a, b], Difference()({"a": a, "b": b}))
+    assert model(torch.full((1, 3), 3.0), torch.ones(1, 3)).tolist() == [[2, 2, 2]]
+
+
+@pytest.mark.parametrize("result", [3, None, "x"])
+def test_a_layer_that_returns_no_tensor_is_named(result):
+    with pytest.raises(ValueError, match=rf"wrong \(Lambda\) returned {result!r} of type .*A layer returns tensors"):
+        Lambda(lambda x: result, name="wrong")(Input(shape=(3,)))
+
+
+def test_none_among_several_results_stays_none():
+    x = Input(shape=(None, 8))
+    output, weights = TorchModuleWrapper(nn.MultiheadAttention(8, 2, batch_first=True))(x, x, x, need_weights=False)
+    assert weights is None
+    assert Model(x, output)(torch.ones(2, 5, 8)).shape == (2, 5, 8)
+
+
+def test_layers_inside_a_layer_follow_an_unknown_length():
+    class Folded(Layer):
+        def __init__(self):
+            super().__init__()
+            self.fold, self.flatten = Reshape((-1, 2)), Flatten()
+
+        def call(self, inputs):
+            return self.flatten(self.fold(inputs))
+
+    x = Input(shape=(None, 8))
+    model = Model(x, Folded()(x))
+    assert model.output_shape == (None, None)
+    assert model(torch.ones(2, 5, 8)).shape == (2, 40)
+    assert model(torch.ones(2, 7, 8)).shape == (2, 56)
 
 
 def test_tensors_among_keyword_arguments_are_drawn():
@@ -318,7 +371,15 @@ def test_a_wrapped_module_keeps_its_mode():
         (Shift, ["offset", "count"]),
         (
             lambda: Plain(4),
-            ["hidden.weight", "hidden.bias", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var", "norm.num_batches_tracked"],
+            [
+                "hidden.weight",
+                "hidden.bias",
+                "norm.weight",
+                "norm.bias",
+                "norm.running_mean",
+                "norm.running_var",
+                "norm.num_batches_tracked",
+            ],
         ),
         (
             Nested,
@@ -494,7 +555,9 @@ def test_a_layer_called_twice_is_asked_by_index():
 # ---------------------------------------------------------------------- configuration and copies
 
 
-@pytest.mark.parametrize("layer", [Dense(4, "relu", kernel_regularizer="l2"), Dropout(0.3, seed=1), Embedding(5, 2, mask_zero=True), Plain(4)])
+@pytest.mark.parametrize(
+    "layer", [Dense(4, "relu", kernel_regularizer="l2"), Dropout(0.3, seed=1), Embedding(5, 2, mask_zero=True), Plain(4)]
+)
 def test_a_config_makes_an_equal_layer(layer):
     again = type(layer).from_config(layer.get_config())
     assert again.get_config() == layer.get_config()

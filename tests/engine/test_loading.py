@@ -49,13 +49,13 @@ def no_hang():
 @pytest.fixture(autouse=True)
 def nothing_runs(no_hang):
     """Return a function that fails where a thread or process runs that did not run before; it is called after the test, too."""
-    before = set(threading.enumerate())
+    threads, processes = set(threading.enumerate()), set(multiprocessing.active_children())
 
     def check():
-        for thread in set(threading.enumerate()) - before:
-            thread.join(10)
+        for thread in set(threading.enumerate()) - threads:
+            thread.join(5)
             assert not thread.is_alive(), thread
-        assert not multiprocessing.active_children()
+        assert set(multiprocessing.active_children()) <= processes
 
     yield check
     check()
@@ -457,19 +457,34 @@ def test_a_generator_cannot_be_rewound():
     assert list(batches) == [2, 3]
 
 
-@EVERY
-def test_peeking_does_not_use_a_batch_up(loading):
-    batches = Epochs(SequenceSource(Numbers(3), False, loading), same)
+@pytest.mark.parametrize("source", [
+    lambda: SequenceSource(Numbers(3), False, THREADS),
+    lambda: SequenceSource(Fixed(3), False, PROCESSES),
+    lambda: GeneratorSource(counting(3), MAIN),
+    lambda: GeneratorSource(counting(3), THREAD),
+    lambda: GeneratorSource(counting(3), PROCESS),
+    lambda: LoaderSource(Numbers(3)),
+    lambda: LoaderSource(DataLoader(Numbers(3), batch_size=None)),
+    lambda: LoaderSource(DataLoader(Numbers(3), batch_size=None, num_workers=1)),
+    lambda: dataset_source(Numbers(3), 1, False, PROCESSES),
+])  # fmt: skip
+def test_peeking_leaves_nothing_running_and_uses_no_batch_up(source, nothing_runs):
+    batches = Epochs(source(), same, 3)
     assert batches.peek() == 0
-    batches.rewind()
-    assert list(batches) == list(batches) == [0, 1, 2]
+    nothing_runs()
+    assert list(batches) == [0, 1, 2]
     batches.close()
 
 
-def test_peeking_at_a_generator_does_not_use_a_batch_up():
-    batches = Epochs(GeneratorSource(counting(3), THREAD), same, 3)
-    assert batches.peek() == 0 and list(batches) == [0, 1, 2]
-    batches.close()
+def test_peeking_at_a_stream_that_comes_once_keeps_its_first_batch():
+    class Once:
+        items = iter("ab")
+
+        def __iter__(self):
+            return (item for item in self.items)
+
+    batches = Epochs(LoaderSource(Once()), same)
+    assert batches.peek() == "a" and list(batches) == ["a", "b"]
 
 
 def test_peeking_at_nothing_is_an_error():
@@ -483,16 +498,6 @@ def test_the_length_is_the_steps_or_what_the_source_has():
     assert len(Epochs(SequenceSource(Numbers(5), False, MAIN), same)) == 5
     with pytest.raises(TypeError, match="not known"):
         len(Epochs(dataset_source(Stream(), 2, False, MAIN), same))
-
-
-@pytest.mark.parametrize(("workers", "size"), [(-1, 10), (1, 0)])
-def test_impossible_numbers_of_workers_are_refused(workers, size):
-    with pytest.raises(ValueError, match="'workers' must not be negative"):
-        Loading(workers, False, size)
-
-
-def test_processes_share_the_queue_among_them():
-    assert [Loading(workers, True, 10).prefetch_factor for workers in (1, 2, 3, 20)] == [10, 5, 3, 1]
 
 
 def test_batch_starts_leave_a_short_batch_last():

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -23,13 +24,15 @@ from torchkeras_fn.layers import (
     Dropout,
     Embedding,
     Flatten,
-    Input as InputFunction,
     Lambda,
     Multiply,
     Permute,
     RepeatVector,
     Reshape,
     TorchModuleWrapper,
+)
+from torchkeras_fn.layers import (
+    Input as InputFunction,
 )
 
 
@@ -172,6 +175,7 @@ def test_a_compiled_module_is_equal(lowered):
     same(module(*inputs), torch.compile(module, fullgraph=True, backend="eager")(*inputs))
 
 
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="torch's compiler needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")
 def test_a_module_compiled_for_the_machine_is_equal():
     model, inputs = described()
@@ -247,7 +251,9 @@ def test_an_output_may_be_listed_twice():
     assert first is second
 
 
-@pytest.mark.parametrize("name", ["block.1", "forward", "block/conv", "class", "1st", "graph", "training", "ein-gang", "constants", "modules", "ö"])
+@pytest.mark.parametrize(
+    "name", ["block.1", "forward", "block/conv", "class", "1st", "graph", "training", "ein-gang", "constants", "modules", "ö"]
+)
 def test_any_name_can_be_a_key(name):
     x = InputFunction(shape=(3,), name=f"{name} in")
     model = Model(x, Dense(2, name=name)(x) * torch.ones(2))

@@ -49,7 +49,7 @@ FUNCTIONS = {
     "not equal": (lambda x, y, z: x != 1, (None, 3)),
     "less": (lambda x, y, z: x < y, (None, 3)),
     "less or equal": (lambda x, y, z: x <= 0, (None, 3)),
-    "greater": (lambda x, y, z: 0 > x, (None, 3)),
+    "greater": (lambda x, y, z: x < 0, (None, 3)),
     "greater or equal": (lambda x, y, z: x >= torch.zeros(3), (None, 3)),
     # joining and parting
     "cat": (lambda x, y, z: torch.cat([x, y], dim=-1), (None, 6)),
@@ -83,6 +83,7 @@ FUNCTIONS = {
     "view of sizes": (lambda x, y, z: z.view(z.size(0), z.size(2), -1), (None, 6, 4)),
     "reshape": (lambda x, y, z: z.reshape(-1, 2, 12), (None, 2, 12)),
     "arithmetic on sizes": (lambda x, y, z: z.view(z.size(0) * 2, -1), (None, 12)),
+    "folded and unfolded": (lambda x, y, z: z.reshape(-1, 6).relu().view(z.size(0), 4, 6), (None, 4, 6)),
     "flatten": (lambda x, y, z: z.flatten(1), (None, 24)),
     "unflatten": (lambda x, y, z: z.unflatten(2, (2, 3)), (None, 4, 2, 3)),
     "permute": (lambda x, y, z: z.permute(0, 2, 1), (None, 6, 4)),

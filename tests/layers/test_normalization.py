@@ -14,7 +14,9 @@ def by_formula(x, axis, epsilon=1e-3):
     return (x - mean) / (variance + epsilon).sqrt(), mean.flatten(), variance.flatten()
 
 
-@pytest.mark.parametrize(("shape", "axis"), [((4,), -1), ((6, 4), -1), ((6, 4), 1), ((3, 5, 2), -1), ((3, 5, 2), 1), ((3, 5, 2), 2), ((2, 2, 2, 3), 4)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((4,), -1), ((6, 4), -1), ((6, 4), 1), ((3, 5, 2), -1), ((3, 5, 2), 1), ((3, 5, 2), 2), ((2, 2, 2, 3), 4)]
+)
 def test_training_normalizes_with_the_batch_and_moves_the_statistics(shape, axis):
     x = Input(shape=shape)
     layer = BatchNormalization(axis=axis, momentum=0.9)

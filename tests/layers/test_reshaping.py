@@ -19,6 +19,7 @@ from torchkeras_fn.layers import Flatten, Permute, RepeatVector, Reshape
         (Reshape((-1, 2)), (3, 4), lambda x: x.reshape(-1, 6, 2)),
         (Reshape((12,)), (3, 4), lambda x: x.reshape(-1, 12)),
         (Reshape(12), (3, 4), lambda x: x.reshape(-1, 12)),
+        (Reshape((-1,)), (), lambda x: x[:, None]),
         (Reshape(()), (1,), lambda x: x.reshape(-1)),
         (Permute((2, 1)), (3, 4), lambda x: x.permute(0, 2, 1)),
         (Permute((3, 1, 2)), (2, 3, 4), lambda x: x.permute(0, 3, 1, 2)),

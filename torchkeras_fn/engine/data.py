@@ -5,7 +5,7 @@ or the list or dict of tensors that the model takes, and `y` and `sample_weight`
 for each of several outputs.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from torchkeras_fn.engine.arrays import Arrays, Signature, arrays_of, split
-from torchkeras_fn.engine.columns import Column
+from torchkeras_fn.engine.columns import Column, column
 from torchkeras_fn.engine.device import to_device
 from torchkeras_fn.engine.loading import (
     Epochs,
@@ -74,20 +74,48 @@ def _feeder(feed: Callable[[], torch.Tensor], device: torch.device) -> Callable[
 
 
 class ArraySource(Source):
-    """Passes over arrays. `shuffle` is `True` (new order of the samples), `'batch'` (of whole batches), or `False`."""
+    """Passes over arrays. `shuffle` is `True` (new order of the samples), `'batch'` (of whole batches), or `False`.
+
+    Beside tensors that the model feeds itself, the rows keep their order, for theirs is fixed.
+    """
 
     def __init__(self, arrays: Arrays, batch_size: int, shuffle: Any, signature: Signature):
-        self.samples, self.batch_size, self.shuffle = arrays.samples, batch_size, shuffle
+        self.samples, self.batch_size = arrays.samples, batch_size
+        self.shuffle = False if signature.fed or signature.targets_fed else shuffle
         self._gather = Gather(arrays, signature)
         self.steps = -(-self.samples // batch_size)
 
     def one_pass(self) -> Iterator[Batch]:
         """Yield each batch of a pass."""
-        samples, size = int(self.samples or 0), self.batch_size
-        if self.shuffle and self.shuffle != "batch":
-            return map(self._gather, torch.randperm(samples).split(size))
-        starts = batch_starts(samples, size, shuffle=self.shuffle == "batch")
-        return (self._gather(slice(start, start + size)) for start in starts)
+        return map(self._gather, _rows(int(self.samples or 0), self.batch_size, self.shuffle))
+
+
+class TensorSource(Source):
+    """Passes over the tensors of a `TensorDataset`, whose batches are gathered at once instead of sample by sample."""
+
+    batches_are_pairs = True
+
+    def __init__(self, tensors: Sequence[torch.Tensor], batch_size: int, shuffle: Any):
+        self._columns = [column(tensor, f"Tensor {index} of the data set") for index, tensor in enumerate(tensors)]
+        self.samples, self.batch_size, self.shuffle = len(self._columns[0]), batch_size, shuffle
+        self.steps = -(-self.samples // batch_size)
+
+    def one_pass(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yield each batch of a pass."""
+        for index in _rows(int(self.samples or 0), self.batch_size, self.shuffle):
+            yield tuple(part.take(index) for part in self._columns)
+
+    def first(self) -> tuple[torch.Tensor, ...]:
+        """Return the first rows."""
+        return tuple(part.take(slice(0, self.batch_size)) for part in self._columns)
+
+
+def _rows(samples: int, size: int, shuffle: Any) -> Sequence[Any]:
+    """The row numbers of each batch of a pass."""
+    if shuffle and shuffle != "batch":
+        batches: Sequence[torch.Tensor] = torch.randperm(samples).split(size)
+        return batches
+    return [slice(start, start + size) for start in batch_starts(samples, size, shuffle=shuffle == "batch")]
 
 
 class FedSource(Source):
@@ -120,10 +148,9 @@ def open_batches(
 ) -> Epochs:
     """Return batches out of a `Sequence`, a generator or iterator, a torch data set or a `DataLoader`."""
     source: Source
-    if type(x) is TensorDataset and len(x.tensors) <= 3:
-        parts = unpack(x.tensors, with_targets, True, len(signature.input_names or [0]))
-        return Epochs(ArraySource(arrays_of(*parts, signature), batch_size, shuffle, signature), _as_it_is, steps)
-    if isinstance(x, DataLoader):
+    if type(x) is TensorDataset:
+        source = TensorSource(x.tensors, batch_size, shuffle)
+    elif isinstance(x, DataLoader):
         source = LoaderSource(x)
     elif isinstance(x, Dataset):
         source = dataset_source(x, batch_size, shuffle, loading)
@@ -153,10 +180,6 @@ def converter(source: Source, signature: Signature, with_targets: bool) -> Calla
         return batch_of(x, y, weight, signature)
 
     return convert
-
-
-def _as_it_is(batch: Batch) -> Batch:
-    return batch
 
 
 def unpack(raw: Any, with_targets: bool, lists_are_pairs: bool, inputs: int) -> tuple[Any, Any, Any]:
@@ -224,6 +247,7 @@ __all__ = [
     "FedSource",
     "Gather",
     "Signature",
+    "TensorSource",
     "arrays_of",
     "batch_of",
     "check_batch_size",

@@ -16,8 +16,9 @@ class Graph:
     """What a model is made of.
 
     `nodes` are the calls in the order in which they run, `layers` the layers bottom-up and breadth first, `names` a
-    unique name for each of them. `terms` are further tensors that training needs, such as those of `add_loss`. Raises `ValueError` for a non-symbolic input or output, an output that needs an
-    `Input` which is not listed, an input that no output needs, and two layers given one name.
+    unique name for each of them. `terms` are further tensors that training needs, such as those of `add_loss`. Raises
+    `ValueError` for a non-symbolic input or output, an output that needs an `Input` which is not listed, an input that
+    no output needs, and two layers given one name.
 
     >>> from torchkeras_fn.layers import Dense, Input
     >>> x = Input(shape=(3,))

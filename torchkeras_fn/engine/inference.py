@@ -5,9 +5,11 @@ microseconds. Where an empty batch cannot answer (a size that depends on the bat
 on `meta` tensors of two sizes; a dimension that differs between the two is unknown and reads `None`.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -52,7 +54,13 @@ def map_only(kind: Any, function: Callable[[Any], Any], tree: Any) -> Any:
 
 
 class InferenceError(ValueError):
-    """A function refused the shapes it was given."""
+    """A function refused the shapes it was given.
+
+    >>> infer(torch.matmul, (Spec.of((None, 3), torch.float32), Spec.of((4, 5), torch.float32)), {})
+    Traceback (most recent call last):
+        ...
+    torchkeras_fn.engine.inference.InferenceError: mat1 and mat2 shapes cannot be multiplied (0x3 and 4x5)
+    """
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,8 @@ def infer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
     >>> infer(torch.matmul, (Spec.of((None, 3), torch.float32), Spec.of((3, 5), torch.float32)), {}).shape
     (None, 5)
     """
-    with torch.no_grad(), _untouched_random_state():
+    with torch.no_grad(), _untouched_random_state(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of means over nothing
         try:
             return _on_empty_batch(function, args, kwargs, device)
         except Exception as first:
@@ -184,7 +193,8 @@ def _on_empty_batch(function: Callable[..., Any], args: Sequence[Any], kwargs: M
             return torch.zeros((0, *size[1:]) if size and spec.lead == batch else size, dtype=spec.dtype, device=device)
 
         real_args, real_kwargs = map_only(Spec, tensor, (args, kwargs))
-        return function(*real_args, **real_kwargs)
+        with _KeptBatch():
+            return function(*real_args, **real_kwargs)
 
     small = run("small")
     same = all(spec.small[1:] == spec.large[1:] for spec in specs)
@@ -233,6 +243,39 @@ def _pair(small: Any, large: Any, size: Callable[[torch.Tensor, int], Size]) -> 
         return a
 
     return tree_unflatten([spec(a, b) for a, b in zip(leaves, others, strict=True)], structure)
+
+
+_RESHAPING = {"view", "reshape", "flatten", "unflatten", "ravel", "view_as", "reshape_as"}
+_ALONG_AN_AXIS = {"cat", "concat", "concatenate", "split", "split_with_sizes", "chunk", "tensor_split"}
+_MULTIPLYING = {"repeat", "tile", "repeat_interleave", "vstack", "row_stack", "hstack"}
+_BATCH_MOVERS = {"__getitem__", *_RESHAPING, *_ALONG_AN_AXIS, *_MULTIPLYING}
+
+
+class _KeptBatch(TorchFunctionMode):
+    """Stops an empty run where a function may have made the batch longer or shorter: 0 times 5 is 0 too, and would hide it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name in _BATCH_MOVERS and not _creating_weights and not _keeps_batch(name, _first(args[0]), _first(result), *args[1:2]):
+            raise _Uncertain
+        return result
+
+
+def _keeps_batch(name: str, before: torch.Tensor, after: torch.Tensor, index: Any = None) -> bool:
+    if 0 not in before.shape:
+        return True
+    per_sample = [prod(size for size in tensor.shape if size) for tensor in (before, after)]
+    if name in _RESHAPING:
+        return per_sample[0] == per_sample[1]
+    if name in _ALONG_AN_AXIS:
+        return per_sample[0] != per_sample[1]
+    leading = (index[0] if index else None) if isinstance(index, tuple) else index
+    return name == "__getitem__" and (leading is None or leading is Ellipsis or isinstance(leading, slice) and leading == slice(None))
+
+
+def _first(tensors: Any) -> Any:
+    return tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors))
 
 
 class _StorageFreeArguments(TorchFunctionMode):

@@ -158,6 +158,8 @@ class Layer(Additions, Weighted):
     # ------------------------------------------------------------------ calling
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not args and "inputs" in kwargs:
+            args = (kwargs.pop("inputs"),)
         if is_symbolic((args, kwargs)):
             return self._draw(*args, **kwargs)
         return super().__call__(*args, **kwargs)
@@ -182,12 +184,8 @@ class Layer(Additions, Weighted):
         with contextlib.nullcontext() if mode is None else inference.mode_of(*self._roots(), training=bool(mode)):
             outputs = self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
-            self.add_loss(self.activity_loss(outputs))
+            self.add_loss(self.activity_regularizer(outputs))
         return outputs
-
-    def activity_loss(self, outputs: Any) -> Any:
-        """Return what `activity_regularizer` asks for the outputs, for each sample: the loss is a mean too, whatever the batch's size."""
-        return self.activity_regularizer(outputs) / outputs.shape[0]
 
     def call_takes(self, argument: str) -> bool:
         """Return whether `call` names an argument, such as `training` or `mask`."""
@@ -195,7 +193,7 @@ class Layer(Additions, Weighted):
 
     def _draw(self, *args: Any, **kwargs: Any) -> Any:
         first = args[0] if args else next(iter(kwargs.values()))
-        for part in first if isinstance(first, (list, tuple)) else [first]:
+        for part in inference.leaves_of(first):
             if not isinstance(part, (KerasTensor, torch.Tensor)):
                 raise ValueError(
                     f"{describe_operation(self)} was called on {part!r} of type {type(part).__name__}, which is not symbolic. "
@@ -205,6 +203,8 @@ class Layer(Additions, Weighted):
         if self.needs_floats and args:
             args = (_as_floats(first, self.dtype), *args[1:])
         outputs = record(self, args, kwargs, function=self._inferred, device=self._weight_device())
+        if not is_symbolic(outputs):
+            raise ValueError(f"{describe_operation(self)} returned {outputs!r} of type {type(outputs).__name__}. A layer returns tensors.")
         self._nodes.append(symbolic_leaves(outputs)[0].node)
         return outputs
 
@@ -330,7 +330,11 @@ class Layer(Additions, Weighted):
 
 
 class FunctionModule(nn.Module):
-    """Calls a Python function: the torch module of a `Lambda`, and of an activation that is not torch's own."""
+    """Calls a Python function: the torch module of a `Lambda`, and of an activation that is not torch's own.
+
+    >>> FunctionModule(torch.sum, {"dim": 1})(torch.ones(2, 3))
+    tensor([3., 3.])
+    """
 
     def __init__(self, function: Callable[..., Any], arguments: Mapping[str, Any] | None = None):
         super().__init__()

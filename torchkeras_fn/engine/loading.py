@@ -4,49 +4,25 @@ A `Source` gives passes over the data. Batches are prepared ahead in order, and 
 """
 
 import itertools
-import multiprocessing
-import queue
-import threading
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
-_PATIENCE_SECONDS = 10.0
-
-
-@dataclass
-class Loading:
-    """How batches are prepared: `workers` threads or processes (0: in the main thread), at most `max_queue_size` ahead.
-
-    Each process has random generators of its own, which differ between processes and epochs and repeat from run to run;
-    threads share the generators of the main thread, so what they draw depends on who comes first.
-    """
-
-    workers: int = 1
-    use_multiprocessing: bool = False
-    max_queue_size: int = 10
-
-    def __post_init__(self) -> None:
-        if self.workers < 0 or self.max_queue_size < 1:
-            raise ValueError(
-                f"'workers' must not be negative and 'max_queue_size' must be positive, got {self.workers} and {self.max_queue_size}."
-            )
-
-    @property
-    def processes(self) -> int:
-        """The number of worker processes."""
-        return self.workers if self.use_multiprocessing else 0
-
-    @property
-    def prefetch_factor(self) -> int:
-        """The number of batches that each worker process prepares ahead."""
-        return max(1, self.max_queue_size // max(1, self.workers))
+from torchkeras_fn.engine.workers import (
+    Items,
+    Loading,
+    Order,
+    Stream,
+    Threaded,
+    batches_from,
+    end_workers,
+    in_threads,
+    loader_of,
+    process_options,
+)
 
 
 class Source:
@@ -62,6 +38,10 @@ class Source:
     def one_pass(self) -> Iterator[Any]:
         """Yield the batches of one pass. Closing the iterator ends every thread and process behind it."""
         raise NotImplementedError
+
+    def first(self) -> Any:
+        """Return the first batch, as a sample of what will come, and leave nothing running. Raises `StopIteration` for none."""
+        return next(self.one_pass())
 
     def close(self) -> None:
         """End what is left running."""
@@ -79,6 +59,10 @@ class SequenceSource(Source):
         """The number of batches, which may change from epoch to epoch."""
         return len(self.sequence)
 
+    def first(self) -> Any:
+        """Return the first batch, which is read again when its turn comes."""
+        return self.sequence[0]
+
     def one_pass(self) -> Iterator[Any]:
         """Yield each batch once, then tell the sequence that the epoch is over."""
         count = len(self.sequence)
@@ -86,7 +70,7 @@ class SequenceSource(Source):
         if self.loading.processes:
             yield from self._from_processes(order)
         elif self.loading.workers:
-            yield from _in_threads(self.sequence.__getitem__, order, self.loading)
+            yield from in_threads(self.sequence.__getitem__, order, self.loading)
         else:
             yield from (self.sequence[index] for index in order)
         if hasattr(self.sequence, "on_epoch_end"):
@@ -97,15 +81,15 @@ class SequenceSource(Source):
         changes = reaction is not None and getattr(reaction, "__module__", None) != "torchkeras_fn.utils.sequence"
         if self._loader is None or changes:
             # a sequence that changes between epochs is handed to new processes each time, as the main process has it
-            self._sampler = _Order()
-            self._loader = _loader(_Indexed(self.sequence), self.loading, sampler=self._sampler, persistent=not changes)
+            self._sampler = Order()
+            self._loader = loader_of(Items(self.sequence), self.loading, sampler=self._sampler, persistent=not changes)
         self._sampler.order = order
-        yield from _from(self._loader, ends=changes)
+        yield from batches_from(self._loader, ends=changes)
 
     def close(self) -> None:
         """End the worker processes."""
         loader, self._loader = self._loader, None
-        _end_workers(getattr(loader, "_iterator", None))
+        end_workers(getattr(loader, "_iterator", None))
 
 
 class GeneratorSource(Source):
@@ -123,11 +107,17 @@ class GeneratorSource(Source):
                 stacklevel=2,
             )
 
+    def first(self) -> Any:
+        """Return the first batch, and keep it for its turn."""
+        found = next(self.generator)
+        self.generator = itertools.chain([found], self.generator)
+        return found
+
     def one_pass(self) -> Iterator[Any]:
         """Yield what the generator yields."""
         if self.loading.processes:
-            return _from(_loader(_Streamed(self.generator), self.loading), ends=True)
-        return _Threaded(self.generator, self.loading) if self.loading.workers else self.generator
+            return batches_from(loader_of(Stream(self.generator), self.loading), ends=True)
+        return Threaded(self.generator, self.loading) if self.loading.workers else self.generator
 
 
 class LoaderSource(Source):
@@ -141,6 +131,7 @@ class LoaderSource(Source):
 
     def __init__(self, loader: Iterable[Any], ours: bool = False):
         self.loader, self._ours = loader, ours
+        self._begun: Iterator[Any] | None = None
         try:
             self.steps = len(loader)  # type: ignore[arg-type]
         except TypeError:
@@ -148,12 +139,23 @@ class LoaderSource(Source):
 
     def one_pass(self) -> Iterator[Any]:
         """Yield the loader's batches."""
-        return _from(self.loader, ends=not getattr(self.loader, "persistent_workers", False))
+        begun, self._begun = self._begun, None
+        return begun or batches_from(self.loader, ends=not getattr(self.loader, "persistent_workers", False))
+
+    def first(self) -> Any:
+        """Return the first batch, and keep it for its turn, unless processes would wait for that."""
+        batches = self.one_pass()
+        found = next(batches)
+        if not getattr(self.loader, "num_workers", 0):
+            self._begun = itertools.chain([found], batches)
+        self.close()
+        return found
 
     def close(self) -> None:
         """End the worker processes of a loader made here."""
-        if self._ours:
-            _end_workers(getattr(self.loader, "_iterator", None))
+        if self._ours and isinstance(self.loader, DataLoader):
+            end_workers(self.loader._iterator)
+            self.loader._iterator = None
 
 
 def dataset_source(dataset: Any, batch_size: int, shuffle: Any, loading: Loading) -> Source:
@@ -164,7 +166,7 @@ def dataset_source(dataset: Any, batch_size: int, shuffle: Any, loading: Loading
     elif shuffle and not isinstance(dataset, IterableDataset):
         options["shuffle"] = True
     if loading.processes:
-        options |= _process_options(loading, persistent=True)
+        options |= process_options(loading, persistent=True)
     return LoaderSource(DataLoader(dataset, **options), ours=True)
 
 
@@ -192,7 +194,6 @@ class Epochs:
         self.samples = source.samples
         self.exhausted = False
         self._pass: Any = None
-        self._peeked: list[Any] = []
         self._position = 0
         self._length: int | None = None
         self._begun = False
@@ -206,9 +207,9 @@ class Epochs:
         source, wanted, done = self.source, self.steps, 0
         while wanted is None or done < wanted:
             if self._pass is None:
-                self._open_pass()
+                self._pass, self._position, self._length = source.one_pass(), 0, source.steps
             try:
-                raw = self._peeked.pop() if self._peeked else next(self._pass)
+                raw = next(self._pass)
             except StopIteration:
                 self._pass = None if source.restarts else iter(())
                 if wanted is None or not source.restarts or self._position == 0:
@@ -229,15 +230,14 @@ class Epochs:
             warnings.warn(message, stacklevel=2)
 
     def peek(self) -> Any:
-        """Return the first batch as the source gave it, without using it up. Raises `ValueError` where there is none."""
-        self._peeked = list(itertools.islice(self._open_pass(), 1))
-        if not self._peeked:
-            raise ValueError("There is nothing to work on: the data gave no batch.")
-        return self._peeked[0]
+        """Return the first batch as the source gave it, without using it up. Raises `ValueError` where there is none.
 
-    def _open_pass(self) -> Any:
-        self._pass, self._position, self._length = self.source.one_pass(), 0, self.source.steps
-        return self._pass
+        Nothing runs after it: threads and processes begin with the first epoch.
+        """
+        try:
+            return self.source.first()
+        except StopIteration:
+            raise ValueError("There is nothing to work on: the data gave no batch.") from None
 
     def rewind(self) -> None:
         """Begin anew at the next epoch, where the data can."""
@@ -255,92 +255,6 @@ class Epochs:
             ours.close()
 
 
-class _Threaded:
-    """An iterator whose items a thread takes from a generator ahead of time, in their order."""
-
-    def __init__(self, generator: Iterator[Any], loading: Loading):
-        self._stopped = False
-        self._room = threading.Semaphore(loading.max_queue_size)
-        self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._produce, args=(generator,), daemon=True, name="torchkeras_fn-generator")
-        self._thread.start()
-
-    def _produce(self, generator: Iterator[Any]) -> None:
-        try:
-            while self._room.acquire() and not self._stopped:
-                self._queue.put(("batch", next(generator)))
-        except StopIteration:
-            self._queue.put(("end", None))
-        except BaseException as error:  # handed over to the caller, whatever it is
-            self._queue.put(("error", error))
-
-    def __iter__(self) -> "_Threaded":
-        return self
-
-    def __next__(self) -> Any:
-        if self._stopped:
-            raise StopIteration
-        kind, value = self._queue.get()
-        self._room.release()
-        if kind == "batch":
-            return value
-        self.close()
-        if kind == "error":
-            raise value
-        raise StopIteration
-
-    def close(self) -> None:
-        """Stop the thread, and wait for it."""
-        self._stopped = True
-        self._room.release()
-        self._thread.join(_PATIENCE_SECONDS)
-
-
-def _in_threads(read: Callable[[int], Any], order: list[int], loading: Loading) -> Iterator[Any]:
-    """Read the items of an order in several threads, and yield them in that order."""
-    executor = ThreadPoolExecutor(loading.workers, thread_name_prefix="torchkeras_fn-sequence")
-    try:
-        indices = iter(order)
-        ahead: deque[Future[Any]] = deque(executor.submit(read, index) for index in itertools.islice(indices, loading.max_queue_size))
-        while ahead:
-            batch = ahead.popleft().result()
-            ahead.extend(executor.submit(read, index) for index in itertools.islice(indices, 1))
-            yield batch
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
-
-
-class _Indexed(Dataset[Any]):
-    def __init__(self, sequence: Any):
-        self.sequence = sequence
-
-    def __len__(self) -> int:
-        return len(self.sequence)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.sequence[index]
-
-
-class _Streamed(IterableDataset[Any]):
-    def __init__(self, generator: Iterator[Any]):
-        self.generator = generator
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.generator
-
-
-class _Order:
-    """A sampler whose order is set before each epoch."""
-
-    order: list[int] = []
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.order)
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-
 class _WholeBatches:
     """A sampler of whole batches of neighbours, in a new order for each epoch."""
 
@@ -353,39 +267,3 @@ class _WholeBatches:
 
     def __len__(self) -> int:
         return -(-self.samples // self.size)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-def _loader(dataset: Any, loading: Loading, sampler: Any = None, persistent: bool = True) -> DataLoader[Any]:
-    """Return a loader of ready batches out of worker processes."""
-    return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is, **_process_options(loading, persistent))
-
-
-def _process_options(loading: Loading, persistent: bool) -> dict[str, Any]:
-    """The options of a loader's processes. They are forked where that exists, so that nothing needs to be pickled."""
-    return {
-        "num_workers": loading.processes,
-        "prefetch_factor": loading.prefetch_factor,
-        "persistent_workers": persistent,
-        "multiprocessing_context": "fork" if "fork" in multiprocessing.get_all_start_methods() else None,
-    }
-
-
-def _from(loader: Iterable[Any], ends: bool) -> Iterator[Any]:
-    """Yield the batches of a loader; with `ends`, its processes end when this does, and not when the last traceback is forgotten."""
-    batches = iter(loader)
-    try:
-        yield from batches
-    finally:
-        if ends:
-            _end_workers(batches)
-
-
-def _end_workers(batches: Any) -> None:
-    """End the worker processes behind a `DataLoader`'s iterator, as its deletion would."""
-    end = getattr(batches, "_shutdown_workers", None)
-    if end is not None:
-        end()

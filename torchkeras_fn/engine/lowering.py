@@ -26,7 +26,11 @@ from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
 
 
 class TrainingOutputs(NamedTuple):
-    """What the training view returns: an entry of `predictions` and `masks` for each output, loss terms, and named figures."""
+    """What the training view returns: an entry of `predictions` and `masks` for each output, loss terms, and named figures.
+
+    >>> TrainingOutputs([torch.ones(1)], [None]).losses
+    ()
+    """
 
     predictions: Any
     masks: Any
@@ -35,7 +39,11 @@ class TrainingOutputs(NamedTuple):
 
 
 class Lowered(NamedTuple):
-    """A graph module, and for each output what stands behind it when it is given as logits: `'softmax'`, `'sigmoid'` or `None`."""
+    """A graph module, and for each output what stands behind it when it is given as logits: `'softmax'`, `'sigmoid'` or `None`.
+
+    >>> Lowered._fields
+    ('module', 'logits')
+    """
 
     module: GraphModule
     logits: list[str | None]
@@ -68,6 +76,11 @@ def lower_for_training(
 
     An output that ends in a softmax over the last axis or a sigmoid is given as the logits behind it where `accept`,
     one function for each output, takes that kind: `'softmax'` or `'sigmoid'`. `losses` and `metrics` are tensors of the graph.
+
+    >>> from torchkeras_fn.layers import Dense, Input
+    >>> x = Input(shape=(3,))
+    >>> lower_for_training(Graph([x], [Dense(2, activation="softmax")(x)]), [lambda kind: True]).logits
+    ['softmax']
     """
     writer = _Writer()
     scope, values = writer.write_model(graph)
@@ -167,7 +180,11 @@ _MODE_NAMES = {None: "either", True: "training", False: "inference"}
 
 
 def is_nested(operation: Any) -> bool:
-    """Return whether the operation is a model whose graph is written out in place: one without a `call` or `forward` of its own."""
+    """Return whether the operation is a model whose graph is written out in place: one without a `call` or `forward` of its own.
+
+    >>> is_nested(torch.cat)
+    False
+    """
     uses_graph = getattr(operation, "uses_graph", None)
     return uses_graph is not None and bool(uses_graph())
 
@@ -221,7 +238,7 @@ class _Writer:
             result, mask = self.write_layer(scope, operation, args, kwargs, inputs)
             if operation.activity_regularizer is not None:
                 for tensor in node.tensors:
-                    self.losses.append(self.through(operation.activity_loss, self.pick(tensor, result)))
+                    self.losses.append(self.through(operation.activity_regularizer, self.pick(tensor, result)))
         for tensor in node.tensors:
             scope.values[id(tensor)] = _Value(self.pick(tensor, result), mask)
 

@@ -40,6 +40,7 @@ class Preparation:
     optimizer: Any = None
     objective: Objective | None = None
     _placed = False
+    _hold = optimizers.Hold()
     _bound = False
     _frozen: Sequence[nn.Parameter] = ()
     _collected: Sequence[nn.Parameter] = ()
@@ -75,7 +76,7 @@ class Preparation:
         """
         chosen = optimizers.get(optimizer)
         names = self._signature().output_names
-        optimizers.check(chosen)
+        optimizers.check(chosen, list(self._as_module().parameters()) if self._is_built() else None)
         own_step = loss is None and self._overrides_train_step()
         objective = Objective(loss, metrics, loss_weights, weighted_metrics, names, open_ended=own_step)
         modes = check_modes(sample_weight_mode, names)
@@ -83,8 +84,11 @@ class Preparation:
         if loss is None and not own_step and not self._has_loss_terms():
             raise ValueError("There is nothing to train on: give a loss, or add one with add_loss, or override train_step.")
         placed = choose(device, self._as_module(), self._placed)
-        if isinstance(chosen, optimizers.Optimizer) and chosen.torch_optimizer is not None and chosen is not self.optimizer:
-            chosen = type(chosen).from_config(chosen.get_config())  # two models never share the state of an optimizer
+        self._hold.constraints = ()  # those of the last compile
+        if isinstance(chosen, optimizers.Optimizer):
+            if chosen.taken and chosen is not self.optimizer:
+                chosen = type(chosen).from_config(chosen.get_config())  # two models never share the state of an optimizer
+            chosen.taken = True
         self._device = placed
         self.optimizer, self.objective = chosen, objective
         self._weight_modes, self._targets_fed = modes, targets_fed
@@ -103,14 +107,24 @@ class Preparation:
         wanted = {id(parameter) for parameter in self._collected}
         self._frozen = [p for p in module.parameters() if p.requires_grad and id(p) not in wanted]
         if isinstance(self.optimizer, optimizers.Optimizer):
-            self.optimizer.bind(self._collected, self._constraints())
+            self.optimizer.bind(self._collected)
         elif not isinstance(self.optimizer, torch.optim.Optimizer):
             self.optimizer = self.optimizer(self._collected)
+        self._hold_weights()
         names = self._signature().output_names
         if objective.output_names is None and names is not None:
             objective.name_outputs(names)
         self._prepare_views(objective)
         self._bound = True
+
+    def _hold_weights(self) -> None:
+        """See to it that the optimizer holds the weights to their constraints after each step."""
+        constraints = self._constraints()
+        if isinstance(self.optimizer, optimizers.Optimizer):
+            self.optimizer.constraints = constraints
+        elif constraints:
+            self._hold = optimizers.Hold(constraints)
+            self.optimizer.register_step_post_hook(self._hold)
 
     def _bind_if_needed(self) -> None:
         """Bind a compiled model whose weights exist by now; one that was not compiled can still predict."""

@@ -20,7 +20,11 @@ class Node:
     """One call event: an operation (a layer, or a torch function), the arguments it was given, and the tensors it made.
 
     `args` and `kwargs` hold `KerasTensor`s wherever tensors will flow; `outputs` has the structure of the result.
-    A node without an operation is where an input enters.
+    The node of an input has no arguments.
+
+    >>> from torchkeras_fn import Input
+    >>> torch.relu(Input(shape=(3,))).node
+    <Node relu -> [(None, 3)]>
     """
 
     def __init__(self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], specs: Any):
@@ -147,19 +151,33 @@ for _name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs", "invert",
 
 
 def symbolic_leaves(tree: Any) -> list[KerasTensor]:
-    """Return the symbolic tensors in a nested structure of lists, tuples and dicts."""
+    """Return the symbolic tensors in a nested structure of lists, tuples, dicts and slices.
+
+    >>> from torchkeras_fn import Input
+    >>> len(symbolic_leaves([Input(shape=(3,)), {"again": Input(shape=(3,)), "number": 3}]))
+    2
+    """
     if isinstance(tree, KerasTensor):
         return [tree]
     return [leaf for leaf in leaves_of(tree) if isinstance(leaf, KerasTensor)]
 
 
 def map_symbolic(function: Callable[[KerasTensor], Any], tree: Any) -> Any:
-    """Return the structure with `function` applied to every symbolic tensor."""
+    """Return the structure with `function` applied to every symbolic tensor.
+
+    >>> from torchkeras_fn import Input
+    >>> map_symbolic(lambda tensor: tensor.shape, [Input(shape=(3,)), 2])
+    [(None, 3), 2]
+    """
     return map_only(KerasTensor, function, tree)
 
 
 def is_symbolic(tree: Any) -> bool:
-    """Return whether the structure holds a symbolic tensor."""
+    """Return whether the structure holds a symbolic tensor.
+
+    >>> is_symbolic([torch.ones(2), 3])
+    False
+    """
     return bool(symbolic_leaves(tree))
 
 
@@ -174,6 +192,10 @@ def record(
 
     `function` is what runs for the inference, `operation` itself unless given, and `device` where its weights are.
     Raises `ValueError` that names the operation and the shapes it was given where torch refuses them.
+
+    >>> from torchkeras_fn import Input
+    >>> record(torch.sum, (Input(shape=(3, 4)),), {"dim": 1})
+    <KerasTensor shape=(None, 4), dtype=float32, from=sum>
     """
     if not hasattr(operation, "get_config"):
         _refuse_bare_module()
@@ -190,7 +212,11 @@ def record(
 
 
 def describe_operation(operation: Any) -> str:
-    """Return how an operation is named in messages: `dense_1 (Dense)` for a layer, `cat` for a function."""
+    """Return how an operation is named in messages: `digit (Dense)` for a layer, `cat` for a function.
+
+    >>> describe_operation(torch.cat)
+    'cat'
+    """
     if hasattr(operation, "get_config"):
         given = getattr(operation, "given_name", None)
         kind = type(operation).__name__

@@ -14,14 +14,22 @@ from torchkeras_fn.engine.symbolic import describe_operation
 
 
 class Weight(NamedTuple):
-    """Where a Keras weight lives in the torch module, and which torch axes are Keras' axes, in Keras' order."""
+    """Where a Keras weight lives in the torch module, and which torch axes are Keras' axes, in Keras' order.
+
+    >>> Weight("weight", (1, 0)).path  # the kernel of Dense, which torch keeps as (out, in)
+    'weight'
+    """
 
     path: str
     axes: tuple[int, ...] | None = None
 
 
 class WeightOptions(NamedTuple):
-    """How a weight begins, what it costs and what it is held to."""
+    """How a weight begins, what it costs and what it is held to.
+
+    >>> WeightOptions(initializers.get("zeros")).constraint is None
+    True
+    """
 
     initializer: Any
     regularizer: Any = None
@@ -29,7 +37,11 @@ class WeightOptions(NamedTuple):
 
 
 class NamedWeight(NamedTuple):
-    """A weight of a layer: its Keras name, its tensor in torch's layout, the axes for Keras' layout, and its options."""
+    """A weight of a layer: its Keras name, its tensor in torch's layout, the axes for Keras' layout, and its options.
+
+    >>> NamedWeight("kernel", torch.ones(4, 3), (1, 0), WeightOptions(None)).view.shape
+    torch.Size([3, 4])
+    """
 
     name: str
     tensor: torch.Tensor

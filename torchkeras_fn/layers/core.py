@@ -172,7 +172,11 @@ class TorchModuleWrapper(Layer):
 
 
 def last_dimension(input_shape: Any, rank: int) -> int:
-    """Return the size of the last axis. Raises `ValueError` where it is unknown or the rank is below `rank`."""
+    """Return the size of the last axis. Raises `ValueError` where it is unknown or the rank is below `rank`.
+
+    >>> last_dimension((None, 7, 3), rank=2)
+    3
+    """
     if isinstance(input_shape, list):
         raise ValueError("expected one input, got a list of them; join them first, for example with Concatenate()")
     if len(input_shape) < rank:

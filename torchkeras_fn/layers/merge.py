@@ -213,7 +213,11 @@ def _function(layer: type[_Merge], name: str) -> Callable[..., Any]:
         return layer(**kwargs)(inputs)
 
     merge.__name__ = merge.__qualname__ = name
-    merge.__doc__ = f"Call `{layer.__name__}(**kwargs)` on a list of inputs."
+    merge.__doc__ = f"""Return what `{layer.__name__}(**kwargs)` makes of a list of inputs.
+
+    >>> {name}([torch.ones(1, 2), torch.ones(1, 2)]).shape
+    torch.Size([1, 2])
+    """
     return merge
 
 
@@ -226,10 +230,18 @@ minimum = _function(Minimum, "minimum")
 
 
 def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
-    """Call `Concatenate(axis)` on a list of inputs."""
+    """Return the inputs joined along `axis`: `Concatenate(axis)` called on a list of them.
+
+    >>> concatenate([torch.ones(2, 3), torch.ones(2, 4)]).shape
+    torch.Size([2, 7])
+    """
     return Concatenate(axis=axis, **kwargs)(inputs)
 
 
 def dot(inputs: Sequence[Any], axes: int | Sequence[int], normalize: bool = False, **kwargs: Any) -> Any:
-    """Call `Dot(axes, normalize)` on a list of two inputs."""
+    """Return the dot product along `axes`: `Dot(axes, normalize)` called on a list of two inputs.
+
+    >>> dot([torch.ones(1, 3), torch.ones(1, 3)], axes=1)
+    tensor([[3.]])
+    """
     return Dot(axes=axes, normalize=normalize, **kwargs)(inputs)

@@ -58,20 +58,19 @@ class Reshape(Layer):
             raise ValueError(f"At most one size of target_shape may be -1, got {self.target_shape}.")
 
     def build(self, input_shape: Any) -> nn.Module | None:
-        """Work out the `-1` where the input's sizes are known, and check that the numbers of elements agree."""
+        """Check that the numbers of elements agree, where the input's sizes are known."""
         known = None if None in input_shape[1:] else prod(input_shape[1:])
         given = prod(size for size in self.target_shape if size != -1)
         free = -1 in self.target_shape
         if known is not None and (known % given if free and given else known != given):
             raise ValueError(f"{known} elements per sample cannot take the shape {self.target_shape}")
-        self._sizes = tuple(known // given if size == -1 and known is not None else size for size in self.target_shape)
         return None
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Reshape."""
-        if -1 in self._sizes:
-            return inputs.flatten(1).unflatten(1, self._sizes)
-        return inputs.reshape((-1, *self._sizes))
+        if -1 in self.target_shape:  # one -1 is all that torch can work out, and the batch needs it too
+            return inputs.unsqueeze(1).flatten(1).unflatten(1, self.target_shape)
+        return inputs.reshape((-1, *self.target_shape))
 
 
 class Permute(Layer):

@@ -1,0 +1,62 @@
+"""Batches prepared ahead: bounds, order, and ends of threads and worker processes. `test_loading.py` covers them behind every source."""
+
+import multiprocessing
+import threading
+
+import pytest
+
+from torchkeras_fn.engine.workers import Loading, Threaded, batches_from, end_workers, in_threads, loader_of
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This DataLoader will create"),
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
+
+
+@pytest.mark.parametrize(("workers", "size"), [(-1, 10), (1, 0)])
+def test_impossible_numbers_of_workers_are_refused(workers, size):
+    with pytest.raises(ValueError, match="'workers' must not be negative"):
+        Loading(workers, False, size)
+
+
+def test_processes_share_the_queue_among_them():
+    assert [Loading(workers, True, 10).prefetch_factor for workers in (1, 2, 3, 20)] == [10, 5, 3, 1]
+
+
+def test_only_multiprocessing_asks_for_processes():
+    assert [Loading(2).processes, Loading(2, True).processes, Loading(0, True).processes] == [0, 2, 0]
+
+
+def test_threads_give_items_in_the_order_asked_for():
+    assert list(in_threads(lambda index: index * 10, [2, 0, 1], Loading(3))) == [20, 0, 10]
+
+
+def test_threads_end_with_the_iterator():
+    items = in_threads(lambda index: index, list(range(9)), Loading(2))
+    next(items)
+    items.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("torchkeras_fn")]
+
+
+def test_a_thread_that_was_stopped_gives_nothing_more():
+    items = Threaded(iter(range(9)), Loading(max_queue_size=2))
+    assert next(items) == 0
+    items.close()
+    assert list(items) == []
+
+
+def test_a_thread_ends_with_its_generator():
+    items = Threaded(iter(range(3)), Loading())
+    assert list(items) == [0, 1, 2] and list(items) == []
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("torchkeras_fn")]
+
+
+def test_processes_end_with_the_iterator_although_the_loader_keeps_them():
+    items = batches_from(loader_of([5, 6, 7], Loading(1, True)), ends=True)
+    assert next(items) == 5 and len(multiprocessing.active_children()) == 1
+    items.close()
+    assert not multiprocessing.active_children()
+
+
+def test_what_has_no_processes_needs_no_end():
+    assert end_workers(iter([1])) is None and end_workers(None) is None

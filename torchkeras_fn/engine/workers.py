@@ -1,0 +1,170 @@
+"""Batches prepared ahead, in threads or in the worker processes of a `DataLoader`. None of them outlives the iterator's `close()`."""
+
+import itertools
+import multiprocessing
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+_PATIENCE_SECONDS = 10.0
+
+
+@dataclass
+class Loading:
+    """How batches are prepared: `workers` threads or processes (0: in the main thread), at most `max_queue_size` ahead.
+
+    Each process has random generators of its own, which differ between processes and epochs and repeat from run to run;
+    threads share the generators of the main thread, so what they draw depends on who comes first.
+    """
+
+    workers: int = 1
+    use_multiprocessing: bool = False
+    max_queue_size: int = 10
+
+    def __post_init__(self) -> None:
+        if self.workers < 0 or self.max_queue_size < 1:
+            raise ValueError(
+                f"'workers' must not be negative and 'max_queue_size' must be positive, got {self.workers} and {self.max_queue_size}."
+            )
+
+    @property
+    def processes(self) -> int:
+        """The number of worker processes."""
+        return self.workers if self.use_multiprocessing else 0
+
+    @property
+    def prefetch_factor(self) -> int:
+        """The number of batches that each worker process prepares ahead."""
+        return max(1, self.max_queue_size // max(1, self.workers))
+
+
+class Threaded:
+    """An iterator whose items a thread takes from a generator ahead of time, in their order."""
+
+    def __init__(self, generator: Iterator[Any], loading: Loading):
+        self._stopped = False
+        self._room = threading.Semaphore(loading.max_queue_size)
+        self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._produce, args=(generator,), daemon=True, name="torchkeras_fn-generator")
+        self._thread.start()
+
+    def _produce(self, generator: Iterator[Any]) -> None:
+        try:
+            while self._room.acquire() and not self._stopped:
+                self._queue.put(("batch", next(generator)))
+        except StopIteration:
+            self._queue.put(("end", None))
+        except BaseException as error:  # handed over to the caller, whatever it is
+            self._queue.put(("error", error))
+
+    def __iter__(self) -> "Threaded":
+        return self
+
+    def __next__(self) -> Any:
+        if self._stopped:
+            raise StopIteration
+        kind, value = self._queue.get()
+        self._room.release()
+        if kind == "batch":
+            return value
+        self.close()
+        if kind == "error":
+            raise value
+        raise StopIteration
+
+    def close(self) -> None:
+        """Stop the thread, and wait for it."""
+        self._stopped = True
+        self._room.release()
+        self._thread.join(_PATIENCE_SECONDS)
+
+
+def in_threads(read: Callable[[int], Any], order: list[int], loading: Loading) -> Iterator[Any]:
+    """Read the items of an order in several threads, and yield them in that order."""
+    executor = ThreadPoolExecutor(loading.workers, thread_name_prefix="torchkeras_fn-sequence")
+    try:
+        indices = iter(order)
+        ahead: deque[Future[Any]] = deque(executor.submit(read, index) for index in itertools.islice(indices, loading.max_queue_size))
+        while ahead:
+            batch = ahead.popleft().result()
+            ahead.extend(executor.submit(read, index) for index in itertools.islice(indices, 1))
+            yield batch
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+class Items(Dataset[Any]):
+    """The batches of a sequence, as a data set for a loader's processes."""
+
+    def __init__(self, sequence: Any):
+        self.sequence = sequence
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.sequence[index]
+
+
+class Stream(IterableDataset[Any]):
+    """The batches of a generator, as a data set for a loader's processes."""
+
+    def __init__(self, generator: Iterator[Any]):
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.generator
+
+
+class Order:
+    """A sampler whose order is set before each epoch."""
+
+    order: list[int] = []
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def loader_of(dataset: Any, loading: Loading, sampler: Any = None, persistent: bool = True) -> DataLoader[Any]:
+    """Return a loader of ready batches out of worker processes."""
+    return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is, **process_options(loading, persistent))
+
+
+def process_options(loading: Loading, persistent: bool) -> dict[str, Any]:
+    """The options of a loader's processes. They are forked where that exists, so that nothing needs to be pickled."""
+    return {
+        "num_workers": loading.processes,
+        "prefetch_factor": loading.prefetch_factor,
+        "persistent_workers": persistent,
+        "multiprocessing_context": "fork" if "fork" in multiprocessing.get_all_start_methods() else None,
+    }
+
+
+def batches_from(loader: Iterable[Any], ends: bool) -> Iterator[Any]:
+    """Yield the batches of a loader; with `ends`, its processes end when this does, and not when the last traceback is forgotten."""
+    batches = iter(loader)
+    try:
+        yield from batches
+    finally:
+        if ends:
+            end_workers(batches)
+
+
+def end_workers(batches: Any) -> None:
+    """End the worker processes behind a `DataLoader`'s iterator, as its deletion would."""
+    end = getattr(batches, "_shutdown_workers", None)
+    if end is not None:
+        end()
