@@ -262,13 +262,13 @@ def test_batch_shuffle_reads_contiguous_slices():
 
 MEMORY = r"""
 import gc, json, sys
+import torch
 import numpy as np
 from torchkeras_fn import Sequential
 from torchkeras_fn.callbacks import Callback
 from torchkeras_fn.layers import Dense
 
 def anonymous():
-    gc.collect()
     return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1]) * 1024
 
 class Peak(Callback):
@@ -277,6 +277,7 @@ class Peak(Callback):
         if batch % 20 == 0:
             self.bytes = max(self.bytes, anonymous())
 
+torch.set_num_threads(1)
 rows, width = 400_000, 128  # 205 MB
 model = Sequential([Dense(1, input_shape=(width,))])
 model.compile("sgd", "mse")
@@ -285,6 +286,7 @@ model.fit(warm, warm[:, 0], batch_size=1024, verbose=0)
 found = {}
 
 def grown(x, y):
+    gc.collect()
     before, peak = anonymous(), Peak()
     model.fit(x, y, batch_size=1024, verbose=0, callbacks=[peak])
     return max(peak.bytes, anonymous()) - before
@@ -298,9 +300,11 @@ for name, rows in ("float32", 200_000), ("float64", 100_000):
 small = np.ones((8, width), "float32")
 for _ in range(300):
     model.predict(small)
+gc.collect()
 before = anonymous()
 for _ in range(2000):
     model.predict(small)
+gc.collect()
 found["predict"] = anonymous() - before
 print(json.dumps(found))
 """

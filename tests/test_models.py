@@ -360,6 +360,13 @@ def test_training_reaches_the_call_of_a_subclass():
     assert not torch.equal(model(data), model(data))
 
 
+def test_predicting_leaves_the_mode_of_layers_inside_a_subclass_as_it_was():
+    model = WithCall().train()
+    model.predict(np.ones((4, 3)))
+    assert model.drop.training
+    assert model.drop.module.training
+
+
 def test_the_layers_of_a_subclass_are_its_attributes():
     model = WithCall()
     assert model.layers == [model.hidden, model.drop, model.last]

@@ -300,7 +300,9 @@ class Model(Trainer, Layer):
             signature.output_names = graph.output_names
             signature.output_shapes = [tensor.shape for tensor in graph.outputs]
             signature.fed = {
-                index: tensor.node.operation.feed for index, tensor in enumerate(graph.inputs) if getattr(tensor.node.operation, "tensor", None) is not None
+                index: tensor.node.operation.feed
+                for index, tensor in enumerate(graph.inputs)
+                if getattr(tensor.node.operation, "tensor", None) is not None
             }
         return signature
 
@@ -367,7 +369,10 @@ class Model(Trainer, Layer):
             outputs = TrainingOutputs(*(view(x) if isinstance(x, torch.Tensor) else view(*x)))
         else:
             with collecting() as collected:
-                outputs = super()._training_outputs(x) if view is None else TrainingOutputs(*(view(x) if isinstance(x, torch.Tensor) else view(*x)))
+                if view is None:
+                    outputs = super()._training_outputs(x)
+                else:
+                    outputs = TrainingOutputs(*(view(x) if isinstance(x, torch.Tensor) else view(*x)))
             outputs = outputs._replace(losses=(*outputs.losses, *collected.losses), metrics=(*outputs.metrics, *collected.metrics))
         if self._terms:
             outputs = outputs._replace(losses=(*outputs.losses, *(term() for term in self._terms)))
@@ -449,7 +454,8 @@ class Sequential(Model):
         entry = self._tensors[0].node.operation.get_config() if self._tensors else None
         names = [self.layer_name(layer) for layer in self._stack]
         layers = [
-            {"class_name": type(layer).__name__, "name": name, "config": layer.get_config()} for layer, name in zip(self._stack, names, strict=True)
+            {"class_name": type(layer).__name__, "name": name, "config": layer.get_config()}
+            for layer, name in zip(self._stack, names, strict=True)
         ]
         return {"name": self.name, "trainable": self.trainable, "input": entry, "layers": layers}
 

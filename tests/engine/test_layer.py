@@ -253,14 +253,18 @@ def test_a_layer_may_return_several_tensors(make):
 
 
 def test_the_output_shape_a_layer_declares_is_taken_where_running_cannot_tell():
-    class Table(Layer):
+    class Shares(Layer):
         def call(self, inputs):
-            return torch.as_tensor([[len(str(row))] for row in inputs.tolist()], dtype=torch.float32) + 0 * float(inputs[0, 0])
+            largest = max(inputs.flatten().tolist())
+            return torch.stack([inputs[:, 0] / largest] * 7, dim=1)
 
         def compute_output_shape(self, input_shape):
             return (input_shape[0], 7)
 
-    assert Table()(Input(shape=(3,))).shape == (None, 7)
+    x = Input(shape=(3,))
+    model = Model(x, Shares()(x))
+    assert model.output_shape == (None, 7)
+    assert model(torch.tensor([[2.0, 1.0, 4.0]])).tolist() == [[0.5] * 7]
 
 
 # ---------------------------------------------------------------------- drawing leaves no trace
@@ -337,7 +341,7 @@ def test_layers_inside_a_layer_that_an_empty_batch_cannot_run_have_real_weights(
     assert {parameter.device.type for parameter in layer.parameters()} == {"cpu"}
 
 
-def test_drawing_an_empty_batch_does_not_break_after_training_mode_of_a_nested_layer():
+def test_a_nested_layer_follows_the_inference_mode_of_its_model():
     x = Input(shape=(3,))
     model = Model(x, Nested()(x)).eval()
     data = torch.randn(4, 3)

@@ -182,6 +182,15 @@ def test_metrics_of_one_name_are_numbered():
     assert figures["<lambda>"] != figures["<lambda>_1"]
 
 
+def test_a_function_called_loss_does_not_hide_the_loss():
+    def loss(y_true, y_pred):
+        return y_pred
+
+    objective = Objective("mse", metrics=[loss], output_names=["a"])
+    _, figures = run(objective, (A,), (Y_A,))
+    assert list(figures) == ["loss", "loss_1"] and figures["loss"] == pytest.approx(MSE)
+
+
 def test_one_metric_object_for_several_outputs_does_not_mix_their_figures():
     _, figures = run(two("mse", metrics=[metrics.get("mae")]), (A, A), (Y_A, A))
     assert figures["b_mae"] == 0.0 and figures["a_mae"] == pytest.approx((A - Y_A).abs().mean().item())

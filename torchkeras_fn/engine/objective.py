@@ -136,6 +136,7 @@ class Objective:
         open_ended: bool = False,
     ):
         self.open_ended = open_ended
+        self._sees_loss = not open_ended
         self.settings = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights, "weighted_metrics": weighted_metrics}
         if not isinstance(loss_weights, (Real, list, Mapping)) and loss_weights is not None:
             raise TypeError(f"loss_weights is a number, or a list or dict of numbers, got a {type(loss_weights).__name__}.")
@@ -164,7 +165,7 @@ class Objective:
         plain = metrics_per_output(self.settings["metrics"], names, "metrics")
         counted = metrics_per_output(self.settings["weighted_metrics"], names, "weighted_metrics")
         self.outputs = []
-        labels: set[str] = set()
+        labels = {"loss", *(f"{name}_loss" for name in names)}
         used: set[int] = set()
         for name, loss, weight, own, own_weighted in zip(names, chosen, weights, plain, counted, strict=True):
             figures = []
@@ -231,6 +232,8 @@ class Objective:
         for index, output in enumerate(self.outputs):
             if output.loss is None:
                 continue
+            if targets[index] is None:
+                raise ValueError(f"y is None, but the output {output.name!r} has a loss and needs targets.")
             value = output.value(outputs.predictions[index], outputs.masks[index], targets[index], weights[index], is_logits)
             if not single:
                 count = len(targets[index])
@@ -246,10 +249,12 @@ class Objective:
             raise ValueError("There is nothing to train on: no output has a loss, and no loss term was added.")
         return total  # type: ignore[no-any-return]
 
-    def track(self, loss: torch.Tensor, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> None:
-        """Take a batch into the figures of the epoch; nothing is read from the device."""
+    def track(self, loss: torch.Tensor | None, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> None:
+        """Take a batch into the figures of the epoch; nothing is read from the device. `loss` is `None` where the user's own step has it."""
         samples = len(outputs.predictions[0])
-        self.mean_loss.add(loss.detach(), samples, times=samples)
+        if loss is not None:
+            self._sees_loss = True
+            self.mean_loss.add(loss.detach(), samples, times=samples)
         for name, value in outputs.metrics:
             figure = value.detach() if value.dtype.is_floating_point else value.float()
             self.added.setdefault(name, Mean(name)).add(figure.mean(), samples, times=samples)
@@ -273,7 +278,7 @@ class Objective:
 
     def results(self) -> dict[str, Callable[[], Any]]:
         """Return for each figure the function that computes it, as a tensor on the device."""
-        found: dict[str, Callable[[], Any]] = {"loss": self.mean_loss.result}
+        found: dict[str, Callable[[], Any]] = {"loss": self.mean_loss.result} if self._sees_loss else {}
         if len(self.outputs) > 1:
             found |= {f"{output.name}_loss": output.mean_loss.result for output in self.outputs if output.loss is not None}
         for output in self.outputs:

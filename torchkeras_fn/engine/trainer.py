@@ -62,11 +62,11 @@ class Trainer(GeneratorMethods, Preparation):
         objective: Any = self.objective
         outputs = self._training_outputs(x)
         loss = objective.loss(outputs, y, sample_weight)
+        objective.track(loss, outputs, y, sample_weight)
         if loss.requires_grad:  # it does not where every layer is frozen
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-        objective.track(loss, outputs, y, sample_weight)
         return objective.running  # type: ignore[no-any-return]
 
     def test_step(self, batch: Batch) -> Mapping[str, Any]:
@@ -91,7 +91,7 @@ class Trainer(GeneratorMethods, Preparation):
         objective = self._compiled("compute_metrics")
         outputs = self._plain_outputs(y_pred)
         with torch.no_grad():
-            loss = objective.loss(outputs, y, sample_weight, is_logits=False)
+            loss = objective.loss(outputs, y, sample_weight, is_logits=False) if objective.targets else None
             objective.track(loss, outputs, y, sample_weight, is_logits=False)
         return objective.running
 
@@ -194,7 +194,11 @@ class Trainer(GeneratorMethods, Preparation):
         listeners.tell("on_epoch_begin", epoch, {})
         self._compiled("fit").reset()
         with self._session(training=True):
-            logs = self._figures(self._run_epoch(train, self.train_step, *self._hooks(listeners, "train", progress)))
+            result = self._run_epoch(train, self.train_step, *self._hooks(listeners, "train", progress))
+        if result is None and train.exhausted:  # the data ended with the epoch before
+            progress.abandon()
+            return
+        logs = self._figures(result)
         if validation is not None and not self.stop_training:
             logs.figures |= {f"val_{name}": figure for name, figure in self._evaluate(validation, listeners).items()}
         progress.end(logs)
@@ -336,7 +340,7 @@ class Trainer(GeneratorMethods, Preparation):
         return sink.result()
 
     def _returned(self, figures: Mapping[str, Any], return_dict: bool) -> Any:
-        logs = Logs(figures)
+        logs = self._figures(figures)
         if return_dict:
             return dict(logs)
         return list(logs.values()) if len(logs) > 1 else next(iter(logs.values()), None)

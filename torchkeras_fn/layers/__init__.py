@@ -62,7 +62,8 @@ __all__ = [
 ]
 
 registry = Registry(
-    "layer", {name: item for name, item in list(globals().items()) if isinstance(item, type) and issubclass(item, Layer) and item is not Layer}
+    "layer",
+    {name: item for name, item in list(globals().items()) if isinstance(item, type) and issubclass(item, Layer) and item is not Layer},
 )
 serialize = registry.serialize
 deserialize = registry.deserialize
