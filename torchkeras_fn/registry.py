@@ -54,6 +54,10 @@ class Registry:
         for alias, name in (aliases or {}).items():
             self._folded[_fold(alias)] = self.entries[name]
 
+    def register(self, name: str, entry: Any) -> None:
+        """Add an entry under a name."""
+        self.entries[name] = self._folded[_fold(name)] = entry
+
     def find(self, name: str) -> Any:
         """Return the entry called `name`, in any of its spellings. Raises `ValueError` with the nearest name."""
         if name in _custom_objects:

@@ -1,0 +1,252 @@
+"""`Drawn`: a layer with a graph inside. Its layers, its weights, and how it runs, is copied and is written down."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.inference import mode_of
+from torchkeras_fn.engine.layer import Layer, as_tensors
+from torchkeras_fn.engine.lowering import GraphModule, lower, module_keys
+from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
+from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
+from torchkeras_fn.engine.weights import NamedWeight
+from torchkeras_fn.layers import registry
+from torchkeras_fn.registry import custom_object_scope
+
+
+class Drawn(Layer):
+    """The part of a model that is a graph between symbolic inputs and outputs; there is none in a model with its own `forward`.
+
+    >>> from torchkeras_fn.layers import Dense, Input
+    >>> x = Input(shape=(3,))
+    >>> model = Drawn([x], [Dense(2)(x)])
+    >>> model.layer_name(model.layers[1])
+    'dense_1'
+    """
+
+    def __init__(self, inputs: Sequence[Any] | None = None, outputs: Sequence[Any] | None = None, name: str | None = None, **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self._views: dict[str, Any] = {}
+        self._graph: Graph | None = None
+        if inputs is not None and outputs is not None:
+            self._set_graph(Graph(inputs, outputs))
+
+    def _set_graph(self, graph: Graph) -> None:
+        """Take the graph, and own the torch modules of its layers under the layers' names."""
+        self._graph = graph
+        self._views = {}
+        self._modules.clear()
+        for layer, key in module_keys(graph).items():
+            module = layer if layer.module is None or isinstance(layer, Drawn) else layer.module
+            if not layer.inline or any(True for _ in layer.children()):
+                self._modules[key] = module
+        if graph.constant_keys:
+            self._modules["constants"] = graph.constants
+        self.built = True
+
+    # ------------------------------------------------------------------ the graph
+
+    @property
+    def graph(self) -> Graph | None:
+        """The drawn graph; `None` for a model with a `forward` of its own."""
+        return self._graph
+
+    def _drawn(self) -> Graph:
+        graph = self.graph
+        if graph is None:
+            raise AttributeError(f"{type(self).__name__} was not drawn from inputs to outputs, so it has no graph to ask.")
+        return graph
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """The symbolic inputs."""
+        return self._drawn().inputs
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """The symbolic outputs."""
+        return self._drawn().outputs
+
+    @property
+    def input(self) -> Any:
+        """The symbolic input, or the list of several."""
+        return self.inputs[0] if len(self.inputs) == 1 else self.inputs
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output, or the list of several."""
+        return self.outputs[0] if len(self.outputs) == 1 else self.outputs
+
+    @property
+    def input_names(self) -> list[str]:
+        """The names of the inputs."""
+        return self._drawn().input_names
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the outputs: those of the layers that make them, numbered where they repeat."""
+        return self._drawn().output_names
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, bottom-up and breadth first."""
+        graph = self.graph
+        if graph is not None:
+            return list(graph.layers)
+        return [child for child in self.children() if isinstance(child, Layer)]
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """Return a layer by its name, or by its position in `layers`. Raises `ValueError` where there is none, or neither is given."""
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(f"There is no layer at index {index}: the model has {len(self.layers)} layers.")
+            return self.layers[index]
+        if name is None:
+            raise ValueError("get_layer needs the name or the index of a layer.")
+        for layer in self.layers:
+            if self.layer_name(layer) == name:
+                return layer
+        raise ValueError(f"There is no layer {name!r}. The layers are {[self.layer_name(layer) for layer in self.layers]}.")
+
+    def layer_name(self, layer: Layer) -> str:
+        """Return the name of a layer in this model."""
+        graph = self.graph
+        return graph.names[layer] if graph is not None and layer in graph.names else layer.name
+
+    def sublayers(self) -> Iterator[Any]:
+        """Yield the model and every layer inside it."""
+        graph = self.graph
+        if graph is None:
+            yield from super().sublayers()
+            return
+        yield self
+        for layer in graph.layers:
+            yield from layer.sublayers()
+
+    def named_weights(self) -> list[NamedWeight]:
+        """Return the weights of all layers, layer by layer, each once."""
+        graph = self.graph
+        if graph is None:
+            return super().named_weights()
+        found: dict[int, NamedWeight] = {}
+        for layer in graph.layers:
+            for weight in layer.named_weights():
+                found.setdefault(id(weight.tensor), weight._replace(name=f"{graph.names[layer]}/{weight.name}"))
+        for weight in super().named_weights() if graph.constant_keys else []:
+            if weight.name.startswith("constants"):
+                found.setdefault(id(weight.tensor), weight)
+        return list(found.values())
+
+    # ------------------------------------------------------------------ running
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the outputs for real inputs: one argument, or a list or dict, or as many arguments as there are inputs."""
+        graph = self.graph
+        if graph is None or type(self).call is not Layer.call:
+            return super().forward(*args, **kwargs)
+        training = kwargs.pop("training", None)
+        if training is not None:
+            with mode_of(self, training=bool(training)):
+                return self.forward(*args, **kwargs)
+        given = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple, Mapping)) else args
+        return self.lowered(*(as_tensors(part, self.dtype) for part in self._ordered(graph, given)))
+
+    def _ordered(self, graph: Graph, inputs: Any) -> Sequence[Any]:
+        """The inputs in the graph's order. Raises `ValueError` unless there is one for each of the graph's inputs."""
+        names = graph.input_names
+        if len(inputs) != len(names) or isinstance(inputs, Mapping) and set(inputs) != set(names):
+            got = sorted(map(str, inputs)) if isinstance(inputs, Mapping) else len(inputs)
+            raise ValueError(f"{self.name} expects {len(names)} inputs {names}, got {got}.")
+        return [inputs[name] for name in names] if isinstance(inputs, Mapping) else inputs
+
+    @property
+    def lowered(self) -> GraphModule:
+        """The inference view: a plain `torch.fx.GraphModule` over the same parameters."""
+        if "inference" not in self._views:
+            self._views["inference"] = lower(self._drawn(), type(self).__name__)
+        view: GraphModule = self._views["inference"]
+        return view
+
+    @property
+    def code(self) -> str:
+        """The lowered model as Python code.
+
+        >>> from torchkeras_fn.layers import Dense, Input
+        >>> x = Input(shape=(3,), name="x")
+        >>> print(Drawn([x], [Dense(2)(x)]).code.strip())
+        def forward(self, x):
+            dense_1 = self.dense_1(x);  x = None
+            return dense_1
+        """
+        return self.lowered.code
+
+    def to_torch(self) -> GraphModule:
+        """Return the inference view alone: a `torch.fx.GraphModule` that runs without this library."""
+        return self.lowered
+
+    def _draw(self, *args: Any, **kwargs: Any) -> Any:
+        graph = self.graph
+        if args and isinstance(args[0], Mapping) and graph is not None:
+            args = (self._ordered(graph, args[0]), *args[1:])
+        return super()._draw(*args, **kwargs)
+
+    def uses_graph(self) -> bool:
+        """Return whether calling the model runs the drawn graph, and not a `call` or `forward` of its own."""
+        return self.graph is not None and type(self).call is Layer.call and is_own(type(self).forward)
+
+    # ------------------------------------------------------------------ copies and configurations
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy holds the graph as a flat list, and makes its own views."""
+        graph = self._graph
+        records = None if graph is None else write_records(graph)
+        state = {**super().__getstate__(), "_views": {}, "_graph": None, "_records": records, "_symbolic_losses": ()}
+        state["_symbolic_metrics"] = tuple((name, None) for name, _ in self._symbolic_metrics)
+        if is_symbolic(self._arguments):
+            state["_arguments"] = ((), {})
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Draw the graph of a copy anew."""
+        records = state.pop("_records")
+        super().__setstate__(state)
+        if records is not None:
+            graph = draw(records)
+            count = len(graph.terms) - len(self._symbolic_metrics)
+            self._symbolic_losses = tuple(graph.terms[:count])
+            labels = [name for name, _ in self._symbolic_metrics]
+            self._symbolic_metrics = tuple(zip(labels, graph.terms[count:], strict=True))
+            self._set_graph(graph)
+    def get_config(self) -> dict[str, Any]:
+        """Return the drawn graph as plain values, or the constructor's arguments of a model with a `forward` of its own."""
+        if not is_own(type(self).__init__) or self.graph is None:
+            return super().get_config()
+        return {"name": self.name, "trainable": self.trainable, **to_plain(self.graph, lambda layer: layer.get_config())}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """Return a new model, with new weights, of the graph that `get_config` described."""
+        if "nodes" not in config:
+            return cls(**config)
+        with custom_object_scope(custom_objects or {}):
+            graph = from_plain(config, make_layer)
+        model = cls(inputs=graph.inputs, outputs=graph.outputs, name=config["name"])
+        model.add_loss(graph.terms)
+        model._trainable = config["trainable"]
+        return model
+
+
+def make_layer(entry: Mapping[str, Any]) -> Layer:
+    """A new layer, or nested model, out of its entry in a configuration."""
+    layer: Layer = registry.find(entry["class_name"]).from_config(entry["config"])
+    layer.given_name, layer.automatic_name = entry["name"], None
+    return layer
+
+
+def is_own(function: Any) -> bool:
+    """Return whether a method is this library's, and not one that a user's subclass overrides.
+
+    >>> is_own(Drawn.forward)
+    True
+    """
+    return str(function.__module__).split(".")[0] == __name__.split(".")[0]

@@ -1,0 +1,225 @@
+"""`Model`: a drawn graph, or a subclass with a `forward` or `call`, that can be trained."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchkeras_fn.engine.additions import collecting
+from torchkeras_fn.engine.data import Signature
+from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.lowering import TrainingOutputs, lower_for_training
+from torchkeras_fn.engine.objective import Objective
+from torchkeras_fn.engine.trainer import Trainer
+from torchkeras_fn.engine.weights import NamedWeight
+from torchkeras_fn.layers import registry
+from torchkeras_fn.metrics import Mean
+from torchkeras_fn.models.drawn import Drawn
+from torchkeras_fn.optimizers import Optimizer
+from torchkeras_fn.utils.summary import print_summary
+
+
+class Model(Trainer, Drawn):
+    """A model between symbolic `inputs` and `outputs` (a tensor or a list of each), or a base for one with its own `forward`.
+
+    It is a torch module whose parameters are named after the layers, `dense_1.weight`, and a layer that can be called
+    inside other models. Raises `ValueError`, naming the culprit, for a graph that does not hang together.
+
+    >>> from torchkeras_fn.layers import Dense, Input
+    >>> x = Input(shape=(3,))
+    >>> model = Model(inputs=x, outputs=Dense(2)(x))
+    >>> list(model.state_dict())
+    ['dense_1.weight', 'dense_1.bias']
+    """
+
+    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any):
+        if (inputs is None) != (outputs is None):
+            raise ValueError(f"A model needs inputs and outputs, got inputs={inputs!r} and outputs={outputs!r}.")
+        super().__init__(_listed(inputs), _listed(outputs), name, **kwargs)
+        self._terms: list[Callable[[], Any]] = []
+        self._runs_layers = True
+
+    @classmethod
+    def from_module(cls, module: nn.Module, name: str | None = None) -> "Model":
+        """Return a model around a torch module that somebody else built; it shares the module's parameters and their names.
+
+        >>> model = Model.from_module(nn.Linear(3, 1))
+        >>> list(model.state_dict())
+        ['weight', 'bias']
+        """
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"from_module needs a torch.nn.Module, got {type(module).__name__}.")
+        model = cls(name=name)
+        model._adopt(module)
+        model.built = True
+        return model
+
+    def summary(self, line_length: int | None = None, positions: Any = None, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Print the layers, their output shapes, numbers of parameters, and connections.
+
+        `line_length` is in characters, `positions` are the ends of the columns as shares of it, and `print_fn` is
+        called with each line instead of `print`. Raises `ValueError` for a model that is not built.
+        """
+        self._warn_of_changes()
+        print_summary(self, line_length, positions, print_fn)
+
+    # ------------------------------------------------------------------ copies
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy makes its own loss terms."""
+        return {**super().__getstate__(), "_terms": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Draw the graph of a copy anew, and lower it where the original was ready to train."""
+        super().__setstate__(state)
+        if self._bound:
+            self._ready_again()
+
+    def _ready_again(self) -> None:
+        """Lower the training view of a copy, and hold its own weights to their constraints."""
+        if isinstance(self.optimizer, Optimizer):
+            self.optimizer.constraints = self._constraints()
+        self._prepare_views(self._compiled("training"))
+
+    # ------------------------------------------------------------------ what the trainer asks
+
+    def _signature(self) -> Signature:
+        signature = super()._signature()
+        graph = self.graph
+        if graph is not None:
+            signature.input_names = graph.input_names
+            signature.input_shapes = [tensor.shape for tensor in graph.inputs]
+            signature.input_dtypes = [graph.input_dtype(index) for index in range(len(graph.inputs))]
+            signature.output_names = graph.output_names
+            signature.output_shapes = [tensor.shape for tensor in graph.outputs]
+            signature.fed = {
+                index: tensor.node.operation.feed
+                for index, tensor in enumerate(graph.inputs)
+                if getattr(tensor.node.operation, "tensor", None) is not None
+            }
+        return signature
+
+    def _is_built(self) -> bool:
+        if self.graph is not None:
+            return True
+        return super()._is_built() and all(layer.built for layer in self.sublayers() if layer is not self)
+
+    def _trainable_parameters(self) -> list[nn.Parameter]:
+        frozen = self._frozen_parameters()
+        return [parameter for parameter in self.parameters() if parameter.requires_grad and id(parameter) not in frozen]
+
+    def _constraints(self) -> list[Callable[[], None]]:
+        return [_holder(weight) for weight in self.named_weights() if weight.options.constraint is not None]
+
+    def _forward_function(self) -> Callable[..., Any]:
+        if self.module is not None:
+            return self.module.forward
+        return self.call if type(self).call is not Layer.call else self.forward
+
+    def _has_loss_terms(self) -> bool:
+        layers = list(self.sublayers())
+        added = any(layer._symbolic_losses or layer._loss_functions or layer.activity_regularizer for layer in layers)
+        regularized = any(weight.options.regularizer is not None for weight in self.named_weights())
+        return added or regularized or any(type(layer).call is not Layer.call and not layer.inline for layer in layers)
+
+    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+        """Add terms to the loss: symbolic tensors of this model's graph, functions without arguments, or, inside `call`, tensors."""
+        super().add_loss(losses, inputs)
+        self._take_terms_in()
+
+    def add_metric(self, value: Any, name: str | None = None, aggregation: str = "mean") -> None:
+        """Add a figure to the logs: the mean over the batches of a symbolic tensor or, inside `call`, of a tensor."""
+        super().add_metric(value, name, aggregation)
+        self._take_terms_in()
+
+    def _take_terms_in(self) -> None:
+        """Let the graph reach to the tensors that were added."""
+        graph = self.graph
+        terms = [*self._symbolic_losses, *(tensor for _, tensor in self._symbolic_metrics)]
+        if graph is not None and len(graph.terms) != len(terms):
+            self._set_graph(Graph(graph.inputs, graph.outputs, terms))
+        if self._bound:
+            self._bound = {id(p) for p in self._collected} == {id(p) for p in self._trainable_parameters()}
+            self._prepare_views(self._compiled("training"))
+
+    def _prepare_views(self, objective: Objective) -> None:
+        self._terms = [_cost(weight) for weight in self.named_weights() if weight.options.regularizer is not None]
+        self._terms += [function for layer in self.sublayers() for function in layer._loss_functions]
+        objective.added = {name: Mean(name) for name, _ in self._symbolic_metrics}
+        if self.uses_graph():
+            graph = self._drawn()
+            own = [tensor for layer in graph.layers for tensor in layer._symbolic_losses]
+            if own:
+                graph = Graph(graph.inputs, graph.outputs, [*graph.terms, *own])
+            accept = [output.accept_logits for output in objective.outputs]
+            view = lower_for_training(graph, accept, [*self._symbolic_losses, *own], self._symbolic_metrics, type(self).__name__)
+            self._views["training"] = view.module
+            self._runs_layers = any(isinstance(module, Layer) for module in view.module.modules())
+
+    def _training_outputs(self, x: Any) -> TrainingOutputs:
+        view = self._views.get("training")
+        if view is not None and not self._runs_layers:
+            outputs = TrainingOutputs(*(view(x) if isinstance(x, torch.Tensor) else view(*x)))
+        else:
+            with collecting() as collected:
+                if view is None:
+                    outputs = super()._training_outputs(x)
+                else:
+                    outputs = TrainingOutputs(*(view(x) if isinstance(x, torch.Tensor) else view(*x)))
+            outputs = outputs._replace(losses=(*outputs.losses, *collected.losses), metrics=(*outputs.metrics, *collected.metrics))
+        if self._terms:
+            outputs = outputs._replace(losses=(*outputs.losses, *(term() for term in self._terms)))
+        return outputs
+
+    def _call(self, x: Any) -> Any:
+        if self.uses_graph():
+            return self.lowered(x) if isinstance(x, torch.Tensor) else self.lowered(*x)
+        return super()._call(x)
+
+    def _output_shapes(self, arrays: Any) -> Any:
+        graph = self.graph
+        return [tensor.shape for tensor in graph.outputs] if graph is not None else super()._output_shapes(arrays)
+
+
+def clone_model(model: Model) -> Any:
+    """Return a model of the same layers with new weights.
+
+    >>> from torchkeras_fn.layers import Dense, Input
+    >>> x = Input(shape=(3,))
+    >>> clone_model(Model(x, Dense(2)(x))).output_shape
+    (None, 2)
+    """
+    return type(model).from_config(model.get_config())
+
+
+def _listed(tensors: Any) -> list[Any] | None:
+    return list(tensors) if isinstance(tensors, (list, tuple)) else None if tensors is None else [tensors]
+
+
+def _cost(weight: NamedWeight) -> Callable[[], torch.Tensor]:
+    """Return the function that computes what a weight's regularizer asks for it."""
+
+    def cost() -> torch.Tensor:
+        tensor = weight.tensor if weight.axes is None else weight.tensor.permute(weight.axes)
+        value: torch.Tensor = weight.options.regularizer(tensor)
+        return value
+
+    return cost
+
+
+def _holder(weight: NamedWeight) -> Callable[[], None]:
+    """Return the function that holds a weight to its constraint, on its device."""
+
+    def apply() -> None:
+        with torch.no_grad():
+            weight.view.copy_(weight.options.constraint(weight.view))
+
+    return apply
+
+
+
+
+registry.register("Model", Model)
+registry.register("Functional", Model)

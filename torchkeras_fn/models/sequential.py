@@ -1,0 +1,184 @@
+"""`Sequential`: a stack of layers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
+from torchkeras_fn.layers import registry
+from torchkeras_fn.layers.core import TorchModuleWrapper
+from torchkeras_fn.layers.input import Input, InputLayer
+from torchkeras_fn.models.drawn import is_own, make_layer
+from torchkeras_fn.models.model import Model
+from torchkeras_fn.registry import custom_object_scope
+
+
+class Sequential(Model):
+    """Layers one after the other; torch modules in the list are wrapped.
+
+    The input's shape comes from an `Input` in first place, from `input_shape` of the first layer, or from the first
+    data. `add` and `pop` change the end of the stack.
+
+    >>> from torchkeras_fn.layers import Dense
+    >>> Sequential([Dense(4, activation="relu", input_shape=(3,)), Dense(1)]).output_shape
+    (None, 1)
+    """
+
+    def __init__(self, layers: Sequence[Any] | None = None, name: str | None = None, **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self._stack: list[Layer] = []
+        self._tensors: list[KerasTensor] = []
+        for layer in layers or []:
+            self._put(layer)
+        self._changed()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy draws its stack anew from the input's shape."""
+        entry = self._tensors[0].node.operation if self._tensors else None
+        return {**super().__getstate__(), "_tensors": [], "_records": None, "_entry": entry}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Draw the stack of a copy."""
+        entry = state.pop("_entry")
+        bound = state["_bound"]
+        super().__setstate__({**state, "_bound": False})
+        if entry is not None:
+            self._tensors = [entry.open()]
+            for layer in self._stack:
+                self._tensors.append(_single(layer, layer(self._tensors[-1])))
+            if self._stack:
+                self._drawn()
+        if bound:
+            self._bound = True
+            self._ready_again()
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the layers' configurations, and the input's shape where it is known."""
+        if not is_own(type(self).__init__):
+            return super().get_config()
+        entry = self._tensors[0].node.operation.get_config() if self._tensors else None
+        names = [self.layer_name(layer) for layer in self._stack]
+        layers = [
+            {"class_name": type(layer).__name__, "name": name, "config": layer.get_config()}
+            for layer, name in zip(self._stack, names, strict=True)
+        ]
+        return {"name": self.name, "trainable": self.trainable, "input": entry, "layers": layers}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """Return a new stack, with new weights, of the layers that `get_config` described."""
+        with custom_object_scope(custom_objects or {}):
+            layers = [make_layer(entry) for entry in config["layers"]]
+        entry = [InputLayer.from_config(config["input"])] if config.get("input") else []
+        model = cls([*entry, *layers], name=config["name"])
+        model._trainable = config["trainable"]
+        return model
+
+    def add(self, layer: Any) -> None:
+        """Put a layer on top. Raises `TypeError` for what is no layer, and `ValueError` where it does not fit."""
+        before = list(self._stack), list(self._tensors)
+        self._put(layer)
+        try:
+            self._changed()
+        except ValueError:
+            self._stack, self._tensors = before
+            self._changed()
+            raise
+
+    def _put(self, layer: Any) -> None:
+        if isinstance(layer, KerasTensor):
+            layer = layer.node.operation
+        if isinstance(layer, nn.Module) and not isinstance(layer, Layer):
+            layer = TorchModuleWrapper(layer)
+        if not isinstance(layer, Layer):
+            raise TypeError(f"A Sequential model is made of layers, got {layer!r} of type {type(layer).__name__}.")
+        if isinstance(layer, InputLayer):
+            if self._stack or self._tensors:
+                raise ValueError("An Input can only come first in a Sequential model.")
+            self._tensors = [layer.output]
+            return
+        if not self._stack and not self._tensors:
+            inner = layer.graph if isinstance(layer, Model) else None
+            shape = inner.inputs[0].shape if inner is not None else layer.batch_input_shape
+            if shape is not None:
+                self._tensors = [Input(batch_shape=shape, dtype=getattr(layer, "declared_dtype", None))]
+        if self._tensors:
+            self._tensors.append(_single(layer, layer(self._tensors[-1])))
+        self._stack.append(layer)
+
+    def pop(self) -> None:
+        """Take the top layer off. Raises `TypeError` where there is none."""
+        if not self._stack:
+            raise TypeError("There is no layer to pop: the model is empty.")
+        self._stack.pop()
+        del self._tensors[len(self._stack) + 1 :]
+        self._changed()
+
+    def _changed(self) -> None:
+        """Own the layers of the stack as it is now: under their names where it can be drawn."""
+        self._graph = None
+        self._views = {}
+        self._modules.clear()
+        self._bound = False
+        for index, layer in enumerate(self._stack):
+            self._modules[f"layer_{index}"] = layer
+        _ = self.graph
+
+    @property
+    def graph(self) -> Graph | None:
+        """The drawn graph; `None` as long as the input's shape is not known."""
+        if self._graph is None and self._stack and len(self._tensors) == len(self._stack) + 1:
+            self._set_graph(Graph([self._tensors[0]], [self._tensors[-1]]))
+        return self._graph
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers from bottom to top, without the input."""
+        return list(self._stack)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the output for real inputs; the first ones fix the input's shape."""
+        if self.graph is None:
+            self._enter((None, *args[0].shape[1:]))
+        return super().forward(*args, **kwargs)
+
+    def build(self, input_shape: Any) -> None:
+        """Create the weights for inputs of this shape, the batch included."""
+        if self.graph is None and input_shape and not isinstance(input_shape[0], (tuple, list)):
+            self._enter(tuple(input_shape))
+
+    def _draw(self, *args: Any, **kwargs: Any) -> Any:
+        if self.graph is None:
+            self._enter(symbolic_leaves(args)[0].shape)
+        return super()._draw(*args, **kwargs)
+
+    def _enter(self, batch_shape: Sequence[int | None]) -> None:
+        """Draw the stack from an input of this shape."""
+        if not self._stack:
+            raise ValueError("This Sequential model has no layers yet. Add some first.")
+        tensors = [Input(batch_shape=batch_shape)]
+        for layer in self._stack:
+            tensors.append(_single(layer, layer(tensors[-1])))
+        self._tensors = tensors
+        self._graph = None
+
+    def predict_classes(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Any:
+        """Return the most probable class of each sample; 0 or 1 for an output of one unit."""
+        probabilities = self.predict(x, batch_size=batch_size, verbose=verbose)
+        return probabilities.argmax(-1) if probabilities.shape[-1] > 1 else (probabilities > 0.5).astype("int32")
+
+    def predict_proba(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Any:
+        """Return what `predict` returns, under the name it has for classifiers."""
+        return self.predict(x, batch_size=batch_size, verbose=verbose)
+
+
+def _single(layer: Layer, output: Any) -> KerasTensor:
+    if not isinstance(output, KerasTensor):
+        raise ValueError(f"Every layer of a Sequential model returns one tensor, but {layer.name} returned several.")
+    return output
+
+
+registry.register("Sequential", Sequential)
