@@ -57,4 +57,3 @@ def positive_integer(value: Any, argument: str, minimum: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
         raise ValueError(f"{argument!r} must be an integer of at least {minimum}, got {value!r}.")
     return int(value)
-

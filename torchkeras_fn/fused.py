@@ -120,4 +120,7 @@ def _sgd(parameters: list[torch.Tensor], states: list[Any], group: dict[str, Any
     return kernel
 
 
-_KERNELS: dict[type, Callable[[list[torch.Tensor], list[Any], dict[str, Any]], Kernel | None]] = {torch.optim.Adam: _adam, torch.optim.SGD: _sgd}
+_KERNELS: dict[type, Callable[[list[torch.Tensor], list[Any], dict[str, Any]], Kernel | None]] = {
+    torch.optim.Adam: _adam,
+    torch.optim.SGD: _sgd,
+}

@@ -228,9 +228,7 @@ class _Recipe(VarianceScaling):
 
     recipe: tuple[float, str, str]
 
-    def __init__(
-        self, seed: int | None = None, input_axes: Sequence[int] | None = None, output_axes: Sequence[int] | None = None
-    ):
+    def __init__(self, seed: int | None = None, input_axes: Sequence[int] | None = None, output_axes: Sequence[int] | None = None):
         super().__init__(*self.recipe, seed, input_axes, output_axes)
 
 

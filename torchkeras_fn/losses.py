@@ -201,9 +201,13 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         return self._elements(y_true, y_pred, "mean")
 
     def _elements(self, y_true: torch.Tensor, y_pred: torch.Tensor, reduction: str) -> torch.Tensor:
-        if self.from_logits:
-            return F.cross_entropy(y_pred, y_true, reduction=reduction)
-        return F.nll_loss(_log_probabilities(y_pred, False), y_true, reduction=reduction)
+        try:
+            if self.from_logits:
+                return F.cross_entropy(y_pred, y_true, reduction=reduction)
+            return F.nll_loss(_log_probabilities(y_pred, False), y_true, reduction=reduction)
+        except IndexError as error:
+            found = f"{int(y_true.min())} to {int(y_true.max())}"
+            raise ValueError(f"Classes are integers between 0 and {y_pred.shape[-1] - 1}, but the targets hold {found}.") from error
 
 
 def _per_sample(values: torch.Tensor) -> torch.Tensor:

@@ -90,7 +90,8 @@ class Mean(Metric):
         """Add a scalar, `times` over, that stands for `count` values. Nothing is read from the device."""
         if self._total is None:
             precise = torch.float32 if value.device.type == "mps" else torch.float64
-            self._total = torch.zeros((), dtype=precise, device=value.device)
+            with torch.inference_mode(False):  # an evaluation may begin what training goes on with
+                self._total = torch.zeros((), dtype=precise, device=value.device)
         self._total.add_(value, alpha=times)
         self._count += count
 

@@ -287,8 +287,10 @@ def get(identifier: Any) -> Any:
     return found
 
 
-def check(optimizer: Any, parameters: Sequence[torch.Tensor] | None = None) -> None:
+def check(optimizer: Any, parameters: Sequence[torch.Tensor] | None = None, with_closure: bool = False) -> None:
     """Raise what torch says to the options of an optimizer, and `ValueError` for one that trains none of these parameters.
+
+    One that needs a closure for its steps is refused too, unless they are taken `with_closure`.
 
     >>> check(Adam(beta_1=2))
     Traceback (most recent call last):
@@ -299,8 +301,16 @@ def check(optimizer: Any, parameters: Sequence[torch.Tensor] | None = None) -> N
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if parameters and held.isdisjoint(id(parameter) for parameter in parameters):
             raise ValueError(f"The {type(optimizer).__name__} was made for other parameters: it holds none of this model's.")
+        _check_step(optimizer, with_closure)
         return
-    (optimizer.make if isinstance(optimizer, Optimizer) else optimizer)([torch.nn.Parameter(torch.zeros(1))])
+    made = (optimizer.make if isinstance(optimizer, Optimizer) else optimizer)([torch.nn.Parameter(torch.zeros(1))])
+    _check_step(made, with_closure)
+
+
+def _check_step(optimizer: torch.optim.Optimizer, with_closure: bool) -> None:
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty and not with_closure:
+        raise ValueError(f"{type(optimizer).__name__} takes steps with a closure: override train_step, and call self.optimizer.step(closure).")
 
 
 def is_torch_factory(identifier: Any) -> bool:

@@ -350,7 +350,7 @@ def test_a_loss_of_ones_own_sees_probabilities():
     [
         ({"loss": ["mse"]}, ValueError, "'loss' has 1 entries, but the model has 2 outputs"),
         ({"loss": ["mse"] * 3}, ValueError, "'loss' has 3 entries"),
-        ({"loss": []}, ValueError, "'loss' has 0 entries"),
+        ({"loss": []}, ValueError, "No output has a loss"),
         ({"loss": {"c": "mse"}}, ValueError, r"'loss' names 'c', which is no output. The outputs are \['a', 'b'\]"),
         ({"loss": {}}, ValueError, "No output has a loss"),
         ({"loss": [None, None]}, ValueError, "No output has a loss"),

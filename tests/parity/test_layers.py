@@ -174,10 +174,7 @@ def gradients(model, arrays, training=False):
     """Return the outputs, the gradients of each weight in Keras' layout, and those of the inputs."""
     tensors = [torch.tensor(x, requires_grad=True) for x in arrays]
     inputs = tensors if len(tensors) > 1 else tensors[0]
-    if isinstance(model, keras.Model):
-        outputs = model(inputs, training=training)
-    else:
-        outputs = model.train(training)(inputs)
+    outputs = model(inputs, training=training) if isinstance(model, keras.Model) else model.train(training)(inputs)
     tell_apart(outputs).backward()
     if isinstance(model, keras.Model):
         weights = [weight.value.grad for weight in model.trainable_weights]

@@ -24,7 +24,10 @@ class Figures(dict[str, list[Any]]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the figures of that name, or `default`."""
-        return self[name] if name in self else default
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
 
 class History(Callback):

@@ -68,6 +68,8 @@ class Additions:
 
     def add_metric(self, value: Any, name: str | None = None, aggregation: str = "mean") -> None:
         """Add a figure to the logs: the mean over the batches of a symbolic tensor or, inside `call`, of a tensor."""
+        if name == "loss":
+            raise ValueError("A figure cannot be called 'loss': that is the name of the total loss.")
         if aggregation not in ("mean", None):
             raise ValueError(f"'aggregation' must be 'mean', got {aggregation!r}.")
         if isinstance(value, KerasTensor):

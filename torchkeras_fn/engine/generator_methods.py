@@ -49,7 +49,13 @@ class GeneratorMethods:
         return history
 
     def evaluate_generator(
-        self, generator: Any, steps: int | None = None, max_queue_size: int = 10, workers: int = 1, use_multiprocessing: bool = False, verbose: Any = 0
+        self,
+        generator: Any,
+        steps: int | None = None,
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        verbose: Any = 0,
     ) -> Any:
         """Call `evaluate` on a generator, `Sequence`, data set or `DataLoader`."""
         return self.evaluate(
@@ -57,7 +63,13 @@ class GeneratorMethods:
         )
 
     def predict_generator(
-        self, generator: Any, steps: int | None = None, max_queue_size: int = 10, workers: int = 1, use_multiprocessing: bool = False, verbose: Any = 0
+        self,
+        generator: Any,
+        steps: int | None = None,
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        verbose: Any = 0,
     ) -> Any:
         """Call `predict` on a generator, `Sequence`, data set or `DataLoader`."""
         return self.predict(

@@ -82,8 +82,7 @@ class Spec:
     def of(cls, shape: Sequence[int | None], dtype: torch.dtype) -> "Spec":
         """Return the spec of a tensor of this shape; `None` stands for an unknown dimension, the first being the batch."""
         sizes = [
-            tuple((_BATCH if axis == 0 else _UNKNOWN)[run] if dim is None else int(dim) for axis, dim in enumerate(shape))
-            for run in (0, 1)
+            tuple((_BATCH if axis == 0 else _UNKNOWN)[run] if dim is None else int(dim) for axis, dim in enumerate(shape)) for run in (0, 1)
         ]
         return cls(sizes[0], sizes[1], dtype)
 

@@ -365,4 +365,3 @@ class _Writer:
 def _identifier(name: str) -> str:
     cleaned = "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in name)
     return cleaned if cleaned[:1].isalpha() or cleaned[:1] == "_" else f"_{cleaned}"
-

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
@@ -140,6 +141,8 @@ class Objective:
         self.settings = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights, "weighted_metrics": weighted_metrics}
         if not isinstance(loss_weights, (Real, list, Mapping)) and loss_weights is not None:
             raise TypeError(f"loss_weights is a number, or a list or dict of numbers, got a {type(loss_weights).__name__}.")
+        if isinstance(loss, (list, tuple, Mapping)) and not _leaves(loss):
+            raise ValueError("No output has a loss. Pass loss=None to train on add_loss terms alone.")
         self._check_names()
         self.output_names: list[str] | None = None
         self.outputs: list[_Output] = []
@@ -159,8 +162,6 @@ class Objective:
 
     def _make_outputs(self, names: Sequence[str]) -> None:
         chosen = entry_per_output(self.settings["loss"], names, "loss")
-        if self.settings["loss"] is not None and all(loss is None for loss in chosen):
-            raise ValueError("No output has a loss. Pass loss=None to train on add_loss terms alone.")
         weights = entry_per_output(self.settings["loss_weights"], names, "loss_weights", default=1.0)
         plain = metrics_per_output(self.settings["metrics"], names, "metrics")
         counted = metrics_per_output(self.settings["weighted_metrics"], names, "weighted_metrics")
@@ -285,15 +286,29 @@ class Objective:
             found |= {name: metric.result for name, metric, _ in output.metrics or []}
         return found | {name: metric.result for name, metric in self.added.items()}
 
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Begin anew within the block, and go back to the figures so far after it: for an evaluation in the middle of an epoch."""
+        kept = [(m, dict(m.__dict__) if isinstance(m, Mean) else copy.deepcopy(m.__dict__)) for m in self._gatherers()]
+        self.reset()
+        try:
+            yield
+        finally:
+            self.reset()
+            for metric, state in kept:
+                metric.__dict__.update(state)
+
+    def _gatherers(self) -> list[Any]:
+        """All that gathers figures, but for metrics whose kind is told by the first batch."""
+        figures: list[Any] = [self.mean_loss, *self.added.values()]
+        for output in self.outputs:
+            figures += [output.mean_loss, *(m for _, m, _ in output.metrics or output.requested if not isinstance(m, str))]
+        return figures
+
     def reset(self) -> None:
         """Begin a new epoch."""
-        for mean in (self.mean_loss, *self.added.values()):
-            mean.reset_state()
-        for output in self.outputs:
-            output.mean_loss.reset_state()
-            for _, metric, _ in output.metrics or output.requested:
-                if not isinstance(metric, str):
-                    reset_state(metric)
+        for metric in self._gatherers():
+            reset_state(metric)
 
 
 def reset_state(metric: Any) -> None:

@@ -27,10 +27,11 @@ from torchkeras_fn.engine.data import (
     unpack,
 )
 from torchkeras_fn.engine.device import choose, device_is, device_of
+from torchkeras_fn.engine.feeding import target_feeds
 from torchkeras_fn.engine.inference import InferenceError, Spec, infer, mode_of
 from torchkeras_fn.engine.loading import Epochs, Loading
 from torchkeras_fn.engine.lowering import TrainingOutputs
-from torchkeras_fn.engine.objective import Objective, entry_per_output
+from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.weighting import ClassWeights, check_modes
 
 
@@ -47,6 +48,12 @@ class Preparation:
     _checked: Any = None
     _weight_modes: Sequence[str | None] = ()
     _targets_fed: Mapping[int, Callable[[], torch.Tensor]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Raise `TypeError` where torch's own `compile` would hide this one."""
+        super().__init_subclass__(**kwargs)
+        if cls.compile is nn.Module.compile:
+            raise TypeError(f"Trainer comes before torch's module: class {cls.__name__}(Trainer, nn.Module).")
 
     # ------------------------------------------------------------------ compile
 
@@ -76,11 +83,12 @@ class Preparation:
         """
         chosen = optimizers.get(optimizer)
         names = self._signature().output_names
-        optimizers.check(chosen, list(self._as_module().parameters()) if self._is_built() else None)
+        own = list(self._as_module().parameters()) if self._is_built() else None
+        optimizers.check(chosen, own, with_closure=self._overrides_train_step())
         own_step = loss is None and self._overrides_train_step()
         objective = Objective(loss, metrics, loss_weights, weighted_metrics, names, open_ended=own_step)
         modes = check_modes(sample_weight_mode, names)
-        targets_fed = _target_feeds(target_tensors, names)
+        targets_fed = target_feeds(target_tensors, names)
         if loss is None and not own_step and not self._has_loss_terms():
             raise ValueError("There is nothing to train on: give a loss, or add one with add_loss, or override train_step.")
         placed = choose(device, self._as_module(), self._placed)
@@ -112,7 +120,7 @@ class Preparation:
             self.optimizer = self.optimizer(self._collected)
         self._hold_weights()
         names = self._signature().output_names
-        if objective.output_names is None and names is not None:
+        if names is not None and objective.output_names != names:
             objective.name_outputs(names)
         self._prepare_views(objective)
         self._bound = True
@@ -274,10 +282,10 @@ class Preparation:
         return signature
 
     def _arrays(self, x: Any, y: Any, sample_weight: Any, with_targets: bool = True) -> Arrays:
-        signature = self._signature()
         if not self._is_built():
             self._build_for(arrays_of(x, None, None, Signature()))
-            signature = self._signature()
+        self._bind_if_needed()
+        signature = self._signature()
         if not with_targets:
             signature.targets, signature.targets_fed = None, {}
         elif signature.output_names is None and isinstance(y, Mapping):
@@ -373,23 +381,6 @@ class Preparation:
 
 def _as_it_is(batch: Batch) -> Batch:
     return batch
-
-
-def _target_feeds(target_tensors: Any, names: Sequence[str] | None) -> dict[int, Callable[[], torch.Tensor]]:
-    """The function that returns the target of each output, for those that have one."""
-    if target_tensors is None:
-        return {}
-    if not isinstance(target_tensors, (torch.Tensor, list, Mapping)) and not callable(target_tensors):
-        raise TypeError(f"target_tensors is a tensor, or a list or dict of tensors, got a {type(target_tensors).__name__}.")
-    known = list(names or ["output_1"])
-    if (isinstance(target_tensors, torch.Tensor) or callable(target_tensors)) and len(known) > 1:
-        raise ValueError(f"The model has {len(known)} outputs {known}: target_tensors was expected to be a list or dict, got a single tensor.")
-    chosen = entry_per_output(target_tensors, known, "target_tensors")
-    return {index: _feed(value) for index, value in enumerate(chosen) if value is not None}
-
-
-def _feed(value: Any) -> Callable[[], torch.Tensor]:
-    return value if callable(value) else lambda: value
 
 
 __all__ = ["Preparation", "batch_of"]

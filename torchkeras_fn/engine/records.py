@@ -45,7 +45,7 @@ def write_records(graph: Graph) -> Records:
     positions: dict[int, Reference] = {}
     calls = []
     for index, node in enumerate(graph.nodes):
-        positions |= {id(tensor): Reference(index, position) for position, tensor in enumerate(node.tensors)}
+        positions.update((id(tensor), Reference(index, position)) for position, tensor in enumerate(node.tensors))
         is_entry = not node.parents or any(node is tensor.node for tensor in graph.inputs)
         args, kwargs = ((), {}) if is_entry else map_symbolic(lambda tensor: positions[id(tensor)], (node.args, node.kwargs))
         calls.append(Call(node.operation, args, kwargs))
@@ -88,7 +88,9 @@ def to_plain(graph: Graph, layer_config: Callable[[Layer], dict[str, Any]]) -> d
         is_layer = isinstance(call.operation, Layer)
         name = graph.names[call.operation] if is_layer else function_name(call.operation)
         kind = "layer" if is_layer else "function"
-        nodes.append({kind: name, "args": [_encode(value) for value in call.args], "kwargs": {k: _encode(v) for k, v in call.kwargs.items()}})
+        nodes.append(
+            {kind: name, "args": [_encode(value) for value in call.args], "kwargs": {k: _encode(v) for k, v in call.kwargs.items()}}
+        )
     layers = [{"class_name": type(layer).__name__, "name": graph.names[layer], "config": layer_config(layer)} for layer in graph.layers]
     ends = {"inputs": records.inputs, "outputs": records.outputs, "terms": records.terms}
     return {"layers": layers, "nodes": nodes, **{name: [list(reference) for reference in references] for name, references in ends.items()}}
@@ -140,7 +142,9 @@ def function_name(function: Callable[..., Any]) -> str:
     for name, known in _functions().items():
         if known is function:
             return name
-    raise ValueError(f"{getattr(function, '__name__', function)!r} is not a function of torch, so a configuration cannot name it. Use a layer.")
+    raise ValueError(
+        f"{getattr(function, '__name__', function)!r} is not a function of torch, so a configuration cannot name it. Use a layer."
+    )
 
 
 def find_function(name: str) -> Callable[..., Any]:

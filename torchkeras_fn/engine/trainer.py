@@ -159,7 +159,9 @@ class Trainer(GeneratorMethods, Preparation):
         size, kept_apart = check_batch_size(batch_size), None
         if validation_split and validation_data is None:
             if is_batches(x):
-                raise ValueError(f"validation_split needs arrays, which have rows to keep apart, got a {type(x).__name__}. Use validation_data.")
+                raise ValueError(
+                    f"validation_split needs arrays, which have rows to keep apart, got a {type(x).__name__}. Use validation_data."
+                )
             arrays = self._arrays(x, y, sample_weight)
             train_arrays, kept_apart = split(arrays, validation_split)
             self._make_ready(arrays)
@@ -189,7 +191,9 @@ class Trainer(GeneratorMethods, Preparation):
         listeners.tell("on_train_end", {})
         return history
 
-    def _fit_epoch(self, epoch: int, epochs: int, train: Epochs, validation: Epochs | None, listeners: CallbackList, progress: Progress) -> None:
+    def _fit_epoch(
+        self, epoch: int, epochs: int, train: Epochs, validation: Epochs | None, listeners: CallbackList, progress: Progress
+    ) -> None:
         progress.begin(f"Epoch {epoch + 1}/{epochs}", _length(train))
         listeners.tell("on_epoch_begin", epoch, {})
         self._compiled("fit").reset()
@@ -213,7 +217,9 @@ class Trainer(GeneratorMethods, Preparation):
         steps = _length(train)
         parameters = {"epochs": epochs, "steps": steps, "samples": train.samples or steps, "verbose": progress.verbose, "metrics": names}
         self.history = history = History()
-        return CallbackList([*_as_list(callbacks), history], self, {**parameters, "batch_size": size, "do_validation": validation is not None}), history
+        return CallbackList(
+            [*_as_list(callbacks), history], self, {**parameters, "batch_size": size, "do_validation": validation is not None}
+        ), history
 
     def _hooks(self, listeners: CallbackList, stage: str, progress: Progress | None = None) -> tuple[list[Listener], list[Listener]]:
         """The listeners of each batch: only those that somebody overrode, and the bar."""

@@ -191,9 +191,7 @@ class Weighted(nn.Module):
             elif child is not None:
                 tensors = [*child.named_parameters(prefix=name), *child.named_buffers(prefix=name)]
                 weights += [NamedWeight(key, tensor, None, nothing) for key, tensor in tensors]
-        return [w for w in weights if isinstance(w.tensor, nn.Parameter)] + [
-            w for w in weights if not isinstance(w.tensor, nn.Parameter)
-        ]
+        return [w for w in weights if isinstance(w.tensor, nn.Parameter)] + [w for w in weights if not isinstance(w.tensor, nn.Parameter)]
 
     def _read(self, path: str) -> torch.Tensor | None:
         owner: Any = self.module

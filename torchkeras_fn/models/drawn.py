@@ -217,6 +217,7 @@ class Drawn(Layer):
             labels = [name for name, _ in self._symbolic_metrics]
             self._symbolic_metrics = tuple(zip(labels, graph.terms[count:], strict=True))
             self._set_graph(graph)
+
     def get_config(self) -> dict[str, Any]:
         """Return the drawn graph as plain values, or the constructor's arguments of a model with a `forward` of its own."""
         if not is_own(type(self).__init__) or self.graph is None:

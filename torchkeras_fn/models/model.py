@@ -219,7 +219,5 @@ def _holder(weight: NamedWeight) -> Callable[[], None]:
     return apply
 
 
-
-
 registry.register("Model", Model)
 registry.register("Functional", Model)

@@ -1,0 +1,25 @@
+"""Targets that come from tensors given to `compile`, and not with the data."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from torchkeras_fn.engine.objective import entry_per_output
+
+
+def target_feeds(target_tensors: Any, names: Sequence[str] | None) -> dict[int, Callable[[], torch.Tensor]]:
+    """The function that returns the target of each output, for those that have one."""
+    if target_tensors is None:
+        return {}
+    if not isinstance(target_tensors, (torch.Tensor, list, Mapping)) and not callable(target_tensors):
+        raise TypeError(f"target_tensors is a tensor, or a list or dict of tensors, got a {type(target_tensors).__name__}.")
+    known = list(names or ["output_1"])
+    if (isinstance(target_tensors, torch.Tensor) or callable(target_tensors)) and len(known) > 1:
+        raise ValueError(f"The model has {len(known)} outputs {known}: target_tensors was expected to be a list or dict, got a single tensor.")
+    chosen = entry_per_output(target_tensors, known, "target_tensors")
+    return {index: _feed(value) for index, value in enumerate(chosen) if value is not None}
+
+
+def _feed(value: Any) -> Callable[[], torch.Tensor]:
+    return value if callable(value) else lambda: value
