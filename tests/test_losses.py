@@ -5,12 +5,15 @@ import functools
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from torchkeras_fn import losses
+from torchkeras_fn.layers import Dense, Input
+from torchkeras_fn.models import Model
 
 P = torch.tensor([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3]])
 ONE_HOT = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
@@ -242,6 +245,13 @@ def test_any_other_mismatch_is_an_error_and_nothing_is_broadcast(loss, true, pre
 def test_what_cannot_be_class_indices_is_an_error(true, pred):
     with pytest.raises(ValueError, match="Class indices of shape"):
         losses.SparseCategoricalCrossentropy()(torch.zeros(true, dtype=torch.int64), torch.zeros(pred))
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "none"])
+def test_classes_beyond_the_last_are_an_error(from_logits, reduction):
+    with pytest.raises(ValueError, match="Classes are integers between 0 and 2, but the targets hold 0 to 3"):
+        losses.SparseCategoricalCrossentropy(from_logits, reduction=reduction)(torch.tensor([0, 3]), P)
 
 
 def test_errors_name_the_loss_that_would_have_fitted():
@@ -488,3 +498,9 @@ def test_losses_are_copied_and_pickled(loss):
 def test_mistakes_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_loss_of_symbolic_tensors_is_part_of_the_graph():
+    x = Input(shape=(3,))
+    model = Model(x, losses.mean_squared_error(x, Dense(3, kernel_initializer="zeros")(x)))
+    np.testing.assert_allclose(model.predict(np.full((2, 3), 2.0)), [4.0, 4.0])

@@ -5,6 +5,15 @@ from typing import Any
 import torch
 
 
+def as_tensor(value: Any) -> Any:
+    """Return an array or nested lists as a tensor; what answers to torch functions, as symbolic tensors do, as it is.
+
+    >>> as_tensor([1.0, 2.0])
+    tensor([1., 2.])
+    """
+    return value if hasattr(type(value), "__torch_function__") else torch.as_tensor(value)
+
+
 def weighted(values: torch.Tensor, weight: Any) -> torch.Tensor:
     """Return the values times the weights; weights of lower rank count for all steps of a sample.
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from torchkeras_fn import config
-from torchkeras_fn.alignment import align, align_loosely, align_with_classes, weighted
+from torchkeras_fn.alignment import align, align_loosely, align_with_classes, as_tensor, weighted
 from torchkeras_fn.configurable import Configurable
 from torchkeras_fn.registry import Registry
 
@@ -61,8 +61,8 @@ class Loss(Configurable):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> torch.Tensor:
         """Return the loss; `sample_weight` holds a number per sample (or per step)."""
-        y_pred = torch.as_tensor(y_pred)
-        y_true = self.align(torch.as_tensor(y_true), y_pred)
+        y_pred = as_tensor(y_pred)
+        y_true = self.align(as_tensor(y_true), y_pred)
         if sample_weight is None and self.reduction == "sum_over_batch_size":
             return self.mean(y_true, y_pred)
         return self.reduce(weighted(self.call(y_true, y_pred), sample_weight))
@@ -306,8 +306,8 @@ _BY_ELEMENT = _BINARY | {
 def _as_function(loss: type[Loss], name: str) -> Callable[..., torch.Tensor]:
     def function(y_true: Any, y_pred: Any, **options: Any) -> torch.Tensor:
         chosen = loss(**options)
-        y_pred = torch.as_tensor(y_pred)
-        return chosen.call(chosen.align(torch.as_tensor(y_true), y_pred), y_pred)
+        y_pred = as_tensor(y_pred)
+        return chosen.call(chosen.align(as_tensor(y_true), y_pred), y_pred)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Return the value of `{loss.__name__}(**options)` for each sample."

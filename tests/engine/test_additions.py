@@ -388,6 +388,11 @@ def test_figures_add_nothing_to_the_loss_and_have_no_gradient():
     np.testing.assert_array_equal(first.get_weights()[0], second.get_weights()[0])
 
 
+def test_a_figure_cannot_hide_the_loss():
+    with pytest.raises(ValueError, match="'loss'"):
+        identity().add_metric(torch.tensor(1.0), name="loss")
+
+
 @pytest.mark.parametrize("aggregation", ["sum", "last"])
 def test_only_means_are_known(aggregation):
     with pytest.raises(ValueError, match="'aggregation' must be 'mean'"):

@@ -350,6 +350,7 @@ def test_a_loss_of_ones_own_sees_probabilities():
     [
         ({"loss": ["mse"]}, ValueError, "'loss' has 1 entries, but the model has 2 outputs"),
         ({"loss": ["mse"] * 3}, ValueError, "'loss' has 3 entries"),
+        ({"loss": ()}, ValueError, "No output has a loss"),
         ({"loss": []}, ValueError, "No output has a loss"),
         ({"loss": {"c": "mse"}}, ValueError, r"'loss' names 'c', which is no output. The outputs are \['a', 'b'\]"),
         ({"loss": {}}, ValueError, "No output has a loss"),
@@ -376,9 +377,9 @@ def test_mistakes_are_named(options, error, message):
         Objective(**options, output_names=["a", "b"])
 
 
-@pytest.mark.parametrize("options", [{"loss": "mes"}, {"loss": "mse", "metrics": ["acuracy"]}, {"loss": {"x": "mes"}}])
-def test_unknown_names_are_told_before_the_outputs_are_known(options):
-    with pytest.raises(ValueError, match="Unknown"):
+@pytest.mark.parametrize("options", [{"loss": "mes"}, {"loss": "mse", "metrics": ["acuracy"]}, {"loss": {"x": "mes"}}, {"loss": []}])
+def test_mistakes_are_told_before_the_outputs_are_known(options):
+    with pytest.raises(ValueError, match="Unknown|No output has a loss"):
         Objective(**options)
 
 
@@ -389,6 +390,22 @@ def test_targets_that_do_not_fit_an_output_name_it():
 
 def test_unknown_dimensions_are_left_to_the_step():
     two("mse").check([(None, None), (None, None, 3)], [torch.zeros(4, 7), torch.zeros(4, 5, 3)])
+
+
+def test_figures_are_set_aside_for_a_run_in_between():
+    objective = two(metrics=["acc"])
+    _, before = run(objective)
+    with objective.apart():
+        _, other = run(objective, (A * 0, B))
+        assert other != before
+    assert {name: float(figure) for name, figure in objective.running.items()} == before
+
+
+def test_figures_are_set_aside_before_the_first_batch_too():
+    objective = two(metrics=["acc", metrics.BinaryAccuracy(name="hits")])
+    with objective.apart():
+        run(objective, (A, A), (Y_A, Y_A))
+    assert all(float(figure) == 0.0 for figure in objective.running.values())
 
 
 def test_an_output_listed_twice_goes_by_its_name_with_or_without_a_number():

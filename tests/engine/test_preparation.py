@@ -152,6 +152,48 @@ def test_compile_takes_its_arguments_in_the_order_of_keras():
     assert model.objective.outputs[0].loss_weight == 2.0
 
 
+def test_the_wrong_order_of_bases_is_told_when_the_class_is_made():
+    with pytest.raises(TypeError, match=r"class Wrong\(Trainer, nn.Module\)"):
+
+        class Wrong(nn.Module, Trainer):
+            pass
+
+
+def test_a_stack_that_grows_after_compile_is_trained_as_it_is_now():
+    model = Sequential([Dense(4, input_shape=(3,))])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.add(Dense(2, activation="softmax"))
+    model.fit(X, Y, verbose=0)
+    assert len(model.optimizer.parameters) == 4
+    model.pop()
+    model.fit(X, np.arange(12) % 4, verbose=0)
+    assert len(model.optimizer.parameters) == 2
+
+
+@pytest.mark.parametrize("make", [lambda p: torch.optim.LBFGS(p), lambda p: torch.optim.LBFGS], ids=["instance", "class"])
+def test_an_optimizer_that_needs_a_closure_is_refused_unless_the_user_takes_the_step(make):
+    model = net()
+    with pytest.raises(ValueError, match="LBFGS takes steps with a closure: override train_step"):
+        model.compile(make(model.parameters()), "scce")
+
+    class Own(Net):
+        def train_step(self, batch):
+            x, y, _ = batch
+
+            def closure():
+                self.optimizer.zero_grad()
+                loss = self.compute_loss(x, y, self(x))
+                loss.backward()
+                return loss
+
+            return {"loss": self.optimizer.step(closure).detach()}
+
+    model = Own()
+    model.compile(make(model.parameters()), "scce")
+    history = model.fit(X, Y, epochs=3, batch_size=12, shuffle=False, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+
+
 def test_configs_are_accepted_everywhere():
     model = small()
     model.compile(
@@ -677,6 +719,13 @@ def test_a_model_that_feeds_itself_trains_for_so_many_steps():
     assert model.optimizer.iterations == 8 and history.history["loss"][1] < history.history["loss"][0] < 1.0
     assert np.isfinite(model.train_on_batch(None, None))
     assert model.predict(None, steps=2).shape == (24, 1)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
+def test_target_tensors_go_with_a_copy(copied):
+    model = small()
+    model.compile("sgd", "sparse_categorical_crossentropy", target_tensors=torch.tensor(Y))
+    assert copied(model).test_on_batch(X, None) == pytest.approx(model.test_on_batch(X, None))
 
 
 def test_the_number_of_steps_is_needed_where_a_model_feeds_itself():

@@ -526,6 +526,24 @@ def test_steps_of_ones_own_train_like_the_usual_ones(make, plain, weights):
     assert mine.evaluate(X, Y, verbose=0) == pytest.approx(usual.evaluate(X, Y, verbose=0), rel=1e-5)
 
 
+@pytest.mark.parametrize("call", ["train_on_batch", "test_on_batch", "evaluate"])
+def test_the_loss_for_a_step_of_ones_own_includes_the_regularizers_and_added_functions(call):
+    class Own(Model):
+        def train_step(self, batch):
+            x, y, _ = batch
+            return {"loss": self.compute_loss(x, y, self(x)).detach()}
+
+        def test_step(self, batch):
+            return self.train_step(batch)
+
+    x = Input(shape=(3,))
+    model = Own(x, Dense(1, kernel_initializer="zeros", bias_initializer="ones", bias_regularizer=lambda bias: 0.5 * bias.sum())(x))
+    model.add_loss(lambda: torch.tensor(0.25))
+    model.compile("sgd", "mse")
+    found = getattr(model, call)(X, Y, **({"verbose": 0} if call == "evaluate" else {}))
+    assert found == pytest.approx(float(np.square(Y - 1).mean()) + 0.5 + 0.25)
+
+
 @pytest.mark.parametrize("base", [Net, Model], ids=["mixin", "model"])
 def test_a_step_may_wrap_the_usual_one_and_add_figures(base):
     class Wrapped(base):
@@ -716,6 +734,19 @@ def test_predict_on_several_outputs_returns_a_list_and_one_output_an_array():
     found = two().predict(XS, batch_size=4)
     assert type(found) is list and [part.shape for part in found] == [(10, 1), (10, 2)]
     assert [part.shape for part in two().predict_on_batch(XS)] == [(10, 1), (10, 2)]
+
+
+@pytest.mark.parametrize("call", ["evaluate", "test_on_batch"])
+def test_looking_in_the_middle_of_an_epoch_leaves_its_figures_alone(call):
+    class Look(Callback):
+        def on_batch_end(self, batch, logs=None):
+            self.model.evaluate(X[:2], Y[:2], verbose=0) if call == "evaluate" else self.model.test_on_batch(X[:2], Y[:2])
+
+    model = linear()
+    model.compile("sgd", "mse", metrics=["mae"])
+    model.optimizer.lr = 0.0
+    history = model.fit(X, Y, batch_size=2, verbose=0, callbacks=[Look()]).history
+    assert [history["loss"][0], history["mae"][0]] == pytest.approx(model.evaluate(X, Y, verbose=0))
 
 
 def test_an_interrupt_leaves_a_model_that_can_be_used():

@@ -1,5 +1,6 @@
 """Targets that come from tensors given to `compile`, and not with the data."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,13 @@ from torchkeras_fn.engine.objective import entry_per_output
 
 
 def target_feeds(target_tensors: Any, names: Sequence[str] | None) -> dict[int, Callable[[], torch.Tensor]]:
-    """The function that returns the target of each output, for those that have one."""
+    """Return for each output that has one, by its position, the function that returns its target.
+
+    Raises `TypeError` for what is no tensor, list or dict, and `ValueError` for one that does not fit the outputs.
+
+    >>> target_feeds({"b": torch.ones(1)}, ["a", "b"])[1]()
+    tensor([1.])
+    """
     if target_tensors is None:
         return {}
     if not isinstance(target_tensors, (torch.Tensor, list, Mapping)) and not callable(target_tensors):
@@ -22,4 +29,8 @@ def target_feeds(target_tensors: Any, names: Sequence[str] | None) -> dict[int, 
 
 
 def _feed(value: Any) -> Callable[[], torch.Tensor]:
-    return value if callable(value) else lambda: value
+    return value if callable(value) else functools.partial(_given, value)
+
+
+def _given(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
