@@ -310,7 +310,9 @@ def check(optimizer: Any, parameters: Sequence[torch.Tensor] | None = None, with
 def _check_step(optimizer: torch.optim.Optimizer, with_closure: bool) -> None:
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty and not with_closure:
-        raise ValueError(f"{type(optimizer).__name__} takes steps with a closure: override train_step, and call self.optimizer.step(closure).")
+        raise ValueError(
+            f"{type(optimizer).__name__} takes steps with a closure: override train_step, and call self.optimizer.step(closure)."
+        )
 
 
 def is_torch_factory(identifier: Any) -> bool:

@@ -402,7 +402,7 @@ def test_figures_are_set_aside_for_a_run_in_between():
 
 
 def test_figures_are_set_aside_before_the_first_batch_too():
-    objective = two(metrics=["acc", metrics.BinaryAccuracy(name="hits")])
+    objective = two("mse", metrics=["acc", metrics.BinaryAccuracy(name="hits")])
     with objective.apart():
         run(objective, (A, A), (Y_A, Y_A))
     assert all(float(figure) == 0.0 for figure in objective.running.values())

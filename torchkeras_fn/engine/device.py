@@ -20,7 +20,9 @@ def choose(device: Any, module: nn.Module, placed: bool) -> torch.device:
             chosen = torch.device(device)
             torch.empty(0, device=chosen)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise RuntimeError(f"The device {str(device)!r} is not available here; there are: {', '.join(available())}. ({error})") from error
+            raise RuntimeError(
+                f"The device {str(device)!r} is not available here; there are: {', '.join(available())}. ({error})"
+            ) from error
         return chosen
     current = device_of(module)
     if placed or current.type != "cpu":

@@ -23,7 +23,9 @@ def target_feeds(target_tensors: Any, names: Sequence[str] | None) -> dict[int, 
         raise TypeError(f"target_tensors is a tensor, or a list or dict of tensors, got a {type(target_tensors).__name__}.")
     known = list(names or ["output_1"])
     if (isinstance(target_tensors, torch.Tensor) or callable(target_tensors)) and len(known) > 1:
-        raise ValueError(f"The model has {len(known)} outputs {known}: target_tensors was expected to be a list or dict, got a single tensor.")
+        raise ValueError(
+            f"The model has {len(known)} outputs {known}: target_tensors was expected to be a list or dict, got a single tensor."
+        )
     chosen = entry_per_output(target_tensors, known, "target_tensors")
     return {index: _feed(value) for index, value in enumerate(chosen) if value is not None}
 

@@ -68,7 +68,9 @@ class _Output:
                 metric = LossMetric(self.loss, name)
             self.metrics.append((name, metric, is_weighted))
         self._plain = [(_update_of(metric, is_weighted), is_weighted) for _, metric, is_weighted in self.metrics]
-        self._on_logits = [(_update_of(metric, is_weighted, self.kind) if self.kind else None, is_weighted) for _, metric, is_weighted in self.metrics]
+        self._on_logits = [
+            (_update_of(metric, is_weighted, self.kind) if self.kind else None, is_weighted) for _, metric, is_weighted in self.metrics
+        ]
 
     def value(self, prediction: Any, mask: Any, y_true: Any, weight: Any, is_logits: bool) -> torch.Tensor:
         """Return the loss of a batch."""
@@ -124,7 +126,8 @@ class Objective:
     """The losses and metrics of all outputs.
 
     `output_names` is `None` where the outputs are known only when the first batch has passed. `open_ended` says that
-    the loss is computed elsewhere, in a `train_step` of the user's: metrics count without one. Raises `ValueError` for a loss or metric that is unknown, for a list of the wrong length, and for a name that no output has.
+    the loss is computed elsewhere, in a `train_step` of the user's: metrics count without one. Raises `ValueError`
+    for a loss or metric that is unknown, for a list of the wrong length, and for a name that no output has.
     """
 
     def __init__(
@@ -184,7 +187,9 @@ class Objective:
     def outputs_for(self, predictions: Any) -> None:
         """Name the outputs of a module that said nothing of them, after what it returned, and make their losses."""
         if self.output_names is None:
-            self.name_outputs(list(predictions) if isinstance(predictions, Mapping) else [f"output_{i + 1}" for i in range(count_of(predictions))])
+            self.name_outputs(
+                list(predictions) if isinstance(predictions, Mapping) else [f"output_{i + 1}" for i in range(count_of(predictions))]
+            )
 
     def name_outputs(self, names: Sequence[str]) -> None:
         """Make the losses and metrics of the outputs."""
@@ -251,7 +256,7 @@ class Objective:
         return total  # type: ignore[no-any-return]
 
     def track(self, loss: torch.Tensor | None, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> None:
-        """Take a batch into the figures of the epoch; nothing is read from the device. `loss` is `None` where the user's own step has it."""
+        """Take a batch into the figures of the epoch; nothing is read from the device. The user's own step may keep its `loss`."""
         samples = len(outputs.predictions[0])
         if loss is not None:
             self._sees_loss = True
@@ -357,7 +362,9 @@ def entry_per_output(value: Any, names: Sequence[str], argument: str, default: A
         unknown = [name for name in value if name not in known]
         if unknown:
             raise ValueError(f"{argument!r} names {unknown[0]!r}, which is no output. The outputs are {list(names)}.")
-        return [value.get(name, value.get(name.rpartition("_")[0], default) if name.rpartition("_")[2].isdigit() else default) for name in names]
+        return [
+            value.get(name, value.get(name.rpartition("_")[0], default) if name.rpartition("_")[2].isdigit() else default) for name in names
+        ]
     if isinstance(value, (list, tuple)):
         if len(value) != len(names):
             raise ValueError(f"{argument!r} has {len(value)} entries, but the model has {len(names)} outputs: {list(names)}.")

@@ -259,7 +259,9 @@ class Preparation:
             epochs = open_batches(x, size, shuffle, loading, self._weighted_signature(class_weight, with_targets), with_targets, steps)
         return epochs
 
-    def _open_arrays(self, arrays: Arrays, size: int, shuffle: Any, steps: int | None, class_weight: Any = None, with_targets: bool = True) -> Epochs:
+    def _open_arrays(
+        self, arrays: Arrays, size: int, shuffle: Any, steps: int | None, class_weight: Any = None, with_targets: bool = True
+    ) -> Epochs:
         signature = self._weighted_signature(class_weight, with_targets)
         if arrays.columns:
             return Epochs(ArraySource(arrays, size, shuffle, signature), _as_it_is, steps)
