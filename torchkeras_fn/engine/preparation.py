@@ -3,7 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -43,6 +43,7 @@ class Preparation:
     _placed = False
     _hold = optimizers.Hold()
     _bound = False
+    _in_training = False
     _frozen: Sequence[nn.Parameter] = ()
     _collected: Sequence[nn.Parameter] = ()
     _checked: Any = None
@@ -354,14 +355,20 @@ class Preparation:
         frozen = list(self._frozen) if training else []
         for parameter in frozen:
             parameter.requires_grad_(False)
+        outer, self._in_training = self._in_training, training
         try:
             with torch.enable_grad() if training else torch.inference_mode():
                 yield
         finally:
+            self._in_training = outer
             for parameter in frozen:
                 parameter.requires_grad_(True)
             for part, mode in modes:
                 part.training = mode
+
+    def _aside(self) -> AbstractContextManager[None]:
+        """Set the figures of an epoch of training aside, if one is under way: a callback looks at the model in between."""
+        return self._compiled("training").apart() if self._in_training else nullcontext()
 
     # ------------------------------------------------------------------ placement
 
