@@ -1,6 +1,7 @@
 """`Model`, drawn or subclassed or around a torch module, and `Sequential`: what they hold, how they are called and copied."""
 
 import copy
+import json
 import pickle
 
 import numpy as np
@@ -22,6 +23,7 @@ from torchkeras_fn.layers import (
     TorchModuleWrapper,
     concatenate,
 )
+from torchkeras_fn.models import clone_model
 
 
 def simple():
@@ -652,3 +654,37 @@ def test_a_layer_called_again_after_the_model_was_made_leaves_the_model_alone():
     layer(Input(shape=(3,)))
     assert model.output_shape == (None, 2)
     assert [node.name for node in model.lowered.graph.nodes][:2] == ["x", "first"]
+
+
+def round_trip(model):
+    copied = type(model).from_config(json.loads(json.dumps(model.get_config())))
+    copied.set_weights(model.get_weights())
+    return copied
+
+
+def test_a_layer_shared_across_a_nested_model_is_one_layer_after_a_round_trip_of_the_configuration():
+    shared, entry, x = Dense(4), Input((4,)), Input((4,))
+    model = Model(x, shared(Model(entry, shared(entry))(shared(x))))
+    copied = round_trip(model)
+    assert len(copied.get_weights()) == 2
+    np.testing.assert_allclose(copied.predict(np.eye(4)), model.predict(np.eye(4)), rtol=1e-6)
+
+
+def test_layers_reused_at_several_depths_survive_a_round_trip_of_the_configuration():
+    x, first, second, last = Input((4,)), Dense(4), Dense(4), Dense(3)
+    once = second(first(x))
+    twice = second(first(once))
+    model = Model(x, [last(once), last(twice), twice])
+    for ours, theirs in zip(model.predict(np.eye(4)), round_trip(model).predict(np.eye(4)), strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=1e-6)
+
+
+def test_two_clones_of_a_model_without_a_name_go_into_one_model():
+    model = Sequential([Dense(4, input_shape=(4,))])
+    x = Input((4,))
+    assert list(Model(x, clone_model(model)(clone_model(model)(x))).state_dict()) == [
+        "sequential_1.dense_1.weight",
+        "sequential_1.dense_1.bias",
+        "sequential_2.dense_1.weight",
+        "sequential_2.dense_1.bias",
+    ]

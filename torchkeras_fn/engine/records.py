@@ -2,7 +2,8 @@
 
 import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -77,8 +78,50 @@ def draw(records: Records) -> Graph:
 # ---------------------------------------------------------------------- plain data
 
 
-def to_plain(graph: Graph, layer_config: Callable[[Layer], dict[str, Any]]) -> dict[str, Any]:
-    """Return the graph as lists and dicts of plain values; `layer_config` describes a layer.
+_known_layers: dict[Any, Any] | None = None
+
+
+@contextmanager
+def shared_layers() -> Iterator[dict[Any, Any]]:
+    """Within the outermost block a layer is described, or made, once, however many nested models hold it.
+
+    >>> with shared_layers() as outer, shared_layers() as inner:
+    ...     outer is inner
+    True
+    """
+    global _known_layers
+    outer, _known_layers = _known_layers, {} if _known_layers is None else _known_layers
+    try:
+        yield _known_layers
+    finally:
+        _known_layers = outer
+
+
+def describe_layer(layer: Layer, name: str) -> dict[str, Any]:
+    """Return the entry of a layer in a model's configuration; `key` is the same wherever the same layer stands."""
+    with shared_layers() as known:
+        key = known.setdefault(id(layer), len(known))
+        entry = {"class_name": type(layer).__name__, "name": name, "config": layer.get_config()}
+        return {**entry, "named": layer.given_name is not None, "key": key}
+
+
+def make_layer(entry: Mapping[str, Any], make: Callable[[Mapping[str, Any]], Layer]) -> Layer:
+    """Return the layer of an entry: a new one from `make`, or the one made for another entry with the same key."""
+    with shared_layers() as known:
+        key = entry.get("key")
+        if key is not None and key in known:
+            found: Layer = known[key]
+            return found
+        layer = make(entry)
+        name = entry["name"]
+        layer.given_name, layer.automatic_name = (name, None) if entry.get("named", True) else (None, name)
+        if key is not None:
+            known[key] = layer
+        return layer
+
+
+def to_plain(graph: Graph) -> dict[str, Any]:
+    """Return the graph as lists and dicts of plain values.
 
     Raises `ValueError` for a call that plain values cannot describe, such as that of a function which is not torch's.
     """
@@ -87,22 +130,23 @@ def to_plain(graph: Graph, layer_config: Callable[[Layer], dict[str, Any]]) -> d
     for call in records.calls:
         is_layer = isinstance(call.operation, Layer)
         name = graph.names[call.operation] if is_layer else function_name(call.operation)
-        kind = "layer" if is_layer else "function"
-        nodes.append(
-            {kind: name, "args": [_encode(value) for value in call.args], "kwargs": {k: _encode(v) for k, v in call.kwargs.items()}}
-        )
-    layers = [{"class_name": type(layer).__name__, "name": graph.names[layer], "config": layer_config(layer)} for layer in graph.layers]
+        args, kwargs = [_encode(value) for value in call.args], {key: _encode(value) for key, value in call.kwargs.items()}
+        nodes.append({"layer" if is_layer else "function": name, "args": args, "kwargs": kwargs})
+    with shared_layers():
+        layers = [describe_layer(layer, graph.names[layer]) for layer in graph.layers]
     ends = {"inputs": records.inputs, "outputs": records.outputs, "terms": records.terms}
     return {"layers": layers, "nodes": nodes, **{name: [list(reference) for reference in references] for name, references in ends.items()}}
 
 
-def from_plain(config: Mapping[str, Any], make_layer: Callable[[Mapping[str, Any]], Layer]) -> Graph:
-    """Draw the graph that `to_plain` described, with new layers from `make_layer`."""
-    layers = {entry["name"]: make_layer(entry) for entry in config["layers"]}
+def from_plain(config: Mapping[str, Any], make: Callable[[Mapping[str, Any]], Layer]) -> Graph:
+    """Draw the graph that `to_plain` described, with new layers from `make`."""
+    with shared_layers():
+        layers = {entry["name"]: make_layer(entry, make) for entry in config["layers"]}
     calls = []
     for node in config["nodes"]:
         operation = layers[node["layer"]] if "layer" in node else find_function(node["function"])
-        calls.append(Call(operation, tuple(_decode(value) for value in node["args"]), {k: _decode(v) for k, v in node["kwargs"].items()}))
+        args = tuple(_decode(value) for value in node["args"])
+        calls.append(Call(operation, args, {key: _decode(value) for key, value in node["kwargs"].items()}))
     ends = [[Reference(*reference) for reference in config.get(name, [])] for name in ("inputs", "outputs", "terms")]
     return draw(Records(calls, *ends))
 

@@ -82,14 +82,21 @@ class Trainer(GeneratorMethods, Preparation):
         """Return the outputs for a batch, of which only `x` counts."""
         return self._call(batch[0])
 
+    def _weight_terms(self) -> list[torch.Tensor]:
+        """The loss terms that depend on the weights alone."""
+        return []
+
+    def _with_terms(self, predictions: Any) -> Any:
+        return self._plain_outputs(predictions)._replace(losses=tuple(self._weight_terms()))
+
     def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> torch.Tensor:
         """Return the compiled loss of predictions that `self(x)` returned; for an overridden `train_step`."""
-        return self._compiled("compute_loss").loss(self._plain_outputs(y_pred), y, sample_weight, is_logits=False)
+        return self._compiled("compute_loss").loss(self._with_terms(y_pred), y, sample_weight, is_logits=False)
 
     def compute_metrics(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> Mapping[str, Any]:
         """Let the compiled metrics take in predictions that `self(x)` returned, and return the figures so far."""
         objective = self._compiled("compute_metrics")
-        outputs = self._plain_outputs(y_pred)
+        outputs = self._with_terms(y_pred)
         with torch.no_grad():
             loss = objective.loss(outputs, y, sample_weight, is_logits=False) if objective.targets else None
             objective.track(loss, outputs, y, sample_weight, is_logits=False)
@@ -273,12 +280,13 @@ class Trainer(GeneratorMethods, Preparation):
 
     def _evaluate(self, batches: Epochs, listeners: CallbackList, progress: Progress | None = None) -> dict[str, Any]:
         """Return the figures of all batches, in inference mode."""
-        self._compiled("evaluate").reset()
+        objective = self._compiled("evaluate")
         batches.rewind()
         if progress is not None:
             progress.begin("Evaluate", _length(batches))
         listeners.tell("on_test_begin", {})
-        with self._session(training=False):
+        with self._aside(), self._session(training=False):
+            objective.reset()
             figures = self._figures(self._run_epoch(batches, self.test_step, *self._hooks(listeners, "test", progress)))
         if progress is not None:
             progress.end(figures)
@@ -332,10 +340,9 @@ class Trainer(GeneratorMethods, Preparation):
         """Return the figures of the batch, in inference mode, as `evaluate` does."""
         objective = self._compiled("test_on_batch")
         batch = self._batch(x, y, sample_weight)
-        objective.reset()
-        with self._session(training=False):
-            figures = self.test_step(batch)
-        return self._returned(figures, return_dict)
+        with self._aside(), self._session(training=False):
+            objective.reset()
+            return self._returned(self.test_step(batch), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch as numpy arrays."""

@@ -222,7 +222,17 @@ class Drawn(Layer):
         """Return the drawn graph as plain values, or the constructor's arguments of a model with a `forward` of its own."""
         if not is_own(type(self).__init__) or self.graph is None:
             return super().get_config()
-        return {"name": self.name, "trainable": self.trainable, **to_plain(self.graph, lambda layer: layer.get_config())}
+        return {**self.own_config(), **to_plain(self.graph)}
+
+    def own_config(self) -> dict[str, Any]:
+        """Return what a configuration says of the model beside its layers."""
+        return {"name": self.name, "named": self.given_name is not None, "trainable": self.trainable}
+
+    def take_own_config(self, config: Mapping[str, Any]) -> None:
+        """Take over what `own_config` returned."""
+        name = config["name"]
+        self.given_name, self.automatic_name = (name, None) if config.get("named", True) else (None, name)
+        self._trainable = config["trainable"]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -230,17 +240,16 @@ class Drawn(Layer):
         if "nodes" not in config:
             return cls(**config)
         with custom_object_scope(custom_objects or {}):
-            graph = from_plain(config, make_layer)
-        model = cls(inputs=graph.inputs, outputs=graph.outputs, name=config["name"])
+            graph = from_plain(config, layer_of)
+        model = cls(inputs=graph.inputs, outputs=graph.outputs)
         model.add_loss(graph.terms)
-        model._trainable = config["trainable"]
+        model.take_own_config(config)
         return model
 
 
-def make_layer(entry: Mapping[str, Any]) -> Layer:
-    """A new layer, or nested model, out of its entry in a configuration."""
+def layer_of(entry: Mapping[str, Any]) -> Layer:
+    """Return a new layer, or nested model, of the class and configuration in an entry."""
     layer: Layer = registry.find(entry["class_name"]).from_config(entry["config"])
-    layer.given_name, layer.automatic_name = entry["name"], None
     return layer
 
 

@@ -17,7 +17,6 @@ from torchkeras_fn.engine.weights import NamedWeight
 from torchkeras_fn.layers import registry
 from torchkeras_fn.metrics import Mean
 from torchkeras_fn.models.drawn import Drawn
-from torchkeras_fn.optimizers import Optimizer
 from torchkeras_fn.utils.summary import print_summary
 
 
@@ -79,8 +78,7 @@ class Model(Trainer, Drawn):
 
     def _ready_again(self) -> None:
         """Lower the training view of a copy, and hold its own weights to their constraints."""
-        if isinstance(self.optimizer, Optimizer):
-            self.optimizer.constraints = self._constraints()
+        self._hold_weights()
         self._prepare_views(self._compiled("training"))
 
     # ------------------------------------------------------------------ what the trainer asks
@@ -117,6 +115,9 @@ class Model(Trainer, Drawn):
         if self.module is not None:
             return self.module.forward
         return self.call if type(self).call is not Layer.call else self.forward
+
+    def _weight_terms(self) -> list[Any]:
+        return [term() for term in self._terms]
 
     def _has_loss_terms(self) -> bool:
         layers = list(self.sublayers())
@@ -170,7 +171,7 @@ class Model(Trainer, Drawn):
                     outputs = TrainingOutputs(*(view(x) if isinstance(x, torch.Tensor) else view(*x)))
             outputs = outputs._replace(losses=(*outputs.losses, *collected.losses), metrics=(*outputs.metrics, *collected.metrics))
         if self._terms:
-            outputs = outputs._replace(losses=(*outputs.losses, *(term() for term in self._terms)))
+            outputs = outputs._replace(losses=(*outputs.losses, *self._weight_terms()))
         return outputs
 
     def _call(self, x: Any) -> Any:

@@ -7,11 +7,12 @@ from torch import nn
 
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.records import describe_layer, make_layer, shared_layers
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
 from torchkeras_fn.layers import registry
 from torchkeras_fn.layers.core import TorchModuleWrapper
 from torchkeras_fn.layers.input import Input, InputLayer
-from torchkeras_fn.models.drawn import is_own, make_layer
+from torchkeras_fn.models.drawn import is_own, layer_of
 from torchkeras_fn.models.model import Model
 from torchkeras_fn.registry import custom_object_scope
 
@@ -61,20 +62,18 @@ class Sequential(Model):
             return super().get_config()
         entry = self._tensors[0].node.operation.get_config() if self._tensors else None
         names = [self.layer_name(layer) for layer in self._stack]
-        layers = [
-            {"class_name": type(layer).__name__, "name": name, "config": layer.get_config()}
-            for layer, name in zip(self._stack, names, strict=True)
-        ]
-        return {"name": self.name, "trainable": self.trainable, "input": entry, "layers": layers}
+        with shared_layers():
+            layers = [describe_layer(layer, name) for layer, name in zip(self._stack, names, strict=True)]
+        return {**self.own_config(), "input": entry, "layers": layers}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
         """Return a new stack, with new weights, of the layers that `get_config` described."""
-        with custom_object_scope(custom_objects or {}):
-            layers = [make_layer(entry) for entry in config["layers"]]
+        with custom_object_scope(custom_objects or {}), shared_layers():
+            layers = [make_layer(entry, layer_of) for entry in config["layers"]]
         entry = [InputLayer.from_config(config["input"])] if config.get("input") else []
-        model = cls([*entry, *layers], name=config["name"])
-        model._trainable = config["trainable"]
+        model = cls([*entry, *layers])
+        model.take_own_config(config)
         return model
 
     def add(self, layer: Any) -> None:
