@@ -163,30 +163,24 @@ class Trainer(GeneratorMethods, Preparation):
         if shuffle not in (True, False, "batch"):
             raise ValueError(f"shuffle is True, False or 'batch', got {shuffle!r}.")
         self._warn_of_changes()
-        size, kept_apart = check_batch_size(batch_size), None
+        size = check_batch_size(batch_size)
         if validation_split and validation_data is None:
             if is_batches(x):
-                raise ValueError(
-                    f"validation_split needs arrays, which have rows to keep apart, got a {type(x).__name__}. Use validation_data."
-                )
+                raise ValueError(f"validation_split needs arrays, which have rows to keep apart; got a {type(x).__name__}.")
             arrays = self._arrays(x, y, sample_weight)
             train_arrays, kept_apart = split(arrays, validation_split)
             self._make_ready(arrays)
             train = self._open_arrays(train_arrays, size, shuffle, steps_per_epoch, class_weight)
+            validation: Epochs | None = self._open_arrays(kept_apart, validation_batch_size or size, False, validation_steps)
         else:
             train = self._open(x, y, sample_weight, size, shuffle, steps_per_epoch, loading, class_weight)
-        validation = None
-        if kept_apart is not None:
-            validation = self._open_arrays(kept_apart, validation_batch_size or size, False, validation_steps)
-        elif validation_data is not None:
-            parts = _parts(validation_data)
-            validation = self._open(*parts, batch_size=validation_batch_size or size, steps=validation_steps, loading=loading)
+            validation = self._open_validation(validation_data, validation_batch_size or size, validation_steps, loading)
         listeners, history = self._listeners(callbacks, train, validation, epochs, progress, size)
         self.stop_training = False
         listeners.tell("on_train_begin", {})
         try:
             for epoch in range(initial_epoch, epochs):
-                validating = validation if validation is not None and _is_due(epoch, validation_freq) else None
+                validating = validation if _is_due(epoch, validation_freq) else None
                 self._fit_epoch(epoch, epochs, train, validating, listeners, progress)
                 if self.stop_training or train.exhausted:
                     break
@@ -197,6 +191,9 @@ class Trainer(GeneratorMethods, Preparation):
                 validation.close()
         listeners.tell("on_train_end", {})
         return history
+
+    def _open_validation(self, data: Any, size: int, steps: int | None, loading: Loading) -> Epochs | None:
+        return None if data is None else self._open(*_parts(data), batch_size=size, steps=steps, loading=loading)
 
     def _fit_epoch(
         self, epoch: int, epochs: int, train: Epochs, validation: Epochs | None, listeners: CallbackList, progress: Progress
