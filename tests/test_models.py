@@ -683,3 +683,12 @@ def test_two_clones_of_a_model_without_a_name_go_into_one_model():
     model = Sequential([Dense(4, input_shape=(4,))])
     x = Input((4,))
     assert len(Model(x, clone_model(model)(clone_model(model)(x))).state_dict()) == 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_a_model_that_was_cast_takes_data_of_its_new_type(dtype):
+    x = Input(shape=(3,))
+    model = Model(x, Dense(2)(x)).to(dtype)
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+    assert torch.as_tensor(model.predict(np.ones((4, 3)))).dtype == dtype

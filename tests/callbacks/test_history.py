@@ -107,7 +107,7 @@ def test_epochs_without_validation_have_no_validation_figures():
     assert len(history.history["loss"]) == 5 and len(history.history["val_loss"]) == 2
 
 
-@pytest.mark.parametrize(("frequency", "count"), [(1, 4), (3, 1), ([1, 4], 2), (10, 0)])
+@pytest.mark.parametrize(("frequency", "count"), [(1, 4), (3, 1), (np.int64(2), 2), ([1, 4], 2), (10, 0)])
 def test_validation_at_some_epochs(frequency, count):
     history = compiled().fit(X, Y, epochs=4, verbose=0, validation_data=(X, Y), validation_freq=frequency)
     assert len(history.history.get("val_loss", [])) == count

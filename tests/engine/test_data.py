@@ -312,3 +312,18 @@ def test_other_counts_are_refused_by_name(value):
 
 def test_the_batch_size_is_32_unless_given():
     assert check_batch_size(None) == 32 and check_batch_size(np.int32(7)) == 7
+
+
+def test_an_iterator_that_knows_its_length_needs_no_number_of_steps():
+    class Counted:
+        def __len__(self):
+            return 3
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return np.ones((2, 1)), np.ones((2, 1))
+
+    batches = open_batches(Counted(), 32, False, Loading(0), Signature(), True, None)
+    assert len(batches) == len(list(batches)) == 3

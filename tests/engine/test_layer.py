@@ -627,3 +627,88 @@ def test_the_ways_to_tell_the_input_shape(arguments, expected):
     assert Dense(2, **arguments).batch_input_shape == expected
     if expected:
         assert Sequential([Dense(2, **arguments)]).input_shape == expected
+
+
+# ---------------------------------------------------------------------- layers in lists
+
+
+class Stacked(Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.blocks = []
+        for units in (4, 3):
+            self.blocks.append(Dense(units))
+        self.heads = {"last": (Dense(2), torch.nn.Tanh())}
+
+    def call(self, inputs):
+        for block in self.blocks:
+            inputs = block(inputs)
+        last, squash = self.heads["last"]
+        return squash(last(inputs))
+
+
+class StackedModel(Model):
+    def __init__(self):
+        super().__init__()
+        self.stages = [[Dense(3)], [Dense(2)]]
+
+    def call(self, inputs):
+        return self.stages[1][0](self.stages[0][0](inputs))
+
+
+def test_layers_in_lists_and_dicts_are_part_of_the_layer_that_keeps_them():
+    x = Input(shape=(5,))
+    model = Model(x, Stacked(name="stacked")(x))
+    assert [weight.shape for weight in model.get_weights()] == [(5, 4), (4,), (4, 3), (3,), (3, 2), (2,)]
+    assert list(model.state_dict())[:2] == ["stacked.blocks_0.weight", "stacked.blocks_0.bias"]
+
+
+@pytest.mark.parametrize("make", [lambda: Sequential([Stacked()]), StackedModel])
+def test_layers_in_lists_are_trained_counted_and_copied(make):
+    model = make()
+    model.compile("sgd", "mse")
+    x, y = np.random.rand(8, 5), np.random.rand(8, 2)
+    model.train_on_batch(x, y)
+    before = model.get_weights()
+    model.train_on_batch(x, y)
+    assert all((one != other).any() for one, other in zip(before, model.get_weights(), strict=True))
+    assert len(model.trainable_weights) == len(model.weights) == len(before) > 3
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert len(twin.weights) == len(before)
+        np.testing.assert_allclose(twin.predict(x), model.predict(x), rtol=1e-6)
+
+
+def test_a_list_with_the_same_layer_as_an_attribute_owns_it_once():
+    model = StackedModel()
+    model.first = model.stages[0][0]
+    model(torch.ones(1, 5))
+    assert len(model.get_weights()) == 4 and len(model.layers) == 2
+
+
+# ---------------------------------------------------------------------- configurations of users' classes
+
+
+class Narrow(Layer):
+    def __init__(self, units):
+        super().__init__()
+        self.inner = Dense(units)
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+class NarrowModel(Model):
+    def __init__(self, units):
+        super().__init__()
+        self.inner = Dense(units)
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+@pytest.mark.parametrize("kind", [Narrow, NarrowModel])
+def test_a_class_whose_constructor_takes_neither_name_nor_trainable_is_made_from_its_configuration(kind):
+    layer = kind(3)
+    layer.name, layer.trainable = "narrow", False
+    twin = kind.from_config(layer.get_config())
+    assert (twin.inner.units, twin.name, twin.trainable) == (3, "narrow", False)

@@ -549,3 +549,10 @@ def test_numpy_numbers_in_a_drawing_are_written_as_plain_ones():
     module = lower(Graph([x], [(x * np.float32(2)).sum(np.int64(1))]))
     assert "np." not in module.code
     assert module(torch.ones(1, 4)).tolist() == [8]
+
+
+@pytest.mark.parametrize("names", [("class", "self"), ("None", "class_"), ("a/b", "a_b"), ("a b", "a/b")])
+def test_inputs_may_have_any_names(names):
+    one, other = (Input(shape=(2,), name=name) for name in names)
+    model = Model([one, other], one * 2 + other)
+    assert model.predict({names[0]: np.ones((1, 2)), names[1]: np.full((1, 2), 5.0)}).tolist() == [[7.0, 7.0]]

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from torchkeras_fn.engine.workers import Loading, Threaded, batches_from, end_workers, in_threads, loader_of
+from torchkeras_fn.engine.loading import dataset_source
+from torchkeras_fn.engine.workers import Items, Loading, Stream, Threaded, batches_from, end_workers, in_threads, loader_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create"),
@@ -60,3 +61,61 @@ def test_processes_end_with_the_iterator_although_the_loader_keeps_them():
 
 def test_what_has_no_processes_needs_no_end():
     assert end_workers(iter([1])) is None and end_workers(None) is None
+
+
+def a_local_error():
+    class Strange(Exception):
+        pass
+
+    return Strange("no more rows")
+
+
+def broken():
+    yield 5
+    raise a_local_error()
+
+
+class BrokenAt:
+    def __init__(self, index):
+        self.index = index
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        if index == self.index:
+            raise a_local_error()
+        return index
+
+
+@pytest.mark.parametrize("dataset", [Stream(broken()), Items(BrokenAt(1))])
+def test_an_error_that_cannot_be_pickled_comes_out_of_a_process_told(dataset):
+    with pytest.raises(RuntimeError, match="Strange: no more rows"):
+        list(batches_from(loader_of(dataset, Loading(1, True)), ends=True))
+    assert not multiprocessing.active_children()
+
+
+def test_a_batch_that_cannot_be_pickled_comes_out_of_a_process_as_an_error():
+    with pytest.raises(TypeError, match="cannot be pickled, so a worker process cannot send it"):
+        list(batches_from(loader_of(Items([(1, lambda: 2)]), Loading(1, True)), ends=True))
+    assert not multiprocessing.active_children()
+
+
+def test_processes_send_what_is_no_array_if_it_can_be_pickled():
+    assert list(batches_from(loader_of(Items([({1, 2}, None)]), Loading(1, True)), ends=True)) == [({1, 2}, None)]
+
+
+def test_a_data_set_whose_error_cannot_be_pickled_ends_a_run_in_processes():
+    batches = dataset_source(BrokenAt(1), 2, False, Loading(1, True)).one_pass()
+    with pytest.raises(RuntimeError, match="Strange: no more rows"):
+        next(batches)
+    del batches
+
+
+def test_items_are_read_together_where_the_data_set_can():
+    class Together(BrokenAt):
+        def __getitems__(self, indices):
+            return [index * 10 for index in indices]
+
+    assert Items(Together(9)).__getitems__([1, 2]) == [10, 20]
+    assert Items(BrokenAt(9)).__getitems__([1, 2]) == [1, 2]

@@ -157,6 +157,7 @@ def open_batches(
     elif hasattr(x, "__getitem__") and hasattr(x, "__len__"):
         source = SequenceSource(x, bool(shuffle), replace(loading, **getattr(x, "loading_options", {})))
     elif hasattr(x, "__next__"):
+        steps = len(x) if steps is None and hasattr(x, "__len__") else steps
         if steps is None:
             raise ValueError("A generator may be endless, so the number of steps is needed: steps_per_epoch, validation_steps or steps.")
         source = GeneratorSource(x, loading)

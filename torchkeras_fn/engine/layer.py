@@ -232,6 +232,7 @@ class Layer(Additions, Weighted):
     def _build(self, input_shape: Any) -> None:
         if self.built:
             return
+        self.own_listed_modules()
         with inference.creating_weights():
             try:
                 module = self.build(input_shape)
@@ -242,9 +243,20 @@ class Layer(Additions, Weighted):
                     module.eval()
                 self._adopt(module)
                 self._initialize()
+        self.own_listed_modules()
         self.built = True
         if self._initial_weights is not None:
             self.set_weights(self._initial_weights)
+
+    def own_listed_modules(self) -> None:
+        """Own the modules that a user's class keeps in lists, tuples and dicts, as it owns those in attributes: `blocks_0`, `blocks_1`."""
+        if type(self).call is Layer.call:
+            return
+        kept = {name: value for name, value in vars(self).items() if isinstance(value, (list, tuple, dict)) and name not in _OUR_ATTRIBUTES}
+        for name, value in kept.items():
+            for index, part in enumerate(inference.leaves_of(value)):
+                if isinstance(part, nn.Module) and part not in self._modules.values():
+                    self._modules[f"{name}_{index}"] = part
 
     def _adopt(self, module: nn.Module) -> None:
         """Make the module's weights this layer's own: one set of tensors, known as `dense_1.weight`, not `dense_1.module.weight`."""
@@ -322,8 +334,15 @@ class Layer(Additions, Weighted):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
-        """Return a new layer with the arguments that `get_config` returned."""
-        return cls(**config)
+        """Return a new layer with the arguments that `get_config` returned; `name` and `trainable` even if the constructor lacks them."""
+        parameters = inspect.signature(cls.__init__).parameters
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            return cls(**config)
+        left_out = {key: config[key] for key in ("name", "trainable") if key in config and key not in parameters}
+        layer = cls(**{key: value for key, value in config.items() if key not in left_out})
+        layer.given_name = left_out.get("name", layer.given_name)
+        layer._trainable = left_out.get("trainable", layer._trainable)
+        return layer
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.given_name or self.automatic_name or '(unnamed)'}>"
@@ -344,6 +363,10 @@ class FunctionModule(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the function makes of the arguments and those given at construction."""
         return self.function(*args, **self.arguments, **kwargs)
+
+
+_OUR_ATTRIBUTES = frozenset(("_modules", "_arguments", "_stack", "_views", *vars(Layer())))
+"""Attributes of a layer, and of the models, in which a user's class keeps nothing of its own."""
 
 
 def _call_arguments(cls: type, cache: dict[type, frozenset[str]] = {}) -> frozenset[str]:  # noqa: B006 - a cache for the process

@@ -167,6 +167,7 @@ def dataset_source(dataset: Any, batch_size: int, shuffle: Any, loading: Loading
         options["shuffle"] = True
     if loading.processes:
         options |= process_options(loading, persistent=True)
+        dataset = dataset if isinstance(dataset, IterableDataset) else Items(dataset)
     return LoaderSource(DataLoader(dataset, **options), ours=True)
 
 

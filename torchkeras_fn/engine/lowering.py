@@ -22,6 +22,7 @@ from torch.fx.proxy import GraphAppendingTracer
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.layout import Spatial, settle_permutations
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
 
 
@@ -211,7 +212,12 @@ class _Writer:
 
     def write_model(self, graph: Graph) -> tuple[_Scope, list[_Value]]:
         scope = _Scope(graph)
-        values = [_Value(self.fx.placeholder(_identifier(name))) for name in graph.input_names]
+        names: list[str] = []
+        for name in map(_identifier, graph.input_names):
+            while name in names:
+                name += "_"
+            names.append(name)
+        values = [_Value(self.fx.placeholder(name)) for name in names]
         return scope, self.write_graph(scope, values)
 
     def write_graph(self, scope: _Scope, inputs: Sequence[_Value]) -> list[_Value]:
@@ -295,6 +301,8 @@ class _Writer:
             outputs = self.fx.call_module(called, (outputs, *args[1:]), kwargs)
         if not isinstance(layer.activation, nn.Module):
             return self.through(layer.finish, outputs)
+        if isinstance(layer, Spatial):
+            outputs = self.through(layer.restore, outputs)
         self.modules[f"{target}.activation"] = layer.activation
         return self.fx.call_module(f"{target}.activation", (outputs,))
 
@@ -346,6 +354,7 @@ class _Writer:
 
     def finish(self, outputs: Any, name: str) -> GraphModule:
         self.fx.output(outputs)
+        settle_permutations(self.fx, self.modules.get)
         self.fx.lint()
         root: dict[str, Any] = {}
         for node in self.fx.nodes:
@@ -364,4 +373,5 @@ class _Writer:
 
 def _identifier(name: str) -> str:
     cleaned = "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in name)
-    return cleaned if cleaned[:1].isalpha() or cleaned[:1] == "_" else f"_{cleaned}"
+    cleaned = cleaned if cleaned[:1].isalpha() or cleaned[:1] == "_" else f"_{cleaned}"
+    return f"{cleaned}_" if keyword.iskeyword(cleaned) or cleaned == "self" else cleaned

@@ -1,6 +1,7 @@
 """`Trainer`: fit, evaluate and predict for any `nn.Module`. `fit → _run_epoch → train_step → optimizer.step`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -365,7 +366,7 @@ def _length(batches: Epochs) -> int | None:
 
 def _is_due(epoch: int, validation_freq: Any) -> bool:
     """Whether there is a validation after this epoch: every so many epochs, or after those listed, counted from 1."""
-    if isinstance(validation_freq, int):
+    if isinstance(validation_freq, Integral):
         return (epoch + 1) % validation_freq == 0
     return epoch + 1 in validation_freq
 

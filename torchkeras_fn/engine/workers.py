@@ -2,6 +2,7 @@
 
 import itertools
 import multiprocessing
+import pickle
 import queue
 import threading
 from collections import deque
@@ -10,7 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from torchkeras_fn.engine.inference import leaves_of
 
 _PATIENCE_SECONDS = 10.0
 
@@ -100,7 +105,7 @@ def in_threads(read: Callable[[int], Any], order: list[int], loading: Loading) -
 
 
 class Items(Dataset[Any]):
-    """The batches of a sequence, as a data set for a loader's processes."""
+    """The batches of a sequence, or the samples of a data set, as a data set for a loader's processes."""
 
     def __init__(self, sequence: Any):
         self.sequence = sequence
@@ -109,7 +114,20 @@ class Items(Dataset[Any]):
         return len(self.sequence)
 
     def __getitem__(self, index: int) -> Any:
-        return self.sequence[index]
+        try:
+            return self.sequence[index]
+        except Exception as error:
+            raise _sendable(error)  # noqa: B904 - it says itself what it comes from
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """Return several items at once, as a data set of torch's may offer it."""
+        several = getattr(self.sequence, "__getitems__", None)
+        if several is None:
+            return [self[index] for index in indices]
+        try:
+            return list(several(indices))
+        except Exception as error:
+            raise _sendable(error)  # noqa: B904 - it says itself what it comes from
 
 
 class Stream(IterableDataset[Any]):
@@ -119,7 +137,10 @@ class Stream(IterableDataset[Any]):
         self.generator = generator
 
     def __iter__(self) -> Iterator[Any]:
-        return self.generator
+        try:
+            yield from self.generator
+        except Exception as error:
+            raise _sendable(error)  # noqa: B904 - it says itself what it comes from
 
 
 class Order:
@@ -134,13 +155,37 @@ class Order:
         return len(self.order)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _sendable(error: Exception) -> Exception:
+    """The error, or one that tells of it where its class cannot be pickled: such an error is lost between processes."""
+    if _can_be_pickled(type(error)):
+        return error
+    told = RuntimeError(f"{type(error).__name__}: {error}")
+    told.__cause__ = error
+    return told
+
+
+def _checked(batch: Any) -> Any:
+    """Return a batch that can be sent to another process. Raises `TypeError` for one that would be lost on its way."""
+    if not all(_is_plain(leaf) for leaf in leaves_of(batch)) and not _can_be_pickled(batch):
+        raise TypeError(f"A batch of type {type(batch).__name__} cannot be pickled, so a worker process cannot send it: {batch!r:.200}.")
     return batch
+
+
+def _is_plain(leaf: Any) -> bool:
+    return leaf is None or isinstance(leaf, (torch.Tensor, int, float, str)) or (isinstance(leaf, np.ndarray) and not leaf.dtype.hasobject)
+
+
+def _can_be_pickled(value: Any) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:
+        return False
+    return True
 
 
 def loader_of(dataset: Any, loading: Loading, sampler: Any = None, persistent: bool = True) -> DataLoader[Any]:
     """Return a loader of ready batches out of worker processes."""
-    return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is, **process_options(loading, persistent))
+    return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_checked, **process_options(loading, persistent))
 
 
 def process_options(loading: Loading, persistent: bool) -> dict[str, Any]:

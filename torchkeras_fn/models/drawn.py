@@ -238,7 +238,7 @@ class Drawn(Layer):
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
         """Return a new model, with new weights, of the graph that `get_config` described."""
         if "nodes" not in config:
-            return cls(**config)
+            return super().from_config(config)
         with custom_object_scope(custom_objects or {}):
             graph = from_plain(config, layer_of)
         model = cls(inputs=graph.inputs, outputs=graph.outputs)

@@ -90,6 +90,8 @@ class Model(Trainer, Drawn):
             signature.input_names = graph.input_names
             signature.input_shapes = [tensor.shape for tensor in graph.inputs]
             signature.input_dtypes = [graph.input_dtype(index) for index in range(len(graph.inputs))]
+            if all(layer.dtype != signature.float_dtype for layer in graph.layers):  # the model was cast, as by .double()
+                signature.input_dtypes = [signature.float_dtype if dtype.is_floating_point else dtype for dtype in signature.input_dtypes]
             signature.output_names = graph.output_names
             signature.output_shapes = [tensor.shape for tensor in graph.outputs]
             signature.fed = {
@@ -102,6 +104,7 @@ class Model(Trainer, Drawn):
     def _is_built(self) -> bool:
         if self.graph is not None:
             return True
+        self.own_listed_modules()
         return super()._is_built() and all(layer.built for layer in self.sublayers() if layer is not self)
 
     def _trainable_parameters(self) -> list[nn.Parameter]:
