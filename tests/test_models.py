@@ -692,3 +692,25 @@ def test_a_model_that_was_cast_takes_data_of_its_new_type(dtype):
     model.compile("sgd", "mse")
     model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
     assert torch.as_tensor(model.predict(np.ones((4, 3)))).dtype == dtype
+
+
+class Subclassed(Model):
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.out = Dense(4), Dense(2)
+
+    def call(self, inputs):
+        return self.out(self.hidden(inputs))
+
+
+def test_build_makes_the_weights_of_a_subclassed_model():
+    model = Subclassed()
+    model.build((None, 3))
+    assert [weight.shape for weight in model.get_weights()] == [(3, 4), (4,), (4, 2), (2,)]
+
+
+def test_an_input_of_another_float_type_is_cast_for_layers_with_weights():
+    x = Input(shape=(3,), dtype="float64")
+    model = Model(x, Dense(2)(x))
+    model.compile("sgd", "mse")
+    assert len(model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0).history["loss"]) == 1

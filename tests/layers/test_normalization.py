@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn import Input, Model
+from torchkeras_fn import Input, Model, layers
 from torchkeras_fn.layers import BatchNormalization
 
 
@@ -139,3 +139,28 @@ def test_integers_become_floats():
 def test_an_unknown_length_is_no_obstacle():
     x = Input(shape=(None, 4))
     assert Model(x, BatchNormalization()(x)).train()(torch.randn(2, 5, 4)).shape == (2, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layers.LayerNormalization(axis=0)(Input(shape=(3, 4))), "different axes of the input other than the batch, got .0."),
+        (lambda: layers.LayerNormalization(axis=[1, -2])(Input(shape=(3, 4))), "LayerNormalization cannot .*different axes"),
+        (lambda: layers.LayerNormalization(axis=1)(Input(shape=(None, 4))), "the size of axis 1 must be known, got None"),
+        (lambda: layers.LayerNormalization(axis="last"), "'axis' must be an integer or a list of integers, got 'last'"),
+        (lambda: layers.GroupNormalization(0), "'groups' must be an integer of at least 1, got 0"),
+        (lambda: layers.GroupNormalization(3)(Input(shape=(3, 4))), "GroupNormalization cannot .*got 4 channels and 3 groups"),
+        (lambda: layers.GroupNormalization(axis=[1, 2]), "'axis' must be one axis"),
+        (lambda: layers.UnitNormalization(axis=3)(Input(shape=(3, 4))), "UnitNormalization cannot .*'axis' must be an axis of the input"),
+    ],
+)
+def test_wrong_axes_and_groups_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}])
+def test_a_group_normalization_trains_on_inputs_without_gradients(options):
+    layer = layers.GroupNormalization(2, **options)
+    layer(torch.randn(2, 3, 5, 4)).square().sum().backward()
+    assert all(weight.grad is not None for weight in layer.trainable_weights)

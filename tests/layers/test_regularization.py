@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras_fn import Input, Model
+from torchkeras_fn import Input, Model, layers
 from torchkeras_fn.layers import Dropout
 
 
@@ -75,3 +75,33 @@ def test_bfloat16_stays_bfloat16():
 def test_what_is_no_rate_is_refused(rate):
     with pytest.raises(ValueError, match="'rate' must be"):
         Dropout(rate)
+
+
+@pytest.mark.parametrize("make", [layers.GaussianNoise, layers.GaussianDropout, layers.AlphaDropout, layers.SpatialDropout1D])
+def test_seeds_of_random_layers(make):
+    data = torch.ones(4, 6, 50)
+    first, second = (drawn(make(0.5, seed=7), 6, 50).train() for _ in range(2))
+    before = torch.get_rng_state()
+    one, two = first(data), first(data)
+    assert torch.equal(one, second(data))
+    assert not torch.equal(one, two)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first.eval()(data), data)
+
+
+@pytest.mark.parametrize("make", [layers.GaussianNoise, layers.GaussianDropout, layers.AlphaDropout, layers.SpatialDropout2D])
+@pytest.mark.parametrize("rate", [-0.1, "half", None, True])
+def test_what_is_no_rate_is_refused_everywhere(make, rate):
+    with pytest.raises(ValueError, match="must be"):
+        make(rate)
+
+
+@pytest.mark.parametrize("make", [layers.GaussianDropout, layers.AlphaDropout])
+def test_a_rate_of_one_leaves_nothing(make):
+    with pytest.raises(ValueError, match="'rate' must be at least 0 and below 1, got 1"):
+        make(1)
+
+
+def test_spatial_dropout_checks_the_rank():
+    with pytest.raises(ValueError, match="SpatialDropout2D cannot .*expected 4 dimensions, the batch included, got 3"):
+        layers.SpatialDropout2D(0.5)(Input(shape=(3, 4)))

@@ -399,6 +399,7 @@ def as_tensors(argument: Any, dtype: torch.dtype) -> Any:
 
 
 def _as_floats(inputs: Any, dtype: torch.dtype) -> Any:
-    if isinstance(inputs, (torch.Tensor, KerasTensor)) and not inputs.dtype.is_floating_point and not inputs.dtype.is_complex:
-        return inputs.to(dtype)
-    return inputs
+    """Integers as floats; and what is drawn with another float type in the layer's own, as data of a known dtype would clash."""
+    if not isinstance(inputs, (torch.Tensor, KerasTensor)) or inputs.dtype.is_complex or inputs.dtype == dtype:
+        return inputs
+    return inputs.to(dtype) if isinstance(inputs, KerasTensor) or not inputs.dtype.is_floating_point else inputs

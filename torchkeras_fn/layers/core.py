@@ -1,11 +1,11 @@
 """The everyday layers: dense connections, activations, functions, wrapped torch modules, lookups."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from torchkeras_fn.arguments import positive_integer
+from torchkeras_fn.arguments import number, positive_integer
 from torchkeras_fn.engine.layer import FunctionModule, Layer
 from torchkeras_fn.engine.weights import Weight
 
@@ -115,6 +115,39 @@ class Embedding(Layer):
         return inputs.ne(0) if self.mask_zero else None
 
 
+class Masking(Layer):
+    """Marks the steps at which every feature equals `mask_value` as missing: later layers and the loss skip them.
+
+    `(batch, steps, ...)`; the features of a missing step become 0. Raises `ValueError` for a `mask_value` that is not finite.
+
+    >>> import torch
+    >>> Masking(mask_value=-1.0)(torch.tensor([[[-1.0, -1.0], [-1.0, 2.0]]]))
+    tensor([[[ 0.,  0.],
+             [-1.,  2.]]])
+    """
+
+    inline = True
+    supports_masking = True
+
+    def __init__(self, mask_value: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.mask_value = number(mask_value, "mask_value")
+
+    def build(self, input_shape: Any) -> nn.Module | None:
+        """Check the rank."""
+        if isinstance(input_shape, list) or len(input_shape) < 2:
+            raise ValueError("expected one input of at least 2 dimensions, the batch included")
+        return None
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Set the missing steps to 0."""
+        return inputs.masked_fill(inputs.eq(self.mask_value).all(-1, keepdim=True), 0)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return where a step is there."""
+        return inputs.ne(self.mask_value).any(-1)
+
+
 class Lambda(Layer):
     """Makes a Python function of tensors a layer; `arguments` are passed to it by keyword.
 
@@ -184,3 +217,15 @@ def last_dimension(input_shape: Any, rank: int) -> int:
     if input_shape[-1] is None:
         raise ValueError("the last dimension must be known, got None")
     return int(input_shape[-1])
+
+
+def axes_of(value: Any, argument: str) -> tuple[int, ...]:
+    """Return one axis or several as a tuple. Raises `ValueError` where they are no integers, or none at all.
+
+    >>> axes_of(-1, "axis"), axes_of([1, 2], "axis")
+    ((-1,), (1, 2))
+    """
+    axes = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    if not axes or not all(isinstance(axis, int) and not isinstance(axis, bool) for axis in axes):
+        raise ValueError(f"{argument!r} must be an integer or a list of integers, got {value!r}.")
+    return axes

@@ -9,6 +9,7 @@ from torch import nn
 from torchkeras_fn.engine.additions import collecting
 from torchkeras_fn.engine.data import Signature
 from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.inference import Spec, infer
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.lowering import TrainingOutputs, lower_for_training
 from torchkeras_fn.engine.objective import Objective
@@ -38,6 +39,7 @@ class Model(Trainer, Drawn):
             raise ValueError(f"A model needs inputs and outputs, got inputs={inputs!r} and outputs={outputs!r}.")
         super().__init__(_listed(inputs), _listed(outputs), name, **kwargs)
         self._terms: list[Callable[[], Any]] = []
+        self._building = False
         self._runs_layers = True
 
     @classmethod
@@ -63,6 +65,21 @@ class Model(Trainer, Drawn):
         """
         self._warn_of_changes()
         print_summary(self, line_length, positions, print_fn)
+
+    def build(self, input_shape: Any) -> nn.Module | None:
+        """Create the weights of a model with its own `forward`, for inputs of this shape (or list of shapes), the batch included."""
+        if self.graph is None and not self._building:
+            shapes = input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
+            specs = [Spec.of(shape, self.dtype) for shape in shapes]
+            infer(self._call, (specs if len(specs) > 1 else specs[0],), {})
+        return None
+
+    def _build(self, input_shape: Any) -> None:
+        self._building = True  # from within a call, which goes on to make the weights itself
+        try:
+            super()._build(input_shape)
+        finally:
+            self._building = False
 
     # ------------------------------------------------------------------ copies
 
