@@ -287,6 +287,15 @@ def test_inputs_and_targets_by_name():
     same(*curves, 1e-4)
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_steps_per_epoch_goes_on_in_the_data_from_epoch_to_epoch(steps):
+    curves = []
+    for model, k in zip(twins(regression), LIBRARIES, strict=True):
+        model.compile(**choose(loss="mse")(k))
+        curves.append(model.fit(X, TARGET, batch_size=8, epochs=4, steps_per_epoch=steps, shuffle=False, verbose=0).history)
+    same(*curves, 1e-4)
+
+
 def test_validation_and_sample_weight_of_two_outputs():
     weights = [np.linspace(0, 2, 44, dtype="float32"), np.linspace(1, 0, 44, dtype="float32")]
     train(two_in_two_out, choose(**SEVERAL), [A, B], [NUMBER, KIND], validation_split=0.25)
