@@ -18,7 +18,6 @@ from torchkeras_fn.engine.data import (
     Gather,
     Signature,
     arrays_of,
-    batch_of,
     check_batch_size,
     check_count,
     converter,
@@ -254,10 +253,7 @@ class Preparation:
             raw = unpack(epochs.peek(), with_targets, epochs.source.batches_are_pairs, 1)
             self._build_for(arrays_of(raw[0], None, None, Signature()))
         self._bind_if_needed()
-        if not isinstance(epochs.source, ArraySource):
-            epochs.convert = converter(epochs.source, self._weighted_signature(class_weight, with_targets), with_targets)
-        elif class_weight is not None:
-            epochs = open_batches(x, size, shuffle, loading, self._weighted_signature(class_weight, with_targets), with_targets, steps)
+        epochs.convert = converter(epochs.source, self._weighted_signature(class_weight, with_targets), with_targets)
         return epochs
 
     def _open_arrays(
@@ -390,6 +386,3 @@ class Preparation:
 
 def _as_it_is(batch: Batch) -> Batch:
     return batch
-
-
-__all__ = ["Preparation", "batch_of"]
