@@ -18,6 +18,10 @@ from torchkeras_fn.engine import inference
 from torchkeras_fn.engine.additions import Additions, collecting
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, Shape, describe_operation, is_symbolic, record, symbolic_leaves
 from torchkeras_fn.engine.weights import Weighted
+from torchkeras_fn.registry import Registry
+
+registry = Registry("layer", {})
+"""The layers and models that a configuration may name; each room that defines some adds its own."""
 
 _pinned_names: Counter[str] = Counter()
 
@@ -54,6 +58,8 @@ class Layer(Additions, Weighted):
 
     inline: ClassVar[bool] = False
     """`call` is made of torch functions alone, so the lowering writes those instead of a call of the layer."""
+    module_takes: ClassVar[frozenset[str]] = frozenset()
+    """What the torch module takes by keyword besides the inputs, such as `mask`: it is handed on."""
     takes_integers: ClassVar[bool] = False
     """The input is a tensor of indices: whatever else comes is cast to integers."""
     needs_floats: ClassVar[bool] = False
@@ -188,8 +194,8 @@ class Layer(Additions, Weighted):
         return outputs
 
     def call_takes(self, argument: str) -> bool:
-        """Return whether `call` names an argument, such as `training` or `mask`."""
-        return argument in _call_arguments(type(self))
+        """Return whether `call` names an argument, such as `training` or `mask`, or the torch module takes it."""
+        return argument in self.module_takes or argument in _call_arguments(type(self))
 
     def _draw(self, *args: Any, **kwargs: Any) -> Any:
         first = args[0] if args else next(iter(kwargs.values()))

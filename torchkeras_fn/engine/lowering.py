@@ -245,8 +245,9 @@ class _Writer:
             if operation.activity_regularizer is not None:
                 for tensor in node.tensors:
                     self.losses.append(self.through(operation.activity_regularizer, self.pick(tensor, result)))
-        for tensor in node.tensors:
-            scope.values[id(tensor)] = _Value(self.pick(tensor, result), mask)
+        masks = mask if isinstance(mask, (list, tuple)) else [mask] * len(node.tensors)
+        for tensor, own_mask in zip(node.tensors, masks, strict=True):
+            scope.values[id(tensor)] = _Value(self.pick(tensor, result), own_mask)
 
     def write_nested(self, scope: _Scope, node: Node, inputs: Sequence[_Value]) -> None:
         model = node.operation

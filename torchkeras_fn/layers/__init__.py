@@ -1,6 +1,6 @@
 """All layers, under the names they have in Keras."""
 
-from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
 from torchkeras_fn.layers.convolution import (
     Conv1D,
@@ -94,7 +94,6 @@ from torchkeras_fn.layers.resizing import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
-from torchkeras_fn.registry import Registry
 
 __all__ = [
     "Activation",
@@ -203,9 +202,8 @@ __all__ = [
     "subtract",
 ]
 
-registry = Registry(
-    "layer",
-    {name: item for name, item in list(globals().items()) if isinstance(item, type) and issubclass(item, Layer) and item is not Layer},
-)
+for _name, _item in list(globals().items()):
+    if isinstance(_item, type) and issubclass(_item, Layer) and _item is not Layer:
+        registry.register(_name, _item)
 serialize = registry.serialize
 deserialize = registry.deserialize

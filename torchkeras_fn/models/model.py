@@ -8,16 +8,15 @@ from torch import nn
 
 from torchkeras_fn.engine.additions import collecting
 from torchkeras_fn.engine.data import Signature
+from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.inference import Spec, infer
-from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.lowering import TrainingOutputs, lower_for_training
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.trainer import Trainer
 from torchkeras_fn.engine.weights import NamedWeight
-from torchkeras_fn.layers import registry
 from torchkeras_fn.metrics import Mean
-from torchkeras_fn.models.drawn import Drawn
 from torchkeras_fn.utils.summary import print_summary
 
 

@@ -5,14 +5,13 @@ from typing import Any
 
 from torch import nn
 
+from torchkeras_fn.engine.drawn import is_own, layer_of
 from torchkeras_fn.engine.graph import Graph
-from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.records import describe_layer, make_layer, shared_layers
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
-from torchkeras_fn.layers import registry
 from torchkeras_fn.layers.core import TorchModuleWrapper
 from torchkeras_fn.layers.input import Input, InputLayer
-from torchkeras_fn.models.drawn import is_own, layer_of
 from torchkeras_fn.models.model import Model
 from torchkeras_fn.registry import custom_object_scope
 

@@ -5,12 +5,11 @@ from typing import Any
 
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.inference import mode_of
-from torchkeras_fn.engine.layer import Layer, as_tensors
+from torchkeras_fn.engine.layer import Layer, as_tensors, registry
 from torchkeras_fn.engine.lowering import GraphModule, lower, module_keys
 from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.engine.weights import NamedWeight
-from torchkeras_fn.layers import registry
 from torchkeras_fn.registry import custom_object_scope
 
 
