@@ -55,6 +55,24 @@ def test_a_residual_block_needs_no_permutation():
     torch.testing.assert_close(model.to_torch().eval()(data), model.layers[-1](torch.relu(a + b)))
 
 
+def test_an_encoder_and_decoder_with_a_bridge_need_no_permutation():
+    x = Input(shape=(8, 6, 3))
+    first = Conv2D(4, 3, padding="same", activation="relu")(layers.ZeroPadding2D(((0, 1), (2, 0)))(Conv2D(4, 1)(x)))
+    inner = layers.UpSampling2D((3, 2))(Conv2D(5, 2)(layers.Dropout(0.5)(layers.MaxPooling2D((3, 2))(first))))
+    bridged = layers.Concatenate()([layers.Cropping2D(((0, 3), (0, 2)))(first), inner])
+    model = Model(x, Conv2D(2, 1)(bridged))
+    assert moves(model)[:3] == ["permute", "pad", "permute"]  # one out of the first half, for the cropping
+    straight = layers.Concatenate()([inner, inner])
+    model = Model(x, Conv2D(2, 1)(straight))
+    assert moves(model) == ["permute", "pad", "permute"]
+    data = torch.randn(2, 8, 6, 3)
+    a = model.layers[2](model.layers[1](data))
+    b = model.layers[4](model.layers[3](a))
+    c = model.layers[6](model.layers[5].eval()(b))
+    d = model.layers[7](c)
+    torch.testing.assert_close(model.to_torch().eval()(data), model.layers[-1](torch.cat([d, d], -1)))
+
+
 def test_a_softmax_over_the_channels_keeps_its_permutation():
     x = Input(shape=(8, 8, 3))
     model = Model(x, Conv2D(2, 3)(Conv2D(4, 3, activation="softmax")(x)))

@@ -37,11 +37,11 @@ class Spatial(Layer):
 
     def prepare(self, inputs: Any) -> Any:
         """Put the channels next to the batch, as a view."""
-        return inputs.permute(0, -1 % (self.rank + 2), *range(1, self.rank + 1)) if self.channels_last else inputs
+        return channels_to_front(inputs, self.rank + 1, self.rank + 2) if self.channels_last else inputs
 
     def restore(self, outputs: Any) -> Any:
         """Put the channels last again, as a view."""
-        return outputs.permute(0, *range(2, self.rank + 2), 1) if self.channels_last else outputs
+        return channels_back(outputs, self.rank + 1, self.rank + 2) if self.channels_last else outputs
 
     def finish(self, outputs: Any) -> Any:
         """Restore the axes, and apply the activation."""
@@ -84,6 +84,26 @@ class Spatial(Layer):
             raise ValueError(f"{argument} covers {tuple(windows)}, which is larger than the input's {sizes}; padding='same' would allow it")
 
 
+def channels_to_front(inputs: Any, position: int, rank: int) -> Any:
+    """Return a view in which the axis at `position` comes next to the batch.
+
+    >>> channels_to_front(torch.ones(2, 8, 9, 3), position=3, rank=4).shape
+    torch.Size([2, 3, 8, 9])
+    """
+    order = (0, position, *(axis for axis in range(1, rank) if axis != position))
+    return inputs if position == 1 else inputs.permute(*order)
+
+
+def channels_back(outputs: Any, position: int, rank: int) -> Any:
+    """Return a view in which the axis next to the batch comes to `position`: the reverse of `channels_to_front`.
+
+    >>> channels_back(torch.ones(2, 3, 8, 9), position=3, rank=4).shape
+    torch.Size([2, 8, 9, 3])
+    """
+    others = list(range(2, rank))
+    return outputs if position == 1 else outputs.permute(0, *others[: position - 1], 1, *others[position - 1 :])
+
+
 def per_axis(value: Any, argument: str, rank: int, minimum: int = 1) -> tuple[int, ...]:
     """Return a number for each axis, from one number for all or one for each. Raises `ValueError` that names the argument.
 
@@ -118,14 +138,14 @@ _POINTWISE_METHODS = {"relu", "sigmoid", "tanh", "exp", "square", "abs", "clamp"
 _POINTWISE_MODULES = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Softsign),
     *(nn.LogSigmoid, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Tanhshrink, nn.Hardshrink, nn.Softshrink, nn.Threshold),
-    *(nn.Sigmoid, nn.Tanh, nn.Identity),
+    *(nn.Sigmoid, nn.Tanh, nn.Identity, nn.Dropout, nn.AlphaDropout),
 )
 
 
 def settle_permutations(graph: Any, module_of: Callable[[str], Any]) -> None:
-    """Move permutations past functions of single elements, and drop those that undo the one before: an fx graph is changed in place.
+    """Move permutations past functions of single elements, joining and padding, and drop those that undo the one before.
 
-    `module_of` returns the torch module of a target.
+    The fx graph is changed in place; `module_of` returns the torch module of a target.
 
     >>> graph = torch.fx.Graph()
     >>> there = graph.call_method("permute", (graph.placeholder("x"), 0, 2, 1))
@@ -135,7 +155,7 @@ def settle_permutations(graph: Any, module_of: Callable[[str], Any]) -> None:
     ['x', 'relu', 'output']
     """
     for node in graph.nodes:
-        if _is_pointwise(node, module_of):
+        if _is_pointwise(node, module_of) or node.target in (torch.cat, F.pad):
             _permute_after(graph, node)
         elif _is_permutation(node) and _is_permutation(node.args[0]) and _undo_each_other(node.args[0], node):
             node.replace_all_uses_with(node.args[0].args[0])
@@ -151,40 +171,48 @@ def _is_pointwise(node: Any, module_of: Callable[[str], Any]) -> bool:
 
 
 def _is_permutation(node: Any) -> bool:
-    """Whether it is `x.permute(0, 3, 1, 2)` or `x.movedim(3, 1)`, the axes counted from the front."""
-    if getattr(node, "op", "") != "call_method" or node.target not in ("permute", "movedim") or node.kwargs:
+    """Whether it is `x.permute(0, 3, 1, 2)`, the axes counted from the front."""
+    if getattr(node, "op", "") != "call_method" or node.target != "permute" or node.kwargs:
         return False
-    axes = node.args[1:]
-    return all(isinstance(axis, int) and axis >= 0 for axis in axes) and (node.target == "permute" or len(axes) == 2)
+    return all(isinstance(axis, int) and axis >= 0 for axis in node.args[1:])
 
 
 def _permute_after(graph: Any, node: Any) -> None:
     """Write `f(x.permute(...))` as `f(x).permute(...)`, where all tensors that go in are permuted alike."""
     inputs = node.all_input_nodes
-    if not inputs or not all(_is_permutation(part) for part in inputs):
+    if not inputs or not all(_is_permutation(part) for part in inputs) or len({part.args[1:] for part in inputs}) > 1:
         return
-    rank = next((len(part.args) - 1 for part in inputs if part.target == "permute"), None)
-    if len({(part.target, part.args[1:]) if rank is None else _order(part, rank) for part in inputs}) > 1:
-        return
-    pattern = next((part for part in inputs if part.target == "permute"), inputs[0])
+    order = inputs[0].args[1:]
+    if node.target in (torch.cat, F.pad):
+        moved = _along_other_axes(node, order)
+        if moved is None:
+            return
+        node.args = moved
     for part in inputs:
         node.replace_input_with(part, part.args[0])
     with graph.inserting_after(node):
-        back = graph.call_method(pattern.target, (node, *pattern.args[1:]))
+        back = graph.call_method("permute", (node, *order))
     node.replace_all_uses_with(back, delete_user_cb=lambda user: user is not back)
 
 
+def _along_other_axes(node: Any, order: Sequence[int]) -> tuple[Any, ...] | None:
+    """The arguments with which `torch.cat(tensors, axis)` or `F.pad(x, zeros)` does the same before the permutation.
+
+    `None` for a call in another form.
+    """
+    if len(node.args) != 2:
+        return None
+    first, second = node.args
+    if node.target is torch.cat:
+        return None if node.kwargs or not isinstance(second, int) else (first, order[second])
+    if not isinstance(second, (list, tuple)) or len(second) % 2 or node.kwargs.get("mode", "constant") != "constant":
+        return None
+    pairs = dict.fromkeys(range(len(order)), (0, 0))
+    for place in range(len(second) // 2):  # pairs are listed from the last axis on
+        pairs[order[-1 - place]] = (second[2 * place], second[2 * place + 1])
+    padded = [axis for axis, pair in pairs.items() if pair != (0, 0)] or [len(order) - 1]
+    return first, [count for axis in range(len(order) - 1, min(padded) - 1, -1) for count in pairs[axis]]
+
+
 def _undo_each_other(first: Any, second: Any) -> bool:
-    rank = next((len(node.args) - 1 for node in (first, second) if node.target == "permute"), None)
-    if rank is None:
-        return bool(first.args[1:] == second.args[:0:-1])
-    one, other = _order(first, rank), _order(second, rank)
-    return [one[axis] for axis in other] == list(range(rank))
-
-
-def _order(node: Any, rank: int) -> tuple[int, ...]:
-    if node.target == "permute":
-        return tuple(node.args[1:])
-    source, place = node.args[1:]
-    order = [axis for axis in range(rank) if axis != source]
-    return (*order[:place], source, *order[place:])
+    return [first.args[1:][axis] for axis in second.args[1:]] == list(range(len(second.args) - 1))

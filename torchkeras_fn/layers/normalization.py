@@ -9,6 +9,7 @@ from torch import nn
 
 from torchkeras_fn.arguments import number, positive_integer
 from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.layout import channels_back, channels_to_front
 from torchkeras_fn.engine.weights import Weight
 from torchkeras_fn.layers.core import axes_of
 
@@ -69,7 +70,7 @@ class BatchNormalization(Layer):
         rank = len(input_shape)
         if not 0 < self.axis % rank < rank or not -rank <= self.axis < rank:
             raise ValueError(f"'axis' must be an axis of the input other than the batch, got {self.axis}")
-        self._position = self.axis % rank
+        self._position, self._rank = self.axis % rank, rank
         features = input_shape[self._position]
         if features is None:
             raise ValueError(f"the size of axis {self.axis} must be known, got None")
@@ -79,11 +80,11 @@ class BatchNormalization(Layer):
 
     def prepare(self, inputs: Any) -> Any:
         """Put the features on axis 1, where torch has them."""
-        return inputs if self._position == 1 else inputs.movedim(self._position, 1)
+        return channels_to_front(inputs, self._position, self._rank)
 
     def finish(self, outputs: Any) -> Any:
         """Put the features back."""
-        return outputs if self._position == 1 else outputs.movedim(1, self._position)
+        return channels_back(outputs, self._position, self._rank)
 
     def set_trainable(self, value: bool) -> None:
         """Freeze or unfreeze the weights and the running statistics."""
@@ -255,6 +256,7 @@ class GroupNormalization(Layer):
     def build(self, input_shape: Any) -> nn.Module:
         """Return the torch module for this many channels."""
         (self._position,), (channels,) = positions_of(self.axis, input_shape)
+        self._rank = len(input_shape)
         groups = channels if self.groups == -1 else self.groups
         if channels % groups:
             raise ValueError(f"the number of channels must be a multiple of 'groups', got {channels} channels and {groups} groups")
@@ -267,11 +269,11 @@ class GroupNormalization(Layer):
 
     def prepare(self, inputs: Any) -> Any:
         """Put the channels on axis 1, where torch has them."""
-        return inputs if self._position == 1 else inputs.movedim(self._position, 1)
+        return channels_to_front(inputs, self._position, self._rank)
 
     def finish(self, outputs: Any) -> Any:
         """Put the channels back."""
-        return outputs if self._position == 1 else outputs.movedim(1, self._position)
+        return channels_back(outputs, self._position, self._rank)
 
 
 class GroupNorm(nn.GroupNorm):

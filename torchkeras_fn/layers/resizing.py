@@ -10,6 +10,7 @@ from torch import nn
 from torchkeras_fn import config
 from torchkeras_fn.arguments import one_of, positive_integer
 from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.layout import channels_back, channels_to_front
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -54,7 +55,8 @@ class _UpSampling(_Resizing):
         scale = tuple(float(factor) for factor in self.size)
         if not self.is_channels_last:
             return F.interpolate(inputs, scale_factor=scale, mode=mode)
-        return F.interpolate(inputs.movedim(-1, 1), scale_factor=scale, mode=mode).movedim(1, -1)
+        position, rank = self.rank + 1, self.rank + 2
+        return channels_back(F.interpolate(channels_to_front(inputs, position, rank), scale_factor=scale, mode=mode), position, rank)
 
 
 class UpSampling1D(_UpSampling):
