@@ -5,17 +5,19 @@ from typing import Any
 import torch
 
 
-def as_tensor(value: Any) -> Any:
-    """Return an array or nested lists as a tensor; what answers to torch functions, as symbolic tensors do, as it is.
+def as_tensor(value: Any, like: Any = None) -> Any:
+    """Return an array or nested lists as a tensor, on the device of the tensor `like`; what answers to torch functions as it is.
 
     >>> as_tensor([1.0, 2.0])
     tensor([1., 2.])
     """
-    return value if hasattr(type(value), "__torch_function__") else torch.as_tensor(value)
+    if hasattr(type(value), "__torch_function__"):
+        return value
+    return torch.as_tensor(value, device=like.device if isinstance(like, torch.Tensor) else None)
 
 
 def weighted(values: torch.Tensor, weight: Any) -> torch.Tensor:
-    """Return the values times the weights; weights of lower rank count for all steps of a sample.
+    """Return the values times the weights; weights of lower rank, or of size 1 on a later axis, count for all steps of a sample.
 
     Raises `ValueError` for weights that do not go with the values.
 
@@ -28,15 +30,36 @@ def weighted(values: torch.Tensor, weight: Any) -> torch.Tensor:
     if weight.ndim > values.ndim and weight.shape[-1] == 1:
         weight = weight.squeeze(-1)
     if values.ndim and weight.shape != values.shape[: weight.ndim]:
-        raise ValueError(f"Weights of shape {tuple(weight.shape)} do not fit values of shape {tuple(values.shape)}.")
+        sizes = zip(weight.shape[1:], values.shape[1 : weight.ndim], strict=False)
+        if weight.ndim > values.ndim or weight.shape[0] != values.shape[0] or any(size not in (1, wanted) for size, wanted in sizes):
+            raise ValueError(f"Weights of shape {tuple(weight.shape)} do not fit values of shape {tuple(values.shape)}.")
     product: torch.Tensor = values * weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
     return product
 
 
-def align(y_true: torch.Tensor, y_pred: torch.Tensor, indices: bool = False) -> torch.Tensor:
+def combine(weight: Any, mask: Any, scaled: bool = False) -> Any:
+    """Return one weight out of sample weights and a mask, either of which may be `None`.
+
+    The mask is `scaled` so that a mean over all steps is one over those that it keeps.
+
+    >>> combine(None, torch.tensor([True, False]), scaled=True)
+    tensor([2., 0.])
+    """
+    if mask is None:
+        return weight
+    mask = mask.to(torch.float32)
+    if scaled:
+        mask = mask * (mask.numel() / mask.sum().clamp(min=1))
+    if weight is None:
+        return mask
+    weight = torch.as_tensor(weight, device=mask.device)
+    return weighted(mask, weight) if mask.ndim >= weight.ndim else weighted(weight.to(mask.dtype), mask)
+
+
+def align(y_true: torch.Tensor, y_pred: torch.Tensor, indices: bool = False, axis: int = -1) -> torch.Tensor:
     """Return the targets in the shape of the predictions, `(N,)` and `(N, 1)` being one thing, and in their dtype.
 
-    With `indices`, targets are class indices and take the predictions' shape without the last axis. Raises
+    With `indices`, targets are class indices and take the predictions' shape without the `axis` of the classes. Raises
     `ValueError` for any other mismatch: nothing is broadcast.
 
     >>> align(torch.ones(4), torch.zeros(4, 1)).shape
@@ -44,7 +67,7 @@ def align(y_true: torch.Tensor, y_pred: torch.Tensor, indices: bool = False) -> 
     """
     true, pred = y_true.shape, y_pred.shape
     if indices:
-        return _as_indices(y_true, pred[:-1], pred)
+        return _as_indices(y_true, pred[:-1] if axis == -1 else _without(axis, pred), pred, axis)
     if true != pred:
         if len(true) + 1 == len(pred) and pred[-1] == 1 and true == pred[:-1]:
             y_true = y_true.unsqueeze(-1)
@@ -87,11 +110,17 @@ def align_loosely(y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
     return y_true.long()
 
 
-def _as_indices(y_true: torch.Tensor, wanted: Any, pred: Any) -> torch.Tensor:
+def _without(axis: int, shape: Any) -> tuple[Any, ...]:
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"There is no axis {axis} in predictions of shape {tuple(shape)}.")
+    return tuple(size for place, size in enumerate(shape) if place != axis % len(shape))
+
+
+def _as_indices(y_true: torch.Tensor, wanted: Any, pred: Any, axis: int = -1) -> torch.Tensor:
     true = y_true.shape
     if true == wanted:
         return y_true if y_true.dtype == torch.int64 else y_true.long()
-    if true == (*wanted, 1):
-        return y_true.squeeze(-1).long()
+    if len(true) == len(wanted) + 1 and true[axis] == 1 and _without(axis, true) == tuple(wanted):
+        return y_true.squeeze(axis).long()
     hint = " The targets look one-hot: use 'categorical_crossentropy'." if true == pred else ""
     raise ValueError(f"Class indices of shape {tuple(wanted)} are needed for predictions of shape {tuple(pred)}, got {tuple(true)}.{hint}")

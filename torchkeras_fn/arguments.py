@@ -22,6 +22,28 @@ def number(value: Any, argument: str, minimum: float = -math.inf) -> float:
     return float(value)
 
 
+def fraction(value: Any, argument: str) -> float:
+    """Return `value` as a float. Raises `ValueError` that names the argument where it is not between 0 and 1.
+
+    >>> fraction(0.1, "label_smoothing")
+    0.1
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
+        raise ValueError(f"{argument!r} must be between 0 and 1, got {value!r}.")
+    return float(value)
+
+
+def integer(value: Any, argument: str) -> int:
+    """Return `value` as an integer, which may be negative. Raises `ValueError` that names the argument where it is none.
+
+    >>> integer(-1, "axis")
+    -1
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise ValueError(f"{argument!r} must be an integer, got {value!r}.")
+    return int(value)
+
+
 def one_of(value: Any, argument: str, *words: str) -> str:
     """Return `value`. Raises `ValueError` that names the argument and the words where it is none of them.
 
@@ -57,3 +79,14 @@ def positive_integer(value: Any, argument: str, minimum: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
         raise ValueError(f"{argument!r} must be an integer of at least {minimum}, got {value!r}.")
     return int(value)
+
+
+def seed_of(value: Any) -> int | None:
+    """Return the seed of a layer's own random generator, `None` for none. Raises `ValueError` where it is no integer.
+
+    >>> seed_of(7), seed_of(None)
+    (7, None)
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
+        raise ValueError(f"'seed' must be an integer or None, got {value!r}.")
+    return None if value is None else int(value)

@@ -2,11 +2,76 @@
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 _custom_objects: dict[str, Any] = {}
+_registered_names: dict[Any, str] = {}
+
+
+def get_custom_objects() -> dict[str, Any]:
+    """Return the names that every lookup knows besides the built-in ones, to read or to add to.
+
+    >>> get_custom_objects()["twice"] = lambda x: 2 * x
+    >>> get_custom_objects().pop("twice")(4)
+    8
+    """
+    return _custom_objects
+
+
+def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[Any], Any]:
+    """Return a decorator that makes a class or function known to every lookup, as `package>name`, and written down under it.
+
+    The name is its own unless given; under that alone it is found too, where nothing built in is called so. Raises
+    `ValueError` for a name that is taken by another object, and for a class without `get_config`.
+
+    >>> @register_keras_serializable(package="doctest")
+    ... def thrice(x):
+    ...     return 3 * x
+    >>> get_registered_name(thrice), get_registered_object("doctest>thrice") is thrice
+    ('doctest>thrice', True)
+    """
+
+    def register(item: Any) -> Any:
+        if inspect.isclass(item) and not hasattr(item, "get_config"):
+            raise ValueError(f"{item.__name__} cannot be registered: it has no get_config().")
+        known_as = f"{package}>{name or item.__name__}"
+        before = _custom_objects.get(known_as, item)
+        if before is not item and _place_of(before) != _place_of(item):
+            raise ValueError(f"The name {known_as!r} is taken by {before!r}. Register under another name or package.")
+        _custom_objects[known_as] = item
+        _registered_names[item] = known_as
+        return item
+
+    return register
+
+
+def _place_of(item: Any) -> tuple[Any, Any]:
+    """Where an object was defined: a notebook cell that runs again defines the same one anew."""
+    return getattr(item, "__module__", None), getattr(item, "__qualname__", None)
+
+
+def get_registered_name(obj: Any) -> str:
+    """Return the name under which a class or function is registered; its own where it is not.
+
+    >>> get_registered_name(Registry)
+    'Registry'
+    """
+    return _registered_names.get(obj) or str(obj.__name__)
+
+
+def get_registered_object(
+    name: str, custom_objects: Mapping[str, Any] | None = None, module_objects: Mapping[str, Any] | None = None
+) -> Any:
+    """Return the class or function of a registered name, or of a name in one of the two mappings; `None` for an unknown one.
+
+    >>> get_registered_object("nobody>nothing") is None
+    True
+    """
+    places: list[Mapping[str, Any]] = [_custom_objects, custom_objects or {}, module_objects or {}]
+    return next((place[name] for place in places if name in place), None)
 
 
 @contextmanager
@@ -18,18 +83,34 @@ def custom_object_scope(objects: Mapping[str, Any]) -> Iterator[None]:
     ...     activations.get("twice")(4)
     8
     """
-    before = dict(_custom_objects)
+    before = {name: _custom_objects[name] for name in objects if name in _custom_objects}
     _custom_objects.update(objects)
     try:
         yield
-    finally:
-        _custom_objects.clear()
+    finally:  # what was registered meanwhile stays
+        for name in objects:
+            _custom_objects.pop(name, None)
         _custom_objects.update(before)
+
+
+def _registered_as(name: str) -> Any:
+    """The last object that was registered under this name in any package."""
+    return next((item for item, known_as in reversed(_registered_names.items()) if known_as.partition(">")[2] == name), None)
 
 
 def _fold(name: str) -> str:
     """`MeanSquaredError`, `mean_squared_error` and `Mean-Squared-Error` are one name."""
     return name.replace("_", "").replace("-", "").lower()
+
+
+def snake_case(name: str) -> str:
+    """Return a class name as Keras spells it in the names it gives.
+
+    >>> snake_case("BatchNormalization"), snake_case("Conv2D")
+    ('batch_normalization', 'conv2d')
+    """
+    spaced = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", spaced).lower()
 
 
 class Registry:
@@ -62,7 +143,7 @@ class Registry:
         """Return the entry called `name`, in any of its spellings. Raises `ValueError` with the nearest name."""
         if name in _custom_objects:
             return _custom_objects[name]
-        found = self._folded.get(_fold(name))
+        found = self._folded.get(_fold(name)) or _registered_as(name)
         if found is None:
             raise ValueError(f"Unknown {self.kind} {name!r}. {self._suggest(name)}")
         return found
@@ -87,6 +168,7 @@ class Registry:
     def serialize(self, item: Any) -> Any:
         """Return what `deserialize` turns back into `item`: a name for a function or class, a dict for an object with `get_config`.
 
+        A function may say by an attribute `stands_for` that it is another one for all that a config can tell.
         Raises `ValueError` for an object without a name, or whose name would be read as another entry.
 
         >>> Registry("colour", {"red": print}).serialize(print)
@@ -95,10 +177,10 @@ class Registry:
         if item is None or isinstance(item, str):
             return item
         for known, entry in [*self.entries.items(), *_custom_objects.items()]:
-            if entry is item:
+            if entry is item or entry is getattr(item, "stands_for", None):
                 return known
         if hasattr(item, "get_config") and not inspect.isclass(item):
-            return {"class_name": type(item).__name__, "config": item.get_config()}
+            return {"class_name": get_registered_name(type(item)), "config": item.get_config()}
         name: str | None = getattr(item, "__name__", None)
         if name is None:
             raise ValueError(f"{item!r} cannot be written to a config: it has neither get_config() nor a name.")

@@ -1,0 +1,111 @@
+"""What was not written for this library, as a `Loss`: a function of one's own, and torch's losses."""
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchkeras_fn.alignment import align, align_loosely, align_with_classes
+from torchkeras_fn.losses.base import Loss
+from torchkeras_fn.registry import snake_case
+
+
+class FunctionLoss(Loss):
+    """A user's function `f(y_true, y_pred)`, which returns a value per sample, or a scalar, as a loss.
+
+    >>> FunctionLoss(lambda y_true, y_pred: (y_true - y_pred).abs().mean(-1))([[1.0]], [[3.0]])
+    tensor(2.)
+    """
+
+    def __init__(self, function: Callable[..., Any], reduction: str | None = "sum_over_batch_size", name: str | None = None):
+        super().__init__(name or getattr(function, "__name__", None) or snake_case(type(function).__name__), reduction)
+        self.function = function
+
+    def align(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
+        """Make `(N,)` and `(N, 1)` agree; leave other shapes, which the function may know how to read."""
+        return align_loosely(y_true, y_pred)
+
+    def call(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
+        """Return what the function returns."""
+        return torch.as_tensor(self.function(y_true, y_pred))
+
+
+class TorchLoss(Loss):
+    """A torch loss, called in torch's order `loss(prediction, target)`: an `nn` module or a `torch.nn.functional` function.
+
+    Where sample weights come in, its own `reduction` is set to `'none'` for that call.
+
+    >>> TorchLoss(nn.CrossEntropyLoss())(torch.tensor([1]), torch.tensor([[0.0, 0.0]]))
+    tensor(0.6931)
+    """
+
+    def __init__(self, function: Callable[..., Any], reduction: str | None = None, name: str | None = None):
+        options = function.keywords if isinstance(function, functools.partial) else {}
+        self.own_reduction = str(options.get("reduction", getattr(function, "reduction", "mean")))
+        reduction = reduction or ("sum" if self.own_reduction == "sum" else "sum_over_batch_size")
+        plain = function.func if isinstance(function, functools.partial) else function
+        super().__init__(name or getattr(plain, "__name__", None) or type(plain).__name__, reduction)
+        self.function = function
+        bases = [base.__name__ for base in type(plain).__mro__ if base.__module__ == nn.MSELoss.__module__]
+        self.kind = str(getattr(plain, "__name__", None) or next(iter(bases), ""))
+
+    def align(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
+        """Return targets of the predictions' shape, or class indices, as the loss takes them; a loss that torch has not sees its own."""
+        if self.kind in _BY_ELEMENT:
+            return align(y_true, y_pred)
+        return align_with_classes(y_true, y_pred) if self.kind in _BY_CLASS and y_pred.ndim > 1 else align_loosely(y_true, y_pred)
+
+    def prepare(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return aligned targets, and the predictions as they are: torch's losses know their types."""
+        return self.align(y_true, y_pred), y_pred
+
+    def call(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
+        """Return the value of each sample or step: where the loss gives one for each element, the mean over the last axis."""
+        values: torch.Tensor = self._with_reduction("none")(y_pred, y_true)
+        if values.shape != y_pred.shape or values.ndim < 2 or self.own_reduction == "sum":
+            return values
+        return values.sum(-1) if self.own_reduction == "batchmean" else values.mean(-1)
+
+    def mean(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
+        """Return what the loss returns as it was given."""
+        value: torch.Tensor = self.function(y_pred, y_true)
+        return value if value.ndim == 0 else value.mean()
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether each value of an output is a yes or no."""
+        return self.kind in _BINARY
+
+    def _with_reduction(self, reduction: str) -> Callable[..., Any]:
+        if isinstance(self.function, nn.Module):
+            if not hasattr(self.function, "reduction"):
+                return self.function
+            unreduced: Any = copy.copy(self.function)
+            unreduced.reduction = reduction
+            return unreduced  # type: ignore[no-any-return]
+        return functools.partial(self.function, reduction=reduction)
+
+
+_BY_CLASS = {"CrossEntropyLoss", "NLLLoss", "MultiMarginLoss", "cross_entropy", "nll_loss", "multi_margin_loss"}
+_BINARY = {"BCELoss", "BCEWithLogitsLoss", "binary_cross_entropy", "binary_cross_entropy_with_logits"}
+_BY_ELEMENT = _BINARY | {
+    *("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "KLDivLoss", "PoissonNLLLoss"),
+    *("SoftMarginLoss", "HingeEmbeddingLoss", "MultiLabelSoftMarginLoss"),
+    *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "poisson_nll_loss"),
+    *("soft_margin_loss", "hinge_embedding_loss", "multilabel_soft_margin_loss"),
+}
+
+
+def in_torch_order(function: Any) -> bool:
+    """Return whether a loss takes the prediction first: an `nn.Module`, or a function of `torch.nn.functional`.
+
+    >>> in_torch_order(nn.functional.mse_loss), in_torch_order(lambda y_true, y_pred: y_pred)
+    (True, False)
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    return isinstance(function, nn.Module) or getattr(inspect.getmodule(function), "__name__", "") == "torch.nn.functional"
