@@ -3,8 +3,8 @@ import copy
 import pytest
 import torch
 
-from torchkeras_fn import fused
-from torchkeras_fn.fused import FusedStep
+from torchkeras_fn.optimizers import fused
+from torchkeras_fn.optimizers.fused import FusedStep
 
 OPTIMIZERS = {
     "adam": lambda p: torch.optim.Adam(p, lr=0.01, fused=True),
@@ -13,8 +13,15 @@ OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.01, fused=True),
     "momentum": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, fused=True),
     "nesterov": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True, fused=True),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, fused=True),
+    "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.01, lr_decay=0.1, initial_accumulator_value=0.1, fused=True),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.01, foreach=True),
+    "rmsprop with all": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.9, centered=True, weight_decay=0.1, foreach=True),
+    "rmsprop, centered": lambda p: torch.optim.RMSprop(p, lr=0.01, centered=True, foreach=True),
     "not fused": lambda p: torch.optim.Adam(p, lr=0.01),
-    "another optimizer": lambda p: torch.optim.RMSprop(p, lr=0.01),
+    "rmsprop, one by one": lambda p: torch.optim.RMSprop(p, lr=0.01),
+    "maximizing": lambda p: torch.optim.SGD(p, lr=0.01, maximize=True, fused=True),
+    "another optimizer": lambda p: torch.optim.Adamax(p, lr=0.01),
 }
 
 
@@ -44,7 +51,7 @@ def test_weights_and_state_equal_those_of_the_public_step(make):
         assert all(torch.equal(torch.as_tensor(expected.state[a][k]), torch.as_tensor(used.state[b][k])) for k in used.state[b])
 
 
-@pytest.mark.parametrize("name", ["adam", "momentum"])
+@pytest.mark.parametrize("name", ["adam", "amsgrad", "adamw", "adagrad", "momentum", "rmsprop", "rmsprop with all"])
 def test_the_kernel_is_called_without_the_optimizers_step(name, monkeypatch):
     weights = parameters()
     optimizer = OPTIMIZERS[name](weights)
@@ -110,6 +117,24 @@ def test_a_parameter_without_a_gradient_is_left_alone():
     weights[1].grad = None
     step()
     assert torch.equal(weights[1], before)
+
+
+@pytest.mark.parametrize("name", ["adam", "momentum", "rmsprop"])
+def test_parameters_of_several_types_take_the_public_way(name):
+    public, direct = ([p, torch.nn.Parameter(q.detach().double())] for p, q in (parameters(), parameters()))
+    expected, used = OPTIMIZERS[name](public), OPTIMIZERS[name](direct)
+    step = FusedStep(used, direct)
+
+    def grow(weights, step):
+        for index in range(3):
+            for weight in weights:
+                weight.grad = torch.full_like(weight, index + 1.0)
+            step()
+
+    grow(public, expected.step)
+    grow(direct, step)
+    assert all(torch.equal(a, b) for a, b in zip(public, direct, strict=True))
+    assert step._kernel is None
 
 
 def test_without_the_private_kernels_the_public_way_is_taken(monkeypatch):

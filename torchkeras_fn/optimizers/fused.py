@@ -1,4 +1,4 @@
-"""torch's fused optimizer kernels, called past the bookkeeping of `Optimizer.step`, which costs more than they do.
+"""torch's optimizer kernels, called past the bookkeeping of `Optimizer.step`, which costs more than they do.
 
 The state stays where the torch optimizer keeps it. Whatever a kernel call here could get wrong (hooks, a scheduler that
 watches `step`, several parameter groups, a missing gradient) takes the public way instead.
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch.optim import optimizer as torch_module
+from torch.optim.rmsprop import rmsprop
 
 Kernel = Callable[[list[torch.Tensor], dict[str, Any]], None]
 
@@ -59,23 +60,32 @@ class FusedStep:
         self._state, self._kernel = self._optimizer.state, None
         make = _KERNELS.get(type(self._optimizer))
         groups = self._optimizer.param_groups
-        if make is not None and len(groups) == 1 and groups[0].get("fused") and not groups[0].get("maximize"):
-            states = [self._optimizer.state.get(parameter) for parameter in self._parameters]
-            if isinstance(groups[0]["lr"], float):
-                self._kernel = make(self._parameters, states, groups[0])
+        if make is None or len(groups) != 1 or groups[0].get("maximize") or not isinstance(groups[0]["lr"], float):
+            return
+        if len({(parameter.device, parameter.dtype) for parameter in self._parameters}) == 1:
+            self._kernel = make(self._parameters, [self._optimizer.state.get(parameter) for parameter in self._parameters], groups[0])
+
+
+def _kept(states: list[Any], *names: str) -> list[list[torch.Tensor]] | None:
+    """The tensors of each name, one for each parameter; `None` where a parameter has none yet."""
+    if not all(state and all(state.get(name) is not None for name in names) for state in states):
+        return None
+    return [[state[name] for state in states] for name in names]
 
 
 def _adam(parameters: list[torch.Tensor], states: list[Any], group: dict[str, Any]) -> Kernel | None:
-    """Adam's kernel. Formula: Kingma & Ba, 2014."""
-    if not all(state and "exp_avg" in state for state in states) or not hasattr(torch, "_fused_adam_"):
+    """Adam's kernel, and AdamW's. Formulas: Kingma & Ba, 2014; Loshchilov & Hutter, 2017."""
+    run = getattr(torch, "_fused_adamw_" if group.get("decoupled_weight_decay") else "_fused_adam_", None)
+    kept = _kept(states, "exp_avg", "exp_avg_sq", "step")
+    if run is None or kept is None or not group["fused"]:
         return None
-    means, squares, steps = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
+    means, squares, steps = kept
     largest = [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else []
 
     def kernel(gradients: list[torch.Tensor], group: dict[str, Any]) -> None:
         beta_1, beta_2 = group["betas"]
         torch._foreach_add_(steps, 1)
-        torch._fused_adam_(
+        run(
             parameters,
             gradients,
             means,
@@ -96,12 +106,10 @@ def _adam(parameters: list[torch.Tensor], states: list[Any], group: dict[str, An
 
 def _sgd(parameters: list[torch.Tensor], states: list[Any], group: dict[str, Any]) -> Kernel | None:
     """The kernel of gradient descent, with momentum or without."""
-    if not hasattr(torch, "_fused_sgd_"):
+    kept = _kept(states, "momentum_buffer") if group["momentum"] else [[]]
+    if not hasattr(torch, "_fused_sgd_") or kept is None or not group["fused"]:
         return None
-    buffers = [state.get("momentum_buffer") if state else None for state in states]
-    if group["momentum"] and any(buffer is None for buffer in buffers):
-        return None
-    momenta: list[Any] = buffers if group["momentum"] else []
+    (momenta,) = kept
 
     def kernel(gradients: list[torch.Tensor], group: dict[str, Any]) -> None:
         torch._fused_sgd_(
@@ -120,7 +128,63 @@ def _sgd(parameters: list[torch.Tensor], states: list[Any], group: dict[str, Any
     return kernel
 
 
+def _adagrad(parameters: list[torch.Tensor], states: list[Any], group: dict[str, Any]) -> Kernel | None:
+    """Adagrad's kernel. Formula: Duchi et al., 2011."""
+    kept = _kept(states, "sum", "step")
+    if not hasattr(torch, "_fused_adagrad_") or kept is None or not group["fused"]:
+        return None
+    sums, steps = kept
+
+    def kernel(gradients: list[torch.Tensor], group: dict[str, Any]) -> None:
+        torch._foreach_add_(steps, 1)
+        torch._fused_adagrad_(
+            parameters,
+            gradients,
+            sums,
+            steps,
+            lr=group["lr"],
+            lr_decay=group["lr_decay"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+
+    return kernel
+
+
+def _rmsprop(parameters: list[torch.Tensor], states: list[Any], group: dict[str, Any]) -> Kernel | None:
+    """RMSprop, which has no kernel of its own: torch's function over all parameters at once."""
+    kept = _kept(states, "square_avg", "step", *["grad_avg"] * group["centered"], *["momentum_buffer"] * (group["momentum"] > 0))
+    if kept is None or not group["foreach"] or group["capturable"] or group["differentiable"]:
+        return None
+    squares, steps, *rest = kept
+    means = rest.pop(0) if group["centered"] else []
+    momenta = rest.pop(0) if group["momentum"] > 0 else []
+
+    def kernel(gradients: list[torch.Tensor], group: dict[str, Any]) -> None:
+        rmsprop(
+            parameters,
+            gradients,
+            squares,
+            means,
+            momenta,
+            steps,
+            foreach=True,
+            lr=group["lr"],
+            alpha=group["alpha"],
+            eps=group["eps"],
+            weight_decay=group["weight_decay"],
+            momentum=group["momentum"],
+            centered=group["centered"],
+        )
+
+    return kernel
+
+
 _KERNELS: dict[type, Callable[[list[torch.Tensor], list[Any], dict[str, Any]], Kernel | None]] = {
     torch.optim.Adam: _adam,
+    torch.optim.AdamW: _adam,
+    torch.optim.Adagrad: _adagrad,
+    torch.optim.RMSprop: _rmsprop,
     torch.optim.SGD: _sgd,
 }

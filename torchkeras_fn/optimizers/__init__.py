@@ -1,0 +1,81 @@
+"""Optimizers: torch's, under Keras' names and with Keras' defaults."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from torchkeras_fn.optimizers import schedules
+from torchkeras_fn.optimizers.adam import Adam, Adamax, AdamW, Lamb, Lion, Nadam
+from torchkeras_fn.optimizers.base import Optimizer
+from torchkeras_fn.optimizers.descent import SGD, Adadelta, Adafactor, Adagrad, Ftrl, RMSprop
+from torchkeras_fn.optimizers.foreign import Hold, check, is_torch_factory
+from torchkeras_fn.registry import Registry
+
+__all__ = [
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Ftrl",
+    "Hold",
+    "Lamb",
+    "Lion",
+    "Nadam",
+    "Optimizer",
+    "RMSprop",
+    "SGD",
+    "check",
+    "deserialize",
+    "get",
+    "is_torch_factory",
+    "registry",
+    "schedules",
+    "serialize",
+]
+
+registry = Registry(
+    "optimizer",
+    {kind.__name__: kind for kind in (Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Nadam, RMSprop, SGD)},
+)
+
+
+def get(identifier: Any) -> Any:
+    """Return an `Optimizer` for a name, a config or a class; a torch optimizer, class or `partial` is given back as it is.
+
+    Raises `ValueError` for anything else, and for an unknown name with the nearest known one.
+
+    >>> get("adam").learning_rate
+    0.001
+    """
+    if isinstance(identifier, (Optimizer, torch.optim.Optimizer)) or is_torch_factory(identifier):
+        return identifier
+    if identifier is None or not isinstance(identifier, (str, Mapping, type)):
+        raise ValueError(
+            f"Expected an optimizer's name, an Optimizer, or a torch.optim optimizer, class or functools.partial; "
+            f"got {identifier!r} of type {type(identifier).__name__}."
+        )
+    found = registry.get(identifier)
+    if not isinstance(found, (Optimizer, torch.optim.Optimizer)):
+        raise ValueError(f"{identifier!r} is not an optimizer.")
+    return found
+
+
+def serialize(optimizer: Any) -> Any:
+    """Return the config that `deserialize` turns back into the optimizer.
+
+    >>> serialize(Adam())["class_name"]
+    'Adam'
+    """
+    return registry.serialize(optimizer)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Return the optimizer that `serialize` described.
+
+    >>> deserialize({"class_name": "SGD", "config": {"learning_rate": 0.5}}).lr
+    0.5
+    """
+    return registry.deserialize(config, custom_objects)
