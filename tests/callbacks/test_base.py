@@ -4,9 +4,10 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from torchkeras_fn import Input, Model
-from torchkeras_fn.callbacks import Callback, CallbackList
+from torchkeras_fn.callbacks import Callback, CallbackList, History
 from torchkeras_fn.callbacks.base import BATCH_EVENTS, EVENTS, overrides
 from torchkeras_fn.layers import Dense
 
@@ -348,3 +349,165 @@ def test_what_is_no_callback_is_a_type_error_and_the_model_stays_as_it_was(wrong
     with pytest.raises(TypeError, match="Expected a Callback"):
         model.fit(X, Y, verbose=0, callbacks=[wrong])
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_lists_in_lists_and_other_callback_lists_are_told_as_well():
+    first, second, third = (recorder("on_epoch_end") for _ in range(3))
+    compiled().fit(X, Y, verbose=0, callbacks=[first, [second], CallbackList([third])])
+    assert [len(listener.events) for listener in (first, second, third)] == [1, 1, 1]
+
+
+def test_a_callback_list_can_be_given_to_fit():
+    listener = recorder("on_epoch_end")
+    history = compiled().fit(X, Y, verbose=0, callbacks=CallbackList([listener]))
+    assert len(listener.events) == 1 and history.epoch == [0]
+
+
+def test_the_class_instead_of_an_object_is_a_type_error():
+    with pytest.raises(TypeError, match=r"got the class History. Make an object of it: History\(...\)"):
+        compiled().fit(X, Y, verbose=0, callbacks=[History])
+
+
+@pytest.mark.parametrize("event", [*EVENTS, *BATCH_EVENTS])
+def test_an_object_with_one_event_is_a_callback(event):
+    theirs = type("Theirs", (), {event: lambda self, *args: seen.append(args)})()
+    seen, model = [], compiled()
+    if "predict" in event:
+        model.predict(X, callbacks=[theirs])
+    else:
+        model.fit(X, Y, verbose=0, validation_data=(X, Y), callbacks=[theirs])
+    assert len(seen) == 1 and len(seen[0]) == (2 if "epoch" in event or "batch" in event else 1)
+
+
+def test_callbacks_know_their_companions():
+    class Reader(Callback):
+        def on_train_begin(self, logs=None):
+            self.seen = list(self.companions)
+
+    reader, other = Reader(), Callback()
+    history = compiled().fit(X, Y, verbose=0, callbacks=[reader, other])
+    assert reader.seen == [reader, other, history]
+
+
+# ---------------------------------------------------------------------- the list alone, in a loop of one's own
+
+
+def test_a_loop_of_ones_own_tells_every_event():
+    listener = recorder(*EVENTS, *BATCH_EVENTS)
+    callbacks = CallbackList([listener])
+    for event in (*EVENTS, *BATCH_EVENTS):
+        getattr(callbacks, event)(*([7] if "epoch" in event or "batch" in event else []), {"loss": torch.tensor(0.5)})
+    expected = [(event, *([7] if "epoch" in event or "batch" in event else []), {"loss": 0.5}) for event in (*EVENTS, *BATCH_EVENTS)]
+    assert listener.events == expected
+
+
+@pytest.mark.parametrize("edge", ["begin", "end"])
+def test_the_list_takes_the_old_names_of_batch_events(edge):
+    older, newer = recorder(f"on_batch_{edge}"), recorder(f"on_train_batch_{edge}")
+    getattr(CallbackList([older, newer]), f"on_batch_{edge}")(3)
+    assert [listener.events[0][1] for listener in (older, newer)] == [3, 3]
+
+
+def test_events_need_no_logs():
+    listener = recorder("on_train_begin", "on_epoch_end")
+    callbacks = CallbackList([listener])
+    callbacks.on_train_begin()
+    callbacks.on_epoch_end(0)
+    assert listener.events == [("on_train_begin", {}), ("on_epoch_end", 0, {})]
+
+
+def test_history_and_progress_are_added_where_there_is_none():
+    kinds = [type(callback).__name__ for callback in CallbackList([Callback()], add_history=True, add_progbar=True)]
+    assert kinds == ["Callback", "History", "ProgbarLogger"]
+    assert len(CallbackList([History()], add_history=True).callbacks) == 1
+
+
+def test_further_keywords_are_params():
+    callback = Callback()
+    CallbackList([callback], model=compiled(), epochs=3, verbose=0)
+    assert callback.params == {"epochs": 3, "verbose": 0}
+
+
+def test_a_list_without_a_model_leaves_that_of_its_callbacks():
+    callback = Callback()
+    callback.set_model("model")
+    CallbackList([callback])
+    assert callback.model == "model"
+
+
+def test_no_callbacks():
+    assert list(CallbackList()) == list(CallbackList(None)) == []
+
+
+# ---------------------------------------------------------------------- the state of all
+
+
+class Counter(Callback):
+    count = 0
+
+    def state_dict(self):
+        return {"count": self.count}
+
+    def load_state_dict(self, state):
+        self.count = state["count"]
+
+
+def test_the_list_has_the_state_of_its_callbacks():
+    first, second = Counter(), Counter()
+    first.count, second.count = 1, 2
+    state = CallbackList([first, object_with("on_epoch_end"), second]).state_dict()
+    others = Counter(), Counter()
+    CallbackList([others[0], object_with("on_epoch_end"), others[1]]).load_state_dict(state)
+    assert [other.count for other in others] == [1, 2]
+
+
+def test_the_state_of_other_callbacks_is_an_error_that_changes_nothing():
+    state, counter = CallbackList([Counter(), History()]).state_dict(), Counter()
+    with pytest.raises(ValueError, match=r"callbacks \['Counter', 'History'\], but these are \['Counter'\]"):
+        CallbackList([counter]).load_state_dict(state)
+    assert counter.count == 0
+
+
+def object_with(event):
+    return type("Theirs", (), {event: lambda self, *args: None})()
+
+
+# ---------------------------------------------------------------------- validation data, evaluate and predict
+
+
+class Look(Callback):
+    def on_train_begin(self, logs=None):
+        self.seen = self.validation_data
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"validation_data": (X[:2], Y[:2])}, [X[:2], Y[:2], np.ones(2)]),
+        ({"validation_data": (X[:2], Y[:2], Y[2:4])}, [X[:2], Y[:2], Y[2:4]]),
+        ({"validation_split": 0.2}, [X[8:], Y[8:], np.ones(2)]),
+    ],
+)
+def test_validation_data_is_inputs_targets_and_weights(options, expected):
+    look = Look()
+    compiled().fit(X, Y, verbose=0, callbacks=[look], **options)
+    assert len(look.seen) == 3
+    for seen, wanted in zip(look.seen, expected, strict=True):
+        assert isinstance(seen, np.ndarray) and np.array_equal(seen, wanted)
+    assert np.shares_memory(look.seen[0], X)
+
+
+def test_without_validation_and_with_a_generator_there_is_no_validation_data():
+    look, model = Look(), compiled()
+    model.fit(X, Y, verbose=0, validation_split=0.5, callbacks=[look])
+    model.fit(X, Y, verbose=0, callbacks=[look])
+    assert look.seen is None
+    model.fit(X, Y, verbose=0, validation_data=iter([(X, Y)]), validation_steps=1, callbacks=[look])
+    assert look.seen is None
+
+
+@pytest.mark.parametrize("call", ["evaluate", "predict"])
+def test_evaluate_and_predict_say_what_is_to_be_done(call):
+    callback = Callback()
+    getattr(compiled(), call)(*((X, Y) if call == "evaluate" else (X,)), batch_size=4, verbose=0, callbacks=[callback])
+    assert callback.params == {"epochs": 1, "steps": 3, "samples": 10, "verbose": 0, "batch_size": 4}

@@ -130,3 +130,17 @@ def test_an_interrupted_training_keeps_the_finished_epochs():
     assert model.history.epoch == [0, 1]
     assert len(model.history.history["loss"]) == 2
     assert np.isfinite(model.evaluate(X, Y, verbose=0))
+
+
+def test_the_state_goes_on_after_the_epochs_so_far():
+    first, second = History(), History()
+    first.on_train_begin()
+    first.on_epoch_end(0, {"accuracy": 0.5})
+    state = first.state_dict()
+    first.on_epoch_end(1, {"accuracy": 0.6})
+    second.on_train_begin()
+    second.load_state_dict(state)
+    assert state == {"history": {"accuracy": [0.5]}, "epoch": [0]}
+    second.on_epoch_end(1, {"accuracy": 0.6})
+    assert second.history == first.history and second.epoch == first.epoch == [0, 1]
+    assert second.history["acc"] == [0.5, 0.6]

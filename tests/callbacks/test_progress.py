@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from torchkeras_fn import Input, Model
-from torchkeras_fn.callbacks import Callback, progress
+from torchkeras_fn.callbacks import Callback, CallbackList, ProgbarLogger, progress
 from torchkeras_fn.callbacks.progress import Progress
 from torchkeras_fn.layers import Dense
 
@@ -156,3 +156,75 @@ def test_tiny_figures_stay_readable(capsys):
     line.begin("Epoch 1/1", 1)
     line.end({"lr": 1e-6})
     assert "1.0000e-06" in output(capsys)[0]
+
+
+# ---------------------------------------------------------------------- ProgbarLogger
+
+
+@pytest.mark.parametrize(("mode", "total"), [("steps", "4/4"), ("samples", "64/64")])
+def test_a_logger_shows_the_bar_instead(capsys, mode, total):
+    compiled().fit(X, Y, epochs=2, batch_size=16, verbose=1, callbacks=[ProgbarLogger(mode)])
+    err = output(capsys)[1]
+    finals = [line for line in re.split(r"[\r\n]+", err) if total in line and "100%" in line]
+    assert {line.split(":")[0] for line in finals} == {"Epoch 1/2", "Epoch 2/2"}
+    assert all("loss=" in line and "size=" not in line for line in finals)
+    assert "4/4" in err or mode == "samples"
+
+
+def test_there_is_one_bar_not_two(capsys):
+    compiled().fit(X, Y, batch_size=16, verbose=2, callbacks=[ProgbarLogger()])
+    assert len(output(capsys)[0].splitlines()) == 1
+
+
+@pytest.mark.parametrize("verbose", [0, 2])
+def test_the_logger_wants_no_batches_unless_it_draws(verbose, capsys):
+    logger = ProgbarLogger()
+    callbacks = CallbackList([logger], verbose=verbose, epochs=1, steps=2)
+    assert not any(callbacks.listeners(f"on_{stage}_batch_end") for stage in ("train", "test", "predict"))
+    compiled().fit(X, Y, verbose=verbose, callbacks=[logger])
+    assert bool(output(capsys)[0]) == (verbose == 2)
+
+
+def test_validation_has_no_bar_of_its_own_with_a_logger(capsys):
+    compiled().fit(X, Y, verbose=1, validation_split=0.5, callbacks=[ProgbarLogger()])
+    err = output(capsys)[1]
+    assert "Evaluate" not in err and "val_loss=" in err
+
+
+@pytest.mark.parametrize(("call", "title"), [("evaluate", "Evaluate"), ("predict", "Predict")])
+def test_the_logger_in_evaluate_and_predict(capsys, call, title):
+    arguments = (X, Y) if call == "evaluate" else (X,)
+    getattr(compiled(), call)(*arguments, batch_size=16, verbose=1, callbacks=[ProgbarLogger()])
+    err = output(capsys)[1]
+    assert title in err and "4/4" in err
+
+
+def test_the_logger_in_a_loop_of_ones_own(capsys, clock):
+    clock.tick = 0.2
+    callbacks = CallbackList(add_progbar=True, verbose=1, epochs=1, steps=2)
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(0)
+    for batch in range(2):
+        callbacks.on_train_batch_end(batch, {"loss": 0.5 + batch})
+    callbacks.on_epoch_end(0, {"loss": 1.0})
+    callbacks.on_train_end()
+    err = output(capsys)[1]
+    assert "1/2" in err and "loss=0.5000" in err and "2/2" in err
+
+
+def test_a_logger_that_is_used_again_after_an_error_begins_anew(capsys):
+    class Broken(Callback):
+        def on_batch_end(self, batch, logs=None):
+            raise RuntimeError("broken off")
+
+    logger, model = ProgbarLogger(), compiled()
+    with pytest.raises(RuntimeError, match="broken off"):
+        model.fit(X, Y, verbose=1, callbacks=[logger, Broken()])
+    output(capsys)
+    model.evaluate(X, Y, verbose=1, callbacks=[logger])
+    assert "Evaluate" in output(capsys)[1]
+
+
+def test_what_is_counted_is_steps_or_samples():
+    with pytest.raises(ValueError, match="'count_mode' must be one of 'steps', 'samples'; got 'batches'"):
+        ProgbarLogger("batches")

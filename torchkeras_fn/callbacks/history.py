@@ -1,8 +1,9 @@
 """`History`: what `fit` returns."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from torchkeras_fn.callbacks.base import Callback
+from torchkeras_fn.callbacks.callback import Callback
 from torchkeras_fn.engine.logs import known_name
 
 
@@ -53,3 +54,12 @@ class History(Callback):
         self.epoch.append(epoch)
         for name in logs or {}:
             self.history.setdefault(name, []).append(logs[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the figures of all epochs so far."""
+        return {"history": {name: list(figures) for name, figures in self.history.items()}, "epoch": list(self.epoch)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on after these epochs."""
+        self.history = Figures({name: list(figures) for name, figures in state["history"].items()})
+        self.epoch = list(state["epoch"])

@@ -1,13 +1,13 @@
 """`Logs`: names and figures as callbacks read them, and the older and newer words for some of the names."""
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import torch
 
 
-class Logs(MutableMapping[str, Any]):
-    """Names and figures that become Python floats when they are read, and cost nothing when they are not.
+class Logs(dict[str, Any]):
+    """A dict of names and figures that become Python floats when they are read, and cost nothing when they are not.
 
     `acc` and `accuracy` are one name, and so are `lr` and `learning_rate`.
 
@@ -15,29 +15,49 @@ class Logs(MutableMapping[str, Any]):
     0.5
     """
 
-    def __init__(self, figures: Mapping[str, Any]):
-        self.figures = dict(figures)
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The figures as they came, tensors on the device among them."""
+        return dict(super().items())
 
     def __getitem__(self, name: str) -> Any:
-        return to_number(self.figures[known_name(name, self.figures)])
-
-    def __setitem__(self, name: str, figure: Any) -> None:
-        self.figures[name] = figure
+        return to_number(super().__getitem__(self._known(name)))
 
     def __delitem__(self, name: str) -> None:
-        del self.figures[name]
+        super().__delitem__(self._known(name))
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.figures)
-
-    def __len__(self) -> int:
-        return len(self.figures)
+    def __iter__(self) -> Iterator[str]:  # without one of its own, dict(logs) would take the figures as they came
+        return super().__iter__()
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and known_name(name, self.figures) in self.figures
+        return isinstance(name, str) and super().__contains__(self._known(name))
 
     def __repr__(self) -> str:
         return repr(dict(self))
+
+    def __eq__(self, other: object) -> bool:
+        return dict(self) == (dict(other) if isinstance(other, dict) else other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __or__(self, other: Any) -> Any:
+        return dict(self) | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | dict(self)
+
+    def copy(self) -> dict[str, Any]:
+        """Return the figures, read."""
+        return dict(self)
+
+    # The methods of dict would pass by what is above.
+    keys, values, items = MutableMapping.keys, MutableMapping.values, MutableMapping.items  # type: ignore[assignment]
+    get, pop, setdefault = MutableMapping.get, MutableMapping.pop, MutableMapping.setdefault  # type: ignore[assignment]
+    popitem = MutableMapping.popitem  # type: ignore[assignment]
+
+    def _known(self, name: str) -> str:
+        return known_name(name, dict.keys(self))
 
 
 _OTHER_NAMES = {"acc": "accuracy", "accuracy": "acc", "lr": "learning_rate", "learning_rate": "lr"}
@@ -60,7 +80,9 @@ def known_name(name: str, known: Any) -> str:
 
 
 def to_number(figure: Any) -> Any:
-    """Return a scalar tensor as a Python float; a tensor without data, on the `meta` device, as NaN."""
+    """Return a scalar tensor as a Python float, several figures as an array; a tensor without data, on the `meta` device, as NaN."""
     if not isinstance(figure, torch.Tensor):
         return figure
-    return float("nan") if figure.is_meta else float(figure)
+    if figure.is_meta:
+        return float("nan")
+    return float(figure) if figure.numel() == 1 else figure.detach().cpu().numpy()

@@ -1,0 +1,123 @@
+"""`CSVLogger`: writes the figures of every epoch to a file."""
+
+import csv
+import io
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from torchkeras_fn.callbacks.callback import Callback
+from torchkeras_fn.engine.logs import Logs
+
+_NOT_THERE = "NA"
+
+
+class CSVLogger(Callback):
+    """Writes a row for each epoch: `epoch`, counted from 0, and the figures in the order of their names.
+
+    A row is on the disk when its epoch is over. Columns are those of the first epoch; those of a validation are there
+    from the start, filled with `NA` at epochs without one. With `append=True` the rows follow those that are in the file,
+    in its columns; else the file begins anew with the first epoch. Taken up again from a backup, rows that were written
+    after the backup are cut off, so that the file is that of a training that was never interrupted.
+
+    Raises `OSError` when training begins for a file that cannot be written, and `ValueError` at the first epoch where
+    there are figures that the file which is appended to has no column for.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     logger = CSVLogger(f"{folder}/log.csv", separator=";")
+    ...     logger.on_train_begin()
+    ...     logger.on_epoch_begin(0)
+    ...     logger.on_epoch_end(0, {"loss": 0.5, "val_loss": 0.75})
+    ...     with open(logger.filename) as file:
+    ...         print(file.read())
+    epoch;loss;val_loss
+    0;0.5;0.75
+    """
+
+    def __init__(self, filename: Any, separator: str = ",", append: bool = False):
+        self.filename = os.fspath(filename)
+        self.sep = separator
+        self.append = append
+        self.keys: list[str] | None = None
+        self._position: int | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Make sure that the file can be written. What is in it stays until the first epoch begins."""
+        self.keys = self._position = None
+        with open(self.filename, "a"):
+            pass
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Begin the file, unless it was begun."""
+        if self._position is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        if not self.append:
+            with open(self.filename, "w"):
+                pass
+        self._position = os.path.getsize(self.filename)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write a row."""
+        logs = logs if isinstance(logs, Logs) else Logs(logs or {})
+        if self._position is None:
+            self._begin()
+        if self.keys is None:
+            self._choose_columns(logs)
+        row = [epoch, *(_cell(logs.get(key, _NOT_THERE)) for key in self.keys or ())]
+        self._write([row] if self._position else [["epoch", *(self.keys or ())], row])
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Begin the file of a training that had no epoch."""
+        self.on_epoch_begin(0)
+
+    def _choose_columns(self, logs: Mapping[str, Any]) -> None:
+        self.keys = sorted(logs)
+        if self.params.get("do_validation", True) and not any(key.startswith("val_") for key in self.keys):
+            self.keys += [f"val_{key}" for key in self.keys]
+        with open(self.filename, newline="") as file:
+            header = next(csv.reader(file, delimiter=self.sep), [])
+        if header[:1] == ["epoch"]:
+            unknown = [key for key in logs if key not in Logs(dict.fromkeys(header))]
+            if unknown:
+                raise ValueError(f"{self.filename} has the columns {header}, but none for {unknown}. Append to another file.")
+            self.keys = header[1:]
+
+    def _write(self, rows: list[list[Any]]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text, delimiter=self.sep).writerows(rows)
+        with open(self.filename, "ab") as file:
+            file.write(text.getvalue().encode())
+            self._position = file.tell()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the columns, and where in the file the next row begins, in bytes."""
+        return {"keys": self.keys, "position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Cut off rows that were written after `state_dict`, and go on. Warns where rows from before it are gone."""
+        self.keys, self._position = state["keys"], state["position"]
+        if self._position is None:
+            return
+        size = os.path.getsize(self.filename) if os.path.exists(self.filename) else 0
+        if size > self._position:
+            os.truncate(self.filename, self._position)
+        elif size < self._position:
+            warnings.warn(
+                f"{self.filename} is {size} bytes long, but was {self._position} when the backup was made: rows are missing.",
+                UserWarning,
+                stacklevel=2,
+            )
+            self._position = size
+
+
+def _cell(value: Any) -> Any:
+    """A value as it stands in the file: several in brackets."""
+    if isinstance(value, str) or not isinstance(value, Iterable) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return value
+    return f'"[{", ".join(map(str, value))}]"'
