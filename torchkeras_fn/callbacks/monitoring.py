@@ -115,6 +115,6 @@ def _may_add_figures(callback: Any) -> bool:
 
 def _larger_is_better(monitor: str, model: Any) -> bool | None:
     """Ask the metric that was compiled under the name, and else the name itself."""
-    outputs = getattr(getattr(model, "objective", None), "outputs", ())
-    metrics = {name: metric for output in outputs for name, metric, _ in output.metrics or output.requested}
+    objective = getattr(model, "objective", None)
+    metrics = {} if objective is None else objective.named_metrics()
     return is_higher_better(known_name(monitor.removeprefix("val_"), metrics), metrics)

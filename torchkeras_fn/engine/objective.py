@@ -9,12 +9,10 @@ from typing import Any
 import torch
 
 from torchkeras_fn import losses
-from torchkeras_fn.alignment import weighted
 from torchkeras_fn.engine.lowering import TrainingOutputs
-from torchkeras_fn.metrics import LossMetric, Mean, MeanMetricWrapper, choose_accuracy
-from torchkeras_fn.metrics import get as get_metric
-
-Update = Callable[[Any, Any, Any], None]
+from torchkeras_fn.engine.output import Output, metric_of
+from torchkeras_fn.metrics import Mean, Metric, TorchMetric, keep
+from torchkeras_fn.metrics.gathered import gathered, take_up
 
 
 class Running(Mapping[str, Any]):
@@ -31,95 +29,6 @@ class Running(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._objective.results())
-
-
-class _Output:
-    """One output: its loss, the weight of that loss, and its metrics, in plain form and in the form for logits."""
-
-    def __init__(self, name: str, loss: Any, loss_weight: float, figures: Sequence[tuple[str, Any, bool]]):
-        self.name = name
-        self.loss: Any = loss
-        self.loss_weight = loss_weight
-        self.requested = list(figures)
-        self.metrics: list[tuple[str, Any, bool]] | None = None
-        self.mean_loss = Mean(f"{name}_loss")
-        self.kind: str | None = None
-        self.logit_loss: losses.Loss | None = None
-        self._plain: list[tuple[Update, bool]] = []
-        self._on_logits: list[tuple[Update | None, bool]] = []
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy binds its metrics anew."""
-        return {**self.__dict__, "metrics": None, "requested": list(self.metrics or self.requested), "_plain": [], "_on_logits": []}
-
-    def accept_logits(self, kind: str) -> bool:
-        """Note what stands behind the logits that the training view offers; return whether the loss has a form for them."""
-        self.logit_loss = self.loss.on_logits(kind) if self.loss is not None else None
-        self.kind = kind if self.logit_loss is not None else None
-        return self.kind is not None
-
-    def resolve(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> None:
-        """Decide what `'accuracy'` means, and which form each metric takes."""
-        self.metrics = []
-        for name, metric, is_weighted in self.requested:
-            if isinstance(metric, str):
-                metric = choose_accuracy(self.loss, y_true.shape, y_pred.shape)(name)
-            elif is_weighted and type(metric) is MeanMetricWrapper and metric.fn is getattr(self.loss, "function", None):
-                metric = LossMetric(self.loss, name)
-            self.metrics.append((name, metric, is_weighted))
-        self._plain = [(_update_of(metric, is_weighted), is_weighted) for _, metric, is_weighted in self.metrics]
-        self._on_logits = [
-            (_update_of(metric, is_weighted, self.kind) if self.kind else None, is_weighted) for _, metric, is_weighted in self.metrics
-        ]
-
-    def value(self, prediction: Any, mask: Any, y_true: Any, weight: Any, is_logits: bool) -> torch.Tensor:
-        """Return the loss of a batch."""
-        loss: Any = self.logit_loss if is_logits and self.kind else self.loss
-        y_true = loss.align(y_true, prediction)
-        if weight is None and mask is None and loss.reduction == "sum_over_batch_size":
-            return loss.mean(y_true, prediction)  # type: ignore[no-any-return]
-        combined = _combine(weight, mask, scaled=loss.reduction == "sum_over_batch_size")
-        value = loss.reduce(weighted(loss.call(y_true, prediction), combined))
-        return value if value.ndim == 0 else value.mean()  # type: ignore[no-any-return]
-
-    def update(self, prediction: torch.Tensor, mask: Any, y_true: Any, weight: Any, is_logits: bool) -> None:
-        """Let the metrics take in a batch."""
-        if self.metrics is None:
-            self.resolve(y_true, prediction)
-        probabilities = None
-        forms = self._on_logits if is_logits and self.kind else self._plain
-        for (update, is_weighted), (plain, _) in zip(forms, self._plain, strict=True):
-            used = weight if is_weighted else None
-            combined = used if mask is None else _combine(used, mask, scaled=getattr(plain, "is_like_a_loss", False))
-            if update is not None:
-                update(y_true, prediction, combined)
-                continue
-            if probabilities is None:
-                probabilities = torch.softmax(prediction, -1) if self.kind == "softmax" else torch.sigmoid(prediction)
-            plain(y_true, probabilities, combined)
-
-
-def _update_of(metric: Any, is_weighted: bool, kind: str | None = None) -> Any:
-    """The function that takes a batch in, as predictions or as logits; `None` for a metric that has no form for logits.
-
-    A weighted metric that is a loss is averaged as the loss is, so that the two agree.
-    """
-    if is_weighted and isinstance(metric, LossMetric):
-        return metric.like_a_loss(kind)
-    if kind is None:
-        return metric.update_state
-    form = getattr(metric, "on_logits", None)
-    return form(kind) if form is not None else None
-
-
-def _combine(weight: Any, mask: Any, scaled: bool) -> Any:
-    """One weight out of sample weights and a mask; the mask is `scaled` so that a mean over all steps is one over the unmasked."""
-    if mask is None:
-        return weight
-    mask = mask.to(torch.float32)
-    if scaled:
-        mask = mask * (mask.numel() / mask.sum().clamp(min=1))
-    return mask if weight is None else weighted(mask, weight)
 
 
 class Objective:
@@ -148,8 +57,8 @@ class Objective:
             raise ValueError("No output has a loss. Pass loss=None to train on add_loss terms alone.")
         self._check_names()
         self.output_names: list[str] | None = None
-        self.outputs: list[_Output] = []
-        self.mean_loss = Mean("loss")
+        self.outputs: list[Output] = []
+        self.mean_loss = Mean("loss", "float64")
         self.running = Running(self)
         self.added: dict[str, Mean] = {}
         if output_names is not None:
@@ -158,10 +67,10 @@ class Objective:
     def _check_names(self) -> None:
         """Raise for unknown names at once, also where the outputs are not known yet."""
         for identifier in _leaves(self.settings["loss"]):
-            losses.get(identifier)
+            losses.as_loss(identifier)
         for argument in ("metrics", "weighted_metrics"):
             for identifier in _leaves(self.settings[argument]):
-                get_metric(identifier)
+                metric_of(identifier, argument == "weighted_metrics")
 
     def _make_outputs(self, names: Sequence[str]) -> None:
         chosen = entry_per_output(self.settings["loss"], names, "loss")
@@ -176,13 +85,13 @@ class Objective:
             prefix = f"{name}_" if len(names) > 1 else ""
             wanted = [*((m, False) for m in own), *((m, True) for m in own_weighted)] if loss is not None or self.open_ended else []
             for identifier, is_weighted in wanted:
-                metric = get_metric(identifier)
-                if not isinstance(metric, str) and id(metric) in used:
+                metric = metric_of(identifier, is_weighted)
+                if not isinstance(metric, str) and id(identifier) in used:
                     metric = copy.deepcopy(metric)  # one object for several outputs would mix their figures
-                used.add(id(metric))
+                used.add(id(identifier))
                 label = identifier if isinstance(identifier, str) else _label(metric)
                 figures.append((_unique(prefix, label, is_weighted, labels), metric, is_weighted))
-            self.outputs.append(_Output(name, losses.get(loss), float(1.0 if weight is None else weight), figures))
+            self.outputs.append(Output(name, losses.as_loss(loss), float(1.0 if weight is None else weight), figures, prefix))
 
     def outputs_for(self, predictions: Any) -> None:
         """Name the outputs of a module that said nothing of them, after what it returned, and make their losses."""
@@ -208,7 +117,7 @@ class Objective:
                 raise ValueError(f"Output {output.name!r}: {error}") from None
             for name, metric, _ in output.requested:
                 try:
-                    if isinstance(metric, MeanMetricWrapper):
+                    if isinstance(metric, Metric) and metric.is_plain:
                         metric.check(y_true, y_pred)
                 except ValueError as error:
                     raise ValueError(f"Metric {name!r}: {error}") from None
@@ -278,9 +187,14 @@ class Objective:
         return [
             "loss",
             *(f"{output.name}_loss" for output in self.outputs if several and output.loss is not None),
-            *(name for output in self.outputs for name, _, _ in output.requested),
+            *(name for output in self.outputs for name, _, _ in output.named_metrics()),
             *self.added,
         ]
+
+    def named_metrics(self) -> dict[str, Any]:
+        """The metrics by the names of their figures in the logs, for those who ask what they stand for."""
+        named = [entry for output in self.outputs for entry in output.named_metrics()]
+        return {name: metric.parts.get(part or "", metric) if isinstance(metric, TorchMetric) else metric for name, metric, part in named}
 
     def results(self) -> dict[str, Callable[[], Any]]:
         """Return for each figure the function that computes it, as a tensor on the device."""
@@ -288,20 +202,20 @@ class Objective:
         if len(self.outputs) > 1:
             found |= {f"{output.name}_loss": output.mean_loss.result for output in self.outputs if output.loss is not None}
         for output in self.outputs:
-            found |= {name: metric.result for name, metric, _ in output.metrics or []}
+            found |= output.results()
         return found | {name: metric.result for name, metric in self.added.items()}
 
     @contextmanager
     def apart(self) -> Iterator[None]:
         """Begin anew within the block, and go back to the figures so far after it: for an evaluation in the middle of an epoch."""
-        kept = [(m, dict(m.__dict__) if isinstance(m, Mean) else copy.deepcopy(m.__dict__)) for m in self._gatherers()]
+        restore = [keep(metric) for metric in self._gatherers()]
         self.reset()
         try:
             yield
         finally:
             self.reset()
-            for metric, state in kept:
-                metric.__dict__.update(state)
+            for put_back in restore:
+                put_back()
 
     def _gatherers(self) -> list[Any]:
         """All that gathers figures, but for metrics whose kind is told by the first batch."""
@@ -314,6 +228,22 @@ class Objective:
         """Begin a new epoch."""
         for metric in self._gatherers():
             reset_state(metric)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was gathered in the epoch so far, and what the data told about the metrics."""
+        seen = [output.seen for output in self.outputs]
+        return {"seen": seen, "sees_loss": self._sees_loss, "added": list(self.added), "figures": list(map(gathered, self._gatherers()))}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there. Raises `ValueError` where the state is that of other metrics."""
+        for output, seen in zip(self.outputs, state["seen"], strict=True):
+            if seen is not None:
+                output.resolve(*(torch.empty(shape, device="meta") for shape in seen))
+        self._sees_loss = bool(state["sees_loss"])
+        for name in state["added"]:
+            self.added.setdefault(name, Mean(name))
+        for metric, figures in zip(self._gatherers(), state["figures"], strict=True):
+            take_up(metric, figures)
 
 
 def reset_state(metric: Any) -> None:
