@@ -157,3 +157,8 @@ def test_an_unknown_name_suggests_the_nearest():
 def test_what_is_no_activation_is_refused():
     with pytest.raises(ValueError, match="activation.*got 3 of type int"):
         activations.get(3)
+
+
+def test_the_slope_of_relu_has_two_names():
+    x = torch.tensor([-2.0, 1.0])
+    assert torch.equal(activations.relu(x, alpha=0.5), activations.relu(x, negative_slope=0.5))

@@ -108,3 +108,9 @@ def test_an_argument_that_is_not_known_is_refused():
 def test_a_constraint_without_a_call_says_so():
     with pytest.raises(NotImplementedError, match="Constraint needs a __call__"):
         constraints.Constraint()(W)
+
+
+def test_old_names_are_known():
+    assert constraints.maxnorm is constraints.MaxNorm
+    assert constraints.nonneg is constraints.NonNeg
+    assert constraints.unitnorm is constraints.UnitNorm

@@ -4,9 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from torchkeras_fn import activations
+from torchkeras_fn import Input, Model, activations, layers, registry
 from torchkeras_fn.configurable import Configurable
-from torchkeras_fn.registry import Registry, custom_object_scope
+from torchkeras_fn.registry import (
+    Registry,
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
 from torchkeras_fn.utils import CustomObjectScope
 
 
@@ -157,3 +164,78 @@ def test_a_custom_object_is_written_by_its_name_in_the_scope():
 
 def test_the_scope_is_where_keras_users_look_for_it():
     assert CustomObjectScope is custom_object_scope
+
+
+# ---------------------------------------------------------------------- registered objects
+
+
+@pytest.fixture
+def registered():
+    """Forget afterwards what a test registers."""
+    names, objects = dict(registry._registered_names), dict(get_custom_objects())
+    yield
+    for known, before in ((registry._registered_names, names), (get_custom_objects(), objects)):
+        known.clear()
+        known.update(before)
+
+
+def test_a_registered_function_is_found_and_written(registered):
+    assert register_keras_serializable(package="mine")(blend) is blend
+    assert get_registered_name(blend) == COLOURS.serialize(blend) == "mine>blend"
+    assert get_registered_object("mine>blend") is COLOURS.get("mine>blend") is COLOURS.get("blend") is blend
+
+
+def test_a_registered_class_is_found_and_written(registered):
+    @register_keras_serializable(name="sea")
+    class Sea(DeepBlue):
+        pass
+
+    written = COLOURS.serialize(Sea(3))
+    assert written["class_name"] == "Custom>sea"
+    assert (type(COLOURS.deserialize(written)), COLOURS.deserialize(written).depth) == (Sea, 3)
+
+
+def test_what_is_built_in_comes_before_what_is_registered_under_its_name_in_a_package(registered):
+    register_keras_serializable(package="mine", name="red")(blend)
+    assert COLOURS.get("red") is print
+    assert COLOURS.get("mine>red") is blend
+
+
+def test_a_registered_layer_is_read_with_its_model(registered):
+    @register_keras_serializable(package="mine")
+    class Dense(layers.Layer):  # the name of another layer
+        def call(self, inputs):
+            return 2 * inputs
+
+    x = Input(shape=(2,))
+    model = Model(x, layers.Dense(2)(Dense()(x)))
+    kinds = [type(layer) for layer in Model.from_config(model.get_config()).layers]
+    assert kinds[1:] == [Dense, layers.Dense]
+
+
+def test_a_name_is_registered_once_but_for_the_same_thing_defined_anew(registered):
+    for _ in range(2):
+
+        @register_keras_serializable()
+        def shade(x):
+            return x
+
+    with pytest.raises(ValueError, match="'Custom>shade' is taken"):
+        register_keras_serializable(name="shade")(blend)
+
+
+def test_a_class_needs_a_config(registered):
+    with pytest.raises(ValueError, match="Registry cannot be registered: it has no get_config"):
+        register_keras_serializable()(Registry)
+
+
+def test_custom_objects_may_be_added_for_good(registered):
+    get_custom_objects()["blend"] = blend
+    assert COLOURS.get("blend") is blend
+
+
+def test_what_is_registered_in_a_scope_outlives_it(registered):
+    with custom_object_scope({"one": len}):
+        register_keras_serializable()(blend)
+    assert COLOURS.get("blend") is blend
+    assert "one" not in get_custom_objects()

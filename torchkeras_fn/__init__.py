@@ -2,6 +2,7 @@
 
 from torchkeras_fn import (
     activations,
+    backend,
     callbacks,
     config,
     constraints,
@@ -10,7 +11,10 @@ from torchkeras_fn import (
     losses,
     metrics,
     models,
+    ops,
     optimizers,
+    preprocessing,
+    random,
     regularizers,
     utils,
 )
@@ -26,6 +30,7 @@ __all__ = [
     "Sequential",
     "Trainer",
     "activations",
+    "backend",
     "callbacks",
     "config",
     "constraints",
@@ -34,7 +39,10 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "ops",
     "optimizers",
+    "preprocessing",
+    "random",
     "regularizers",
     "utils",
 ]

@@ -38,14 +38,19 @@ def linear(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def relu(x: torch.Tensor, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> torch.Tensor:
+def relu(
+    x: torch.Tensor, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0, alpha: float | None = None
+) -> torch.Tensor:
     """Return `x` above `threshold` and `negative_slope * (x - threshold)` elsewhere, cut off at `max_value`.
+
+    Keras 2 calls the slope `alpha`: both work.
 
     >>> relu(torch.tensor([-2.0, 1.0, 9.0]))
     tensor([0., 1., 9.])
     >>> relu(torch.tensor([-2.0, 1.0, 9.0]), negative_slope=0.5, max_value=6.0)
     tensor([-1.,  1.,  6.])
     """
+    negative_slope = negative_slope if alpha is None else alpha
     if threshold:
         result = torch.where(x > threshold, x, negative_slope * (x - threshold) if negative_slope else 0.0)
     else:

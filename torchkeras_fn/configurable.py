@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchkeras_fn.registry import get_registered_name
+
 
 def constructor_arguments(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a constructor call by name, defaults included, as plain values.
@@ -50,7 +52,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if hasattr(value, "get_config"):
-        return {"class_name": type(value).__name__, "config": value.get_config()}
+        return {"class_name": get_registered_name(type(value)), "config": value.get_config()}
     return value
 
 

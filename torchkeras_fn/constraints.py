@@ -118,6 +118,7 @@ def _axes(axis: Any) -> int | tuple[int, ...]:
 
 
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
+maxnorm, nonneg, unitnorm = MaxNorm, NonNeg, UnitNorm  # Keras 1's names, which Keras 2 still knew
 
 _registry = Registry("constraint", {"max_norm": MaxNorm, "non_neg": NonNeg, "unit_norm": UnitNorm, "min_max_norm": MinMaxNorm})
 serialize = _registry.serialize

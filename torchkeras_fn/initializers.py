@@ -339,6 +339,7 @@ def _sizes(shape: Any) -> tuple[int, ...]:
 
 
 zeros, ones, constant, identity, orthogonal = Zeros, Ones, Constant, Identity, Orthogonal
+IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 uniform = random_uniform = RandomUniform
 normal = random_normal = RandomNormal
 truncated_normal, variance_scaling = TruncatedNormal, VarianceScaling

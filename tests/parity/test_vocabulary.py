@@ -160,4 +160,15 @@ def test_values_of_a_constant_initializer(name, arguments):
 
 def test_every_initializer_of_keras_but_the_fourier_transform_is_here():
     names = {name for name in dir(keras.initializers) if name[0] != "_"} - {"STFT", "STFTInitializer", "stft"}
-    assert names - {"IdentityInitializer", "OrthogonalInitializer"} <= set(dir(initializers))
+    assert names <= set(dir(initializers))
+
+
+VOCABULARIES = [(activations, keras.activations), (constraints, keras.constraints), (regularizers, keras.regularizers)]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [*VOCABULARIES, (initializers, keras.initializers)])
+def test_every_name_of_a_vocabulary_is_known_as_attribute_and_as_word(ours, theirs):
+    bases = {"Constraint", "Initializer", "Regularizer", "STFT", "STFTInitializer", "stft"}
+    for name in {name for name in dir(theirs) if name[0] != "_"} - {"get", "serialize", "deserialize"} - bases:
+        assert hasattr(ours, name)
+        assert callable(ours.get(name))

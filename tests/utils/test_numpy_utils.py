@@ -1,10 +1,10 @@
-"""`to_categorical`: indices to one-hot rows."""
+"""`to_categorical`: indices to one-hot rows; `normalize`: vectors of length one."""
 
 import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn.utils import to_categorical
+from torchkeras_fn.utils import normalize, to_categorical
 
 
 @pytest.mark.parametrize("x", [[0, 2], (0, 2), np.array([0, 2]), np.array([[0], [2]]), torch.tensor([0, 2]), np.array([0.0, 2.0])])
@@ -38,3 +38,18 @@ def test_an_index_out_of_range_is_told(x):
 def test_indices_are_whole_numbers():
     with pytest.raises(ValueError, match="Class indices must be whole numbers"):
         to_categorical([0.5, 1])
+
+
+# ---------------------------------------------------------------------- normalize
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, [0.6, 0.8]), ({"order": 1}, [3 / 7, 4 / 7]), ({"axis": 0}, [1, 1]), ({"order": np.inf}, [0.75, 1])],
+)
+def test_vectors_are_divided_by_their_norm(options, expected):
+    np.testing.assert_allclose(normalize(np.array([[3.0, 4.0], [0.0, 0.0]]), **options), [expected, [0, 0]])
+
+
+def test_a_single_vector_is_normalized():
+    assert normalize([3.0, 4.0]).tolist() == pytest.approx([0.6, 0.8])

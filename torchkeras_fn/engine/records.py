@@ -1,6 +1,6 @@
 """A graph as a flat list of calls: what copies, pickles and configurations of a model are made of."""
 
-import functools
+import keyword
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from torch.overrides import get_overridable_functions, resolve_name
 
+from torchkeras_fn.engine.functions import find_function, function_name
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import KerasTensor, map_symbolic, record, symbolic_leaves
+from torchkeras_fn.registry import get_registered_name
 
 
 class Reference(NamedTuple):
@@ -54,14 +55,17 @@ def write_records(graph: Graph) -> Records:
     return Records(calls, *ends)
 
 
-def draw(records: Records) -> Graph:
-    """Draw a graph anew from its records, calling their layers and functions."""
+def draw(records: Records, entries: Mapping[int, KerasTensor] | None = None) -> Graph:
+    """Draw a graph anew from its records, calling their layers and functions; `entries` stand for the calls at their positions."""
     made: list[list[KerasTensor]] = []
 
     def tensor(reference: Reference) -> KerasTensor:
         return made[reference.call][reference.tensor]
 
-    for call in records.calls:
+    for index, call in enumerate(records.calls):
+        if entries and index in entries:
+            made.append([entries[index]])
+            continue
         args, kwargs = map_only(Reference, tensor, (call.args, call.kwargs))
         open_input = getattr(call.operation, "open", None)
         if open_input is not None:
@@ -69,10 +73,25 @@ def draw(records: Records) -> Graph:
         elif isinstance(call.operation, Layer):
             outputs = call.operation(*args, **kwargs)
         else:
-            outputs = record(call.operation, args, kwargs)
+            outputs = _record_function(call.operation, args, kwargs)
         made.append(symbolic_leaves(outputs))
     inputs, outputs, terms = ([tensor(reference) for reference in ends] for ends in (records.inputs, records.outputs, records.terms))
     return Graph(inputs, outputs, terms)
+
+
+def _record_function(function: Any, args: Any, kwargs: Any) -> Any:
+    """Draw a call of a function. Sizes are numbers of Python, which know no bounds: raises `ValueError` past 64 bits."""
+    if function in (operator.pow, operator.lshift) and all(_is_number(part) for part in args):
+        raise ValueError(f"{function.__name__} of sizes alone is not drawn.")
+    outputs = record(function, args, kwargs)
+    for tensor in symbolic_leaves(outputs):
+        if any(abs(size) >= 2**63 for size in tensor.spec.number or ()):
+            raise ValueError(f"{function.__name__} makes a size of more than 64 bits.")
+    return outputs
+
+
+def _is_number(part: Any) -> bool:
+    return part.spec.number is not None if isinstance(part, KerasTensor) else not isinstance(part, torch.Tensor)
 
 
 # ---------------------------------------------------------------------- plain data
@@ -101,7 +120,7 @@ def describe_layer(layer: Layer, name: str) -> dict[str, Any]:
     """Return the entry of a layer in a model's configuration; `key` is the same wherever the same layer stands."""
     with shared_layers() as known:
         key = known.setdefault(id(layer), len(known))
-        entry = {"class_name": type(layer).__name__, "name": name, "config": layer.get_config()}
+        entry = {"class_name": get_registered_name(type(layer)), "name": name, "config": layer.get_config()}
         return {**entry, "named": layer.given_name is not None, "key": key}
 
 
@@ -146,60 +165,30 @@ def from_plain(config: Mapping[str, Any], make: Callable[[Mapping[str, Any]], La
     for node in config["nodes"]:
         operation = layers[node["layer"]] if "layer" in node else find_function(node["function"])
         args = tuple(_decode(value) for value in node["args"])
-        calls.append(Call(operation, args, {key: _decode(value) for key, value in node["kwargs"].items()}))
+        kwargs = {_checked_keyword(key): _decode(value) for key, value in node["kwargs"].items()}
+        if "function" in node:
+            _check_function_call(node["function"], args, kwargs)
+        calls.append(Call(operation, args, kwargs))
     ends = [[Reference(*reference) for reference in config.get(name, [])] for name in ("inputs", "outputs", "terms")]
     return draw(Records(calls, *ends))
 
 
-_OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor", "lshift", "rshift")
-_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs", "invert", "getitem")
+def _checked_keyword(key: str) -> str:
+    """The lowered model is Python code, in which the name of an argument stands as it is."""
+    if not key.isidentifier() or keyword.iskeyword(key):
+        raise ValueError(f"{key!r} is no name of an argument.")
+    return key
 
 
-@functools.cache
-def _functions() -> dict[str, Callable[..., Any]]:
-    """The functions that a configuration may name: those of torch that take tensors, and Python's operators."""
-    found: dict[str, Callable[..., Any]] = {f"operator.{name}": getattr(operator, name) for name in _OPERATORS + _COMPARISONS}
-    found["getattr"] = _tensor_property
-    for functions in get_overridable_functions().values():
-        for function in functions:
-            name = resolve_name(function)
-            if name is not None and not name.endswith("__get__"):
-                found.setdefault(name, function)
-    return found
-
-
-def _tensor_property(tensor: Any, name: str) -> Any:
-    """Read a public property of a tensor."""
-    if name.startswith("_"):
-        raise ValueError(f"{name!r} is not a public property of a tensor.")
-    return getattr(tensor, name)
-
-
-def function_name(function: Callable[..., Any]) -> str:
-    """Return the name under which a configuration knows a function. Raises `ValueError` for one that is not torch's.
-
-    >>> function_name(torch.cat), function_name(operator.add)
-    ('torch.cat', 'operator.add')
-    """
-    if function is getattr or function is _tensor_property:
-        return "getattr"
-    for name, known in _functions().items():
-        if known is function:
-            return name
-    raise ValueError(
-        f"{getattr(function, '__name__', function)!r} is not a function of torch, so a configuration cannot name it. Use a layer."
-    )
-
-
-def find_function(name: str) -> Callable[..., Any]:
-    """Return the function of that name. Raises `ValueError` for any that is not torch's.
-
-    >>> find_function("torch.cat") is torch.cat
-    True
-    """
-    if name not in _functions():
-        raise ValueError(f"{name!r} is not a function of torch that a configuration may name.")
-    return _functions()[name]
+def _check_function_call(name: str, args: Any, kwargs: Any) -> None:
+    """Refuse a call that is none of tensors: Python's operators would repeat lists and format strings without end."""
+    references: list[Reference] = []
+    map_only(Reference, references.append, (args, kwargs))
+    if not references:
+        raise ValueError(f"{name!r} is called without a tensor of the graph.")
+    strange = [part for part in args if isinstance(part, (str, list, tuple, dict)) and not isinstance(part, Reference)]
+    if strange and name.startswith("operator.") and name != "operator.getitem":
+        raise ValueError(f"{name!r} takes numbers and tensors, got {strange[0]!r}.")
 
 
 def _encode(value: Any) -> Any:
@@ -236,10 +225,18 @@ def _decode(value: Any) -> Any:
     if "ellipsis" in value:
         return Ellipsis
     if "constant" in value:
-        constant = torch.tensor(value["constant"], dtype=getattr(torch, value["dtype"]))
+        kind = _dtype(value["dtype"])
+        constant = torch.zeros(value["shape"], dtype=kind) if value["constant"] is None else torch.tensor(value["constant"], dtype=kind)
         return torch.nn.Parameter(constant) if value.get("trained") else constant
     if "dtype" in value:
-        return getattr(torch, value["dtype"])
+        return _dtype(value["dtype"])
     if "tuple" in value:
         return tuple(_decode(part) for part in value["tuple"])
     return {name: _decode(part) for name, part in value["dict"].items()}
+
+
+def _dtype(name: Any) -> torch.dtype:
+    found = getattr(torch, str(name), None)
+    if not isinstance(found, torch.dtype):
+        raise ValueError(f"{name!r} is not a dtype of torch.")
+    return found

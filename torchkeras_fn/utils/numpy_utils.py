@@ -25,3 +25,18 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
         raise ValueError(f"Class indices must lie between 0 and {count - 1}, got {indices.min()} to {indices.max()}.")
     rows: np.ndarray = np.eye(count, dtype="float32")[indices]
     return rows
+
+
+def normalize(x: Any, axis: int = -1, order: float = 2) -> np.ndarray:
+    """Return an array divided by its norm along an axis; what is all 0 stays so.
+
+    `order` is numpy's: 2 for the length, 1 for the sum of absolute values.
+
+    >>> normalize([[3.0, 4.0], [0.0, 0.0]])
+    array([[0.6, 0.8],
+           [0. , 0. ]])
+    """
+    x = np.asarray(x)
+    norms = np.linalg.norm(np.atleast_1d(x), order, axis, keepdims=True)
+    scaled: np.ndarray = x / np.where(norms == 0, 1, norms)
+    return scaled

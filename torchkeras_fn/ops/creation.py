@@ -1,0 +1,157 @@
+"""Tensors that are made of nothing but a shape. Where that holds symbolic sizes they are symbolic too, and made in every run."""
+
+import math
+from typing import Any
+
+import torch
+
+from torchkeras_fn import config
+from torchkeras_fn.ops.conversion import as_tensor, default_device, empty_tensor, is_size, sizes_of, source_of
+
+
+def empty(shape: Any, dtype: Any = None) -> Any:
+    """Return a tensor of any content, of `dtype` or else `floatx()`.
+
+    >>> empty((2, 3)).shape
+    torch.Size([2, 3])
+    """
+    return empty_tensor(shape, dtype)
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
+    """Return a tensor with one value everywhere, of `dtype` or else `floatx()`.
+
+    >>> full((2,), 0.5)
+    tensor([0.5000, 0.5000])
+    """
+    model, wanted = source_of(shape), config.dtype(dtype)
+    if isinstance(fill_value, (int, float)) and not is_size(fill_value):
+        if model is None:
+            return torch.full(sizes_of(shape), fill_value, dtype=wanted, device=default_device())
+        return model.new_full(sizes_of(shape), fill_value, dtype=wanted)
+    return torch.broadcast_to(as_tensor(fill_value, wanted), sizes_of(shape))
+
+
+def zeros(shape: Any, dtype: Any = None) -> Any:
+    """Return a tensor of zeros, of `dtype` or else `floatx()`.
+
+    >>> zeros((2,))
+    tensor([0., 0.])
+    """
+    return full(shape, 0, dtype)
+
+
+def ones(shape: Any, dtype: Any = None) -> Any:
+    """Return a tensor of ones, of `dtype` or else `floatx()`.
+
+    >>> ones((2,))
+    tensor([1., 1.])
+    """
+    return full(shape, 1, dtype)
+
+
+def zeros_like(x: Any, dtype: Any = None) -> Any:
+    """Return zeros in the shape of `x`, and in its dtype unless given.
+
+    >>> zeros_like(torch.ones(2))
+    tensor([0., 0.])
+    """
+    return torch.zeros_like(as_tensor(x), dtype=None if dtype is None else config.dtype(dtype))
+
+
+def ones_like(x: Any, dtype: Any = None) -> Any:
+    """Return ones in the shape of `x`, and in its dtype unless given.
+
+    >>> ones_like(torch.zeros(2))
+    tensor([1., 1.])
+    """
+    return torch.ones_like(as_tensor(x), dtype=None if dtype is None else config.dtype(dtype))
+
+
+def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Any:
+    """Return one value everywhere in the shape of `x`, and in its dtype unless given.
+
+    >>> full_like(torch.zeros(2), 3)
+    tensor([3., 3.])
+    """
+    return torch.full_like(as_tensor(x), fill_value, dtype=None if dtype is None else config.dtype(dtype))
+
+
+def empty_like(x: Any, dtype: Any = None) -> Any:
+    """Return a tensor of any content in the shape of `x`, and in its dtype unless given.
+
+    >>> empty_like(torch.zeros(2)).shape
+    torch.Size([2])
+    """
+    return torch.empty_like(as_tensor(x), dtype=None if dtype is None else config.dtype(dtype))
+
+
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Any:
+    """Return the numbers from `start` to before `stop`; from 0 to before `start` where that stands alone.
+
+    Integers are of type `int32` and others of `floatx()` unless `dtype` is given. Ends may be symbolic sizes.
+
+    >>> arange(3)
+    tensor([0, 1, 2], dtype=torch.int32)
+    >>> arange(0.0, 1.0, 0.5)
+    tensor([0.0000, 0.5000])
+    """
+    ends = [0, start, step] if stop is None else [start, stop, step]
+    ends = [end.item() if isinstance(end, torch.Tensor) else end for end in ends]
+    wanted = config.dtype(dtype or (None if any(isinstance(end, float) for end in ends) else "int32"))
+    model = source_of(ends)
+    if model is None:
+        return torch.arange(*ends, dtype=wanted, device=default_device())
+    start, stop, step = ends
+    counted = torch.cumsum(model.new_ones((-(-(stop - start) // step),), dtype=torch.int64), 0) - 1
+    return (counted * step + start).to(wanted)
+
+
+def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True, dtype: Any = None) -> Any:
+    """Return `num` numbers at equal distances from `start` to `stop`, the latter included unless `endpoint=False`.
+
+    >>> linspace(0.0, 1.0, 3)
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    last = stop if endpoint else stop - (stop - start) / num
+    return torch.linspace(start, last, num, dtype=config.dtype(dtype), device=default_device())
+
+
+def logspace(start: float, stop: float, num: int = 50, endpoint: bool = True, base: float = 10, dtype: Any = None) -> Any:
+    """Return `base` to the power of each of `linspace(start, stop, num)`.
+
+    >>> logspace(0.0, 2.0, 3)
+    tensor([  1.0000,  10.0000, 100.0000])
+    """
+    return torch.exp(linspace(start, stop, num, endpoint, dtype) * math.log(base))
+
+
+def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:
+    """Return a matrix `(N, M)`, square unless told otherwise, with ones on the `k`-th diagonal above the main one and zeros elsewhere.
+
+    >>> eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    rows, columns = (arange(size, dtype="int64") for size in (N, N if M is None else M))
+    return (torch.unsqueeze(rows + k, 1) == columns).to(config.dtype(dtype))
+
+
+def identity(n: int, dtype: Any = None) -> Any:
+    """Return the square matrix with ones on the diagonal and zeros elsewhere.
+
+    >>> identity(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    return eye(n, dtype=dtype)
+
+
+def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:
+    """Return a matrix with ones at and below the `k`-th diagonal, and zeros above it.
+
+    >>> tri(2)
+    tensor([[1., 0.],
+            [1., 1.]])
+    """
+    return torch.tril(ones((N, N if M is None else M), dtype), k)

@@ -1,0 +1,253 @@
+"""Products of matrices and tensors, norms and decompositions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from torchkeras_fn.ops.conversion import as_floats, as_tensor, as_tensors, axes_of
+
+
+def matmul(x1: Any, x2: Any) -> Any:
+    """Return the product of matrices, over leading axes that are broadcast.
+
+    >>> matmul([[1.0, 2.0]], [[3.0], [4.0]])
+    tensor([[11.]])
+    """
+    return torch.matmul(*_alike(x1, x2))
+
+
+def dot(x1: Any, x2: Any) -> Any:
+    """Return the sums of products over the last axis of one and the last but one (or only) axis of the other.
+
+    >>> dot(torch.ones(2, 3, 4), torch.ones(4, 5)).shape
+    torch.Size([2, 3, 5])
+    """
+    x1, x2 = _alike(x1, x2)
+    if x1.ndim == 0 or x2.ndim == 0:
+        return x1 * x2
+    return torch.matmul(x1, x2) if x2.ndim <= 2 else torch.tensordot(x1, x2, dims=([x1.ndim - 1], [x2.ndim - 2]))
+
+
+def _alike(x1: Any, x2: Any) -> tuple[Any, Any]:
+    """Two tensors of one dtype, that to which torch would promote them."""
+    x1, x2 = as_tensors(x1, x2)
+    dtype = torch.promote_types(x1.dtype, x2.dtype)
+    return as_tensor(x1, dtype), as_tensor(x2, dtype)
+
+
+def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
+    """Return the sums of products over the last and first `axes` axes, or over those in two lists.
+
+    >>> tensordot(torch.ones(2, 3), torch.ones(3, 4), axes=1).shape
+    torch.Size([2, 4])
+    """
+    pairs = axes if isinstance(axes, int) else [[one] if isinstance(one, int) else list(one) for one in axes]
+    return torch.tensordot(*_alike(x1, x2), dims=pairs)
+
+
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """Return the sums of products that the letters describe.
+
+    >>> einsum("ij,ij->i", torch.ones(2, 3), torch.ones(2, 3))
+    tensor([3., 3.])
+    """
+    return torch.einsum(subscripts, *map(as_tensor, operands))
+
+
+def inner(x1: Any, x2: Any) -> Any:
+    """Return the sums of products over the last axes of both.
+
+    >>> inner([1.0, 2.0], [3.0, 4.0])
+    tensor(11.)
+    """
+    return torch.inner(*_alike(x1, x2))
+
+
+def outer(x1: Any, x2: Any) -> Any:
+    """Return the product of every element of one with every element of the other.
+
+    >>> outer([1.0, 2.0], [3.0, 4.0])
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
+    x1, x2 = as_tensors(x1, x2)
+    return torch.outer(torch.flatten(x1), torch.flatten(x2))
+
+
+def vdot(x1: Any, x2: Any) -> Any:
+    """Return the sum of products of all elements.
+
+    >>> vdot([1.0, 2.0], [3.0, 4.0])
+    tensor(11.)
+    """
+    x1, x2 = _alike(x1, x2)
+    return torch.vdot(torch.flatten(x1), torch.flatten(x2))
+
+
+def cross(x1: Any, x2: Any, *, axis: int = -1) -> Any:
+    """Return the vectors at right angles to two others.
+
+    >>> cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+    tensor([0., 0., 1.])
+    """
+    return torch.linalg.cross(*_alike(x1, x2), dim=axis)
+
+
+def kron(x1: Any, x2: Any) -> Any:
+    """Return the Kronecker product.
+
+    >>> kron([1.0, 2.0], [1.0, 1.0])
+    tensor([1., 1., 2., 2.])
+    """
+    return torch.kron(*as_tensors(x1, x2))
+
+
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """Return the sum along a diagonal.
+
+    >>> trace([[1.0, 2.0], [3.0, 4.0]])
+    tensor(5.)
+    """
+    return torch.sum(diagonal(x, offset, axis1, axis2), -1)
+
+
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """Return the elements of a diagonal, `offset` above the main one.
+
+    >>> diagonal([[1.0, 2.0], [3.0, 4.0]])
+    tensor([1., 4.])
+    """
+    return torch.diagonal(as_tensor(x), offset, axis1, axis2)
+
+
+def diag(x: Any, k: int = 0) -> Any:
+    """Return the matrix with `x` on a diagonal, or the diagonal of a matrix.
+
+    >>> diag([1.0, 2.0])
+    tensor([[1., 0.],
+            [0., 2.]])
+    """
+    return torch.diag(as_tensor(x), k)
+
+
+def tril(x: Any, k: int = 0) -> Any:
+    """Return `x` with zeros above the `k`-th diagonal.
+
+    >>> tril([[1.0, 2.0], [3.0, 4.0]])
+    tensor([[1., 0.],
+            [3., 4.]])
+    """
+    return torch.tril(as_tensor(x), k)
+
+
+def triu(x: Any, k: int = 0) -> Any:
+    """Return `x` with zeros below the `k`-th diagonal.
+
+    >>> triu([[1.0, 2.0], [3.0, 4.0]])
+    tensor([[1., 2.],
+            [0., 4.]])
+    """
+    return torch.triu(as_tensor(x), k)
+
+
+def norm(x: Any, ord: Any = None, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+    """Return the length of vectors, or the norm of matrices over two axes; `ord` is numpy's.
+
+    >>> norm([3.0, 4.0])
+    tensor(5.)
+    """
+    return torch.linalg.norm(as_floats(x), ord, axes_of(axis), keepdims)
+
+
+def inv(x: Any) -> Any:
+    """Return the inverse of matrices.
+
+    >>> inv([[2.0, 0.0], [0.0, 4.0]])
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.2500]])
+    """
+    return torch.linalg.inv(as_floats(x))
+
+
+def pinv(x: Any) -> Any:
+    """Return the pseudo-inverse of matrices.
+
+    >>> pinv([[2.0], [0.0]])
+    tensor([[0.5000, 0.0000]])
+    """
+    return torch.linalg.pinv(as_floats(x))
+
+
+def det(x: Any) -> Any:
+    """Return the determinant of matrices.
+
+    >>> det([[2.0, 0.0], [0.0, 4.0]])
+    tensor(8.)
+    """
+    return torch.linalg.det(as_floats(x))
+
+
+def slogdet(x: Any) -> Any:
+    """Return the sign and the logarithm of the absolute value of the determinant of matrices.
+
+    >>> slogdet([[1.0, 0.0], [0.0, -1.0]])[0]
+    tensor(-1.)
+    """
+    return tuple(torch.linalg.slogdet(as_floats(x)))
+
+
+def logdet(x: Any) -> Any:
+    """Return the logarithm of the determinant of matrices.
+
+    >>> logdet([[1.0, 0.0], [0.0, 1.0]])
+    tensor(0.)
+    """
+    return torch.logdet(as_floats(x))
+
+
+def cholesky(x: Any, upper: bool = False) -> Any:
+    """Return the lower (or upper) triangular matrix that times its transpose makes `x`.
+
+    >>> cholesky([[4.0]])
+    tensor([[2.]])
+    """
+    found = torch.linalg.cholesky(as_floats(x))
+    return torch.swapaxes(found, -1, -2) if upper else found
+
+
+def qr(x: Any, mode: str = "reduced") -> Any:
+    """Return an orthonormal and an upper triangular matrix whose product is `x`.
+
+    >>> [part.shape for part in qr(torch.eye(3))]
+    [torch.Size([3, 3]), torch.Size([3, 3])]
+    """
+    return tuple(torch.linalg.qr(as_floats(x), mode))
+
+
+def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+    """Return the singular value decomposition `(U, s, Vh)`, or the singular values alone.
+
+    >>> svd(torch.eye(2), compute_uv=False)
+    tensor([1., 1.])
+    """
+    x = as_floats(x)
+    return tuple(torch.linalg.svd(x, full_matrices)) if compute_uv else torch.linalg.svdvals(x)
+
+
+def eigh(x: Any) -> Any:
+    """Return the eigenvalues of symmetric matrices, ascending, and their eigenvectors in columns.
+
+    >>> eigh([[2.0, 0.0], [0.0, 1.0]])[0]
+    tensor([1., 2.])
+    """
+    return tuple(torch.linalg.eigh(as_floats(x)))
+
+
+def solve(a: Any, b: Any) -> Any:
+    """Return what multiplied by the matrices `a` makes `b`.
+
+    >>> solve([[2.0]], [[4.0]])
+    tensor([[2.]])
+    """
+    return torch.linalg.solve(*_alike(a, b))
