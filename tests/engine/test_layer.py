@@ -1,6 +1,7 @@
 """`Layer`: names, building, users' own layers, weights as Keras knows them, and what a call leaves untouched."""
 
 import copy
+import inspect
 import pickle
 
 import numpy as np
@@ -712,3 +713,20 @@ def test_a_class_whose_constructor_takes_neither_name_nor_trainable_is_made_from
     layer.name, layer.trainable = "narrow", False
     twin = kind.from_config(layer.get_config())
     assert (twin.inner.units, twin.name, twin.trainable) == (3, "narrow", False)
+
+
+def test_the_arguments_of_a_class_can_be_read():
+    assert list(inspect.signature(Dense).parameters)[:3] == ["units", "activation", "use_bias"]
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda: Dense(-1), ValueError, r"Dense: 'units' must be an integer of at least 1, got -1"),
+        (lambda: Dense(3, activation="rellu", name="a"), ValueError, r"a \(Dense\): Unknown activation 'rellu'. Did you mean 'relu'"),
+        (lambda: Dense(), TypeError, r"^Dense.__init__\(\) missing 1 required"),
+    ],
+)
+def test_a_mistake_in_the_arguments_names_the_layer(make, kind, message):
+    with pytest.raises(kind, match=message):
+        make()

@@ -1,6 +1,8 @@
 """What every layer promises, asked of each exported layer by a row of a table."""
 
 import copy
+import inspect
+import io
 import json
 import pickle
 from typing import Any, NamedTuple
@@ -11,6 +13,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import Input, Model, layers
+from torchkeras_fn.models import load_model
 
 
 class Row(NamedTuple):
@@ -21,6 +24,7 @@ class Row(NamedTuple):
     unknown: list[tuple[int | None, ...]] | None = None
     integers: int = 0
     has_json: bool = True
+    spread: bool = False  # called on its inputs one by one, `layer(query, value)`
 
 
 IMAGE, ANY_IMAGE = [(6, 8, 4)], [(None, None, 4)]
@@ -32,15 +36,24 @@ ROWS = {
     "Activation": [Row(lambda: layers.Activation("tanh"), STEPS, ANY_STEPS)],
     "ActivityRegularization": [Row(lambda: layers.ActivityRegularization(0.1, 0.2), STEPS, ANY_STEPS)],
     "Add": [Row(lambda: layers.Add(), PAIR, ANY_PAIR)],
+    "AdditiveAttention": [Row(lambda: layers.AdditiveAttention(dropout=0.2, seed=1), PAIR, ANY_PAIR)],
     "AlphaDropout": [
         Row(lambda: layers.AlphaDropout(0.3), STEPS, ANY_STEPS),
         Row(lambda: layers.AlphaDropout(0.3, noise_shape=(None, 1, None), seed=1), STEPS, ANY_STEPS),
+    ],
+    "Attention": [
+        Row(lambda: layers.Attention(use_scale=True), [(6, 4), (5, 3), (5, 4)], [(None, 4), (None, 3), (None, 4)]),
+        Row(lambda: layers.Attention(use_scale=True, score_mode="concat"), PAIR, ANY_PAIR),
     ],
     "Average": [Row(lambda: layers.Average(), PAIR, ANY_PAIR)],
     "AveragePooling1D": [Row(lambda: layers.AveragePooling1D(2), STEPS, ANY_STEPS)],
     "AveragePooling2D": [Row(lambda: layers.AveragePooling2D(2), IMAGE, ANY_IMAGE)],
     "AveragePooling3D": [Row(lambda: layers.AveragePooling3D(2), VOLUME, ANY_VOLUME)],
     "BatchNormalization": [Row(lambda: layers.BatchNormalization(), IMAGE, ANY_IMAGE)],
+    "Bidirectional": [
+        Row(lambda: layers.Bidirectional(layers.LSTM(3, return_sequences=True)), STEPS, ANY_STEPS),
+        Row(lambda: layers.Bidirectional(layers.RNN(layers.GRUCell(3)), merge_mode="ave"), STEPS, ANY_STEPS),
+    ],
     "Concatenate": [Row(lambda: layers.Concatenate(axis=1), PAIR, ANY_PAIR)],
     "Conv1D": [Row(lambda: layers.Conv1D(4, 3, padding="same"), STEPS, ANY_STEPS)],
     "Conv1DTranspose": [Row(lambda: layers.Conv1DTranspose(4, 3, padding="same"), STEPS, ANY_STEPS)],
@@ -48,6 +61,12 @@ ROWS = {
     "Conv2DTranspose": [Row(lambda: layers.Conv2DTranspose(4, 3, padding="same"), IMAGE, ANY_IMAGE)],
     "Conv3D": [Row(lambda: layers.Conv3D(4, 3, padding="same"), VOLUME, ANY_VOLUME)],
     "Conv3DTranspose": [Row(lambda: layers.Conv3DTranspose(4, 3, padding="same"), VOLUME, ANY_VOLUME)],
+    "ConvLSTM1D": [Row(lambda: layers.ConvLSTM1D(3, 3, padding="same", return_sequences=True), [(3, 6, 2)], [(None, None, 2)])],
+    "ConvLSTM2D": [
+        Row(lambda: layers.ConvLSTM2D(3, 3, padding="same"), [(3, 6, 8, 2)], [(None, None, None, 2)]),
+        Row(lambda: layers.ConvLSTM2D(3, 3, data_format="channels_first", dropout=0.2, recurrent_dropout=0.2, seed=1), [(3, 2, 6, 8)]),
+    ],
+    "ConvLSTM3D": [Row(lambda: layers.ConvLSTM3D(3, 3), [(3, 4, 6, 5, 2)], [(None, None, None, None, 2)])],
     "Cropping1D": [Row(lambda: layers.Cropping1D((1, 0)), STEPS, ANY_STEPS)],
     "Cropping2D": [
         Row(lambda: layers.Cropping2D(((1, 0), (0, 2))), IMAGE, ANY_IMAGE),
@@ -68,6 +87,10 @@ ROWS = {
     "ELU": [Row(lambda: layers.ELU(0.5), STEPS, ANY_STEPS)],
     "Embedding": [Row(lambda: layers.Embedding(10, 4, mask_zero=True), [(6,)], [(None,)], integers=10)],
     "Flatten": [Row(lambda: layers.Flatten(), IMAGE, ANY_IMAGE)],
+    "GRU": [
+        Row(lambda: layers.GRU(5), STEPS, ANY_STEPS),
+        Row(lambda: layers.GRU(5, reset_after=False, return_sequences=True, recurrent_dropout=0.3, seed=1), STEPS, ANY_STEPS),
+    ],
     "GaussianDropout": [Row(lambda: layers.GaussianDropout(0.3, seed=1), STEPS, ANY_STEPS)],
     "GaussianNoise": [Row(lambda: layers.GaussianNoise(0.3, seed=1), STEPS, ANY_STEPS)],
     "GlobalAveragePooling1D": [Row(lambda: layers.GlobalAveragePooling1D(), STEPS, ANY_STEPS)],
@@ -80,6 +103,13 @@ ROWS = {
         Row(lambda: layers.GroupNormalization(2), IMAGE, ANY_IMAGE),
         Row(lambda: layers.GroupNormalization(-1, axis=1), IMAGE, [(6, None, None)]),
     ],
+    "GroupedQueryAttention": [
+        Row(lambda: layers.GroupedQueryAttention(3, 4, 2, use_gate=True), PAIR, ANY_PAIR, spread=True),
+    ],
+    "LSTM": [
+        Row(lambda: layers.LSTM(5, return_sequences=True, go_backwards=True, dropout=0.3), STEPS, ANY_STEPS),
+        Row(lambda: layers.LSTM(5, activation="relu", use_bias=False, kernel_regularizer="l2"), STEPS, ANY_STEPS),
+    ],
     "Lambda": [Row(lambda: layers.Lambda(torch.square), STEPS, ANY_STEPS, has_json=False)],
     "LayerNormalization": [
         Row(lambda: layers.LayerNormalization(), IMAGE, ANY_IMAGE),
@@ -87,12 +117,23 @@ ROWS = {
         Row(lambda: layers.LayerNormalization(rms_scaling=True), IMAGE, ANY_IMAGE),
     ],
     "LeakyReLU": [Row(lambda: layers.LeakyReLU(), STEPS, ANY_STEPS), Row(lambda: layers.LeakyReLU(alpha=0.1), STEPS, ANY_STEPS)],
+    "LocallyConnected1D": [Row(lambda: layers.LocallyConnected1D(4, 3, strides=2), STEPS)],
+    "LocallyConnected2D": [
+        Row(lambda: layers.LocallyConnected2D(4, (3, 2)), IMAGE),
+        Row(lambda: layers.LocallyConnected2D(4, (3, 2), data_format="channels_first", use_bias=False), IMAGE),
+    ],
     "Masking": [Row(lambda: layers.Masking(), STEPS, ANY_STEPS)],
     "MaxPooling1D": [Row(lambda: layers.MaxPooling1D(2), STEPS, ANY_STEPS)],
     "MaxPooling2D": [Row(lambda: layers.MaxPooling2D(2), IMAGE, ANY_IMAGE)],
     "MaxPooling3D": [Row(lambda: layers.MaxPooling3D(2), VOLUME, ANY_VOLUME)],
     "Maximum": [Row(lambda: layers.Maximum(), PAIR, ANY_PAIR)],
     "Minimum": [Row(lambda: layers.Minimum(), PAIR, ANY_PAIR)],
+    "MultiHeadAttention": [
+        Row(lambda: layers.MultiHeadAttention(2, 3, value_dim=5), [(6, 4), (5, 3)], [(None, 4), (None, 3)], spread=True),
+        Row(lambda: layers.MultiHeadAttention(2, 3, dropout=0.2, seed=1, use_gate=True), PAIR, ANY_PAIR, spread=True),
+        Row(lambda: layers.MultiHeadAttention(2, 3, output_shape=(2, 3)), [(6, 5, 4), (6, 5, 4)], [(None, 5, 4)] * 2, spread=True),
+        Row(lambda: layers.MultiHeadAttention(2, 3, attention_axes=2), [(6, 5, 4), (6, 7, 4)], [(6, None, 4)] * 2, spread=True),
+    ],
     "Multiply": [Row(lambda: layers.Multiply(), PAIR, ANY_PAIR)],
     "Normalization": [
         Row(lambda: layers.Normalization(), STEPS, ANY_STEPS),
@@ -103,6 +144,10 @@ ROWS = {
         Row(lambda: layers.PReLU(shared_axes=[1, 2]), IMAGE, ANY_IMAGE),
     ],
     "Permute": [Row(lambda: layers.Permute((2, 1)), STEPS, ANY_STEPS)],
+    "RNN": [
+        Row(lambda: layers.RNN(layers.GRUCell(5), return_sequences=True), STEPS, ANY_STEPS),
+        Row(lambda: layers.RNN([layers.LSTMCell(5), layers.SimpleRNNCell(3)]), STEPS, ANY_STEPS),
+    ],
     "ReLU": [Row(lambda: layers.ReLU(2, 0.1, 0.5), STEPS, ANY_STEPS)],
     "RepeatVector": [Row(lambda: layers.RepeatVector(3), [(4,)])],
     "Rescaling": [
@@ -112,12 +157,18 @@ ROWS = {
     "Reshape": [Row(lambda: layers.Reshape((-1, 2)), STEPS, ANY_STEPS)],
     "SeparableConv1D": [Row(lambda: layers.SeparableConv1D(4, 3, padding="same"), STEPS, ANY_STEPS)],
     "SeparableConv2D": [Row(lambda: layers.SeparableConv2D(4, 3, padding="same"), IMAGE, ANY_IMAGE)],
+    "SimpleRNN": [Row(lambda: layers.SimpleRNN(5, activation="relu", return_sequences=True), STEPS, ANY_STEPS)],
     "Softmax": [Row(lambda: layers.Softmax(), STEPS, ANY_STEPS), Row(lambda: layers.Softmax(axis=[1, 2]), STEPS, ANY_STEPS)],
     "SpatialDropout1D": [Row(lambda: layers.SpatialDropout1D(0.3), STEPS, ANY_STEPS)],
     "SpatialDropout2D": [Row(lambda: layers.SpatialDropout2D(0.3, data_format="channels_first"), IMAGE, ANY_IMAGE)],
     "SpatialDropout3D": [Row(lambda: layers.SpatialDropout3D(0.3, seed=1), VOLUME, ANY_VOLUME)],
     "Subtract": [Row(lambda: layers.Subtract(), PAIR, ANY_PAIR)],
     "ThresholdedReLU": [Row(lambda: layers.ThresholdedReLU(0.5), STEPS, ANY_STEPS)],
+    "TimeDistributed": [
+        Row(lambda: layers.TimeDistributed(layers.Dense(3)), STEPS, ANY_STEPS),
+        Row(lambda: layers.TimeDistributed(layers.Conv2D(3, 3, padding="same")), VOLUME, ANY_VOLUME),
+        Row(lambda: layers.TimeDistributed(layers.BatchNormalization(), trainable=False), IMAGE, ANY_IMAGE),
+    ],
     "TorchModuleWrapper": [Row(lambda: layers.TorchModuleWrapper(nn.Linear(4, 3)), STEPS, ANY_STEPS, has_json=False)],
     "UnitNormalization": [Row(lambda: layers.UnitNormalization(axis=[1, 2]), STEPS, ANY_STEPS)],
     "UpSampling1D": [Row(lambda: layers.UpSampling1D(3), STEPS, ANY_STEPS)],
@@ -133,7 +184,8 @@ ROWS = {
     ],
     "ZeroPadding3D": [Row(lambda: layers.ZeroPadding3D((1, 0, 2)), VOLUME, ANY_VOLUME)],
 }
-NO_ROW_NEEDED = {"Layer", "InputLayer"}  # the base, and the entry of a graph, which tests/layers/test_input.py asks
+NO_ROW_NEEDED = {"Layer", "InputLayer", "Wrapper"}  # the bases, and the entry of a graph, which tests/layers/test_input.py asks
+NO_ROW_NEEDED |= {"GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"}  # asked inside RNN, and in tests/layers/recurrent
 CASES = [pytest.param(row, id=f"{name}-{index}") for name, rows in ROWS.items() for index, row in enumerate(rows)]
 
 
@@ -160,7 +212,11 @@ def test_every_exported_layer_is_known_by_name():
 
 def drawn(row, shapes=None, layer=None):
     tensors = [Input(shape=shape, dtype="int64" if row.integers else None) for shape in shapes or row.shapes]
-    return Model(tensors, (layer or row.make())(tensors if len(tensors) > 1 else tensors[0])).eval()
+    return Model(tensors, called(row, layer or row.make(), tensors)).eval()
+
+
+def called(row, layer, tensors):
+    return layer(*tensors) if row.spread or len(tensors) == 1 else layer(tensors)
 
 
 def data(row, batch=3, seed=0):
@@ -197,7 +253,7 @@ def test_unknown_dimensions_stay_unknown_and_are_filled(row):
 
 @pytest.mark.parametrize("row", CASES)
 def test_drawing_moves_no_random_state_without_weights(row):
-    if row.make().weight_map or isinstance(row.make(), layers.TorchModuleWrapper):
+    if drawn(row).weights:
         return
     before = torch.get_rng_state()
     drawn(row)
@@ -265,7 +321,24 @@ def test_a_copy_computes_the_same(row, copied):
     torch.testing.assert_close(run(twin, data(row)), run(model.eval(), data(row)))
     layer = copied(row.make())
     assert type(layer) is type(row.make())
-    assert layer(data(row) if len(row.shapes) > 1 else data(row)[0]).shape == run(model, data(row)).shape
+    assert called(row, layer, data(row)).shape == run(model, data(row)).shape
+
+
+@pytest.mark.parametrize("row", CASES)
+def test_a_file_makes_an_equal_model(row):
+    model = drawn(row)
+    model.compile("adam", "mse")
+    targets = torch.zeros(3, *model.output_shape[1:])
+    tensors = data(row) if len(row.shapes) > 1 else data(row)[0]
+    model.train_on_batch(tensors, targets)
+    model.save(file := io.BytesIO())
+    twin = load_model(file, {"Linear": lambda: nn.Linear(4, 3)})
+    torch.testing.assert_close(run(twin.eval(), data(row)), run(model.eval(), data(row)), rtol=0, atol=0)
+    if any(isinstance(value, torch.Generator) for part in model.modules() for value in vars(part).values()):
+        torch.manual_seed(0)
+        expected = model.train_on_batch(tensors, targets)
+        torch.manual_seed(0)
+        assert twin.train_on_batch(tensors, targets) == expected
 
 
 @pytest.mark.parametrize("row", CASES)
@@ -278,6 +351,72 @@ def test_it_trains_under_bfloat16_autocast(row):
     if model.trainable_weights:
         outputs.float().square().sum().backward()
         assert all(weight.grad.dtype is torch.float32 for weight in model.trainable_weights)
+
+
+def test_a_model_with_one_of_everything_trains():
+    rows = [row for rows in ROWS.values() for row in rows]
+    shapes = sorted({(shape, row.integers) for row in rows for shape in row.shapes})
+    entries = {entry: [Input(shape=entry[0], dtype="int64" if entry[1] else None) for _ in range(2)] for entry in shapes}
+    outputs = []
+    for row in rows:
+        tensors = [entries[(shape, row.integers)][row.shapes[:index].count(shape)] for index, shape in enumerate(row.shapes)]
+        found = called(row, row.make(), tensors)
+        outputs += [layers.Dense(1)(layers.Flatten()(tensor)) for tensor in (found if isinstance(found, list | tuple) else [found])]
+    total = layers.Add()(outputs)
+    needed = [tensor for pair in entries.values() for tensor in pair if _is_used(tensor, total)]
+    model = Model(needed, total)
+    generator = np.random.default_rng(0)
+    x = [
+        generator.integers(0, 5, size=(16, *tensor.shape[1:])) if tensor.dtype is torch.int64 else generator.normal(size=(16, *tensor.shape[1:]))
+        for tensor in needed
+    ]
+    model.compile("adam", "mse")
+    before = model.get_weights()
+    history = model.fit(x, np.ones((16, 1)), batch_size=8, epochs=3, verbose=0).history["loss"]
+    assert np.isfinite(history).all() and history[-1] < history[0]
+    trained = {id(weight) for weight in model.trainable_weights}
+    moved = zip(model.named_weights(), before, model.get_weights(), strict=True)
+    assert [weight.name for weight, old, new in moved if id(weight.tensor) in trained and np.array_equal(old, new)] == []
+
+
+def _is_used(tensor, output):
+    seen, open_nodes = set(), [output.node]
+    while open_nodes:
+        node = open_nodes.pop()
+        for parent in node.parents:
+            if parent is tensor:
+                return True
+            if id(parent.node) not in seen:
+                seen.add(id(parent.node))
+                open_nodes.append(parent.node)
+    return False
+
+
+WRONG = [-1, 0, 1.5, "nonsense", None, (), (1, 2, 3, 4, 5), float("nan"), True, object(), [-1], {}]
+ODD_SHAPES = [(), (3,), (3, 4), (3, 4, 5), (3, 4, 5, 6), (3, 4, 5, 6, 7), (0,), (0, 4), (1, 1, 1), (None, None), (None,)]
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("row", CASES)
+def test_what_is_refused_names_the_layer(row):
+    """Every argument of the constructor with every odd value, and inputs of odd shapes: an error, if any, is one that helps."""
+    kind = type(row.make())
+    args, kwargs = row.make()._arguments
+    given = inspect.signature(kind.__init__).bind(None, *args, **kwargs).arguments
+    given = {**{name: value for name, value in given.items() if name not in ("self", "kwargs")}, **given.get("kwargs", {})}
+    named = [p.name for p in inspect.signature(kind).parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    trials = [(f"{name}={value!r}", lambda n=name, v=value: drawn(row, layer=kind(**{**given, n: v}))) for name in named for value in WRONG]
+    for shape in ODD_SHAPES:
+        trials.append((f"input {shape}", lambda s=shape: called(row, row.make(), [Input(shape=s)])))
+        trials.append((f"inputs {shape}", lambda s=shape: called(row, row.make(), [Input(shape=s), Input(shape=s)])))
+    refused = 0
+    for what, trial in trials:
+        try:
+            trial()
+        except (ValueError, TypeError) as error:
+            assert kind.__name__ in str(error), what
+            refused += 1
+    assert refused or kind is layers.Lambda
 
 
 LACK_BFLOAT16 = {"AveragePooling3D-0"}  # torch 2.13 has no such kernel on CPU

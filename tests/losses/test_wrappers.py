@@ -194,3 +194,16 @@ def test_a_torch_loss_sees_the_types_it_is_given():
 
     losses.as_loss(Watching())(torch.zeros(2, 1), torch.zeros(2, 1, dtype=torch.bfloat16))
     assert seen == [torch.bfloat16]
+
+
+def test_a_function_that_divides_in_place_leaves_the_outputs_alone():
+    def scaled(y_true, y_pred):
+        y_pred /= y_pred.sum(-1, keepdim=True)
+        return -(y_true * y_pred.log()).sum(-1)
+
+    loss = losses.FunctionLoss(scaled)
+    logits = torch.zeros(2, 3, requires_grad=True)
+    y_pred = torch.sigmoid(logits)
+    loss(torch.eye(3)[:2], y_pred).backward()
+    assert torch.equal(y_pred, torch.full((2, 3), 0.5))
+    assert logits.grad.any()

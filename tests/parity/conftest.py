@@ -8,6 +8,8 @@ import pytest
 # Set here, before pytest imports a test module of this folder, since Keras cannot change its backend later.
 os.environ["KERAS_BACKEND"] = "torch"
 
+collect_ignore = ["programs"]  # they are run by test_programs.py, which says where their imports come from
+
 
 @pytest.fixture(autouse=True)
 def forgive_keras():

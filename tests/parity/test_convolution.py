@@ -38,7 +38,8 @@ def rows():
             yield f"Global{kind}Pooling{rank}D", rank, (), {"keepdims": keepdims}
     for rank in (1, 2):
         plain = [{}, {"padding": "same"}, {"padding": "same", "strides": 2}, {"padding": "same", "dilation_rate": 2}]
-        for multiplier, options in product((1, 3), [*plain, {"use_bias": False, "activation": "relu"}]):
+        both = [{"strides": 2, "dilation_rate": 2}, {"strides": 3, "dilation_rate": 2, "padding": "same"}]
+        for multiplier, options in product((1, 3), [*plain, *both, {"use_bias": False, "activation": "relu"}]):
             yield f"DepthwiseConv{rank}D", rank, (3,), {**options, "depth_multiplier": multiplier}
             yield f"SeparableConv{rank}D", rank, (5, 3), {**options, "depth_multiplier": multiplier}
 

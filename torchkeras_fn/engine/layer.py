@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-import re
+from abc import ABCMeta
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -18,25 +18,36 @@ from torchkeras_fn.engine import inference
 from torchkeras_fn.engine.additions import Additions, collecting
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, Shape, describe_operation, is_symbolic, record, symbolic_leaves
 from torchkeras_fn.engine.weights import Weighted
-from torchkeras_fn.registry import Registry
+from torchkeras_fn.registry import Registry, snake_case
 
 registry = Registry("layer", {})
 """The layers and models that a configuration may name; each room that defines some adds its own."""
 
-_pinned_names: Counter[str] = Counter()
+pinned_names: Counter[str] = Counter()
+"""How many automatic names each prefix has given out; `backend.clear_session` forgets them."""
 
 
-def snake_case(name: str) -> str:
-    """Return a class name as Keras spells it in layer names.
+class _NamesItself(ABCMeta):
+    """Lets what a constructor says of its arguments begin with the layer that was to be made."""
 
-    >>> snake_case("BatchNormalization"), snake_case("Conv2D")
-    ('batch_normalization', 'conv2d')
-    """
-    spaced = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", spaced).lower()
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except (ValueError, TypeError) as error:
+            if cls.__name__ in str(error):
+                raise
+            name = kwargs.get("name")
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"{f'{name} ({cls.__name__})' if name else cls.__name__}: {error}") from error
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """What `help()` and editors show: the constructor's arguments, as without a `__call__` here."""
+        own = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return own.replace(parameters=list(own.parameters.values())[1:])
 
 
-class Layer(Additions, Weighted):
+class Layer(Additions, Weighted, metaclass=_NamesItself):
     """A step of a model: called on symbolic tensors it draws, called on tensors it runs.
 
     A built-in layer describes a torch module: `build(input_shape)` returns it, and `weight_map` says which of its
@@ -60,11 +71,15 @@ class Layer(Additions, Weighted):
     """`call` is made of torch functions alone, so the lowering writes those instead of a call of the layer."""
     module_takes: ClassVar[frozenset[str]] = frozenset()
     """What the torch module takes by keyword besides the inputs, such as `mask`: it is handed on."""
+    activates_outputs: ClassVar[bool] = True
+    """`activation` is applied to what the torch module gives; otherwise it acts inside the module, as in a recurrent cell."""
     takes_integers: ClassVar[bool] = False
     """The input is a tensor of indices: whatever else comes is cast to integers."""
     needs_floats: ClassVar[bool] = False
     """Integer input, such as the bytes of an image, is cast to a float type."""
     supports_masking: bool = False
+    built_for: Any = None
+    """The input shape for which the weights were made; `None` where they are not, or were made otherwise."""
     default_name: ClassVar[str] = ""
 
     _arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
@@ -91,6 +106,8 @@ class Layer(Additions, Weighted):
         super().__init__(dtype)
         if name is not None and not isinstance(name, str):
             raise TypeError(f"The name of a layer is a string, got {name!r} of type {type(name).__name__}.")
+        if weights is not None and not isinstance(weights, (list, tuple)):
+            raise TypeError(f"'weights' is a list of arrays to begin with, got {weights!r} of type {type(weights).__name__}.")
         self.given_name = name
         self.automatic_name: str | None = None
         self.built = False
@@ -127,11 +144,22 @@ class Layer(Additions, Weighted):
 
     def finish(self, outputs: Any) -> Any:
         """Turn what the torch module gives into the outputs: the activation, unless overridden."""
-        return outputs if self.activation is None else self.activation(outputs)
+        return self.activation(outputs) if self.activates_outputs and self.activation is not None else outputs
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return the mask of the outputs: that of the inputs where the layer supports masking, else none."""
         return mask if self.supports_masking else None
+
+    def build_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what `build` is given for a call with these arguments: the shape, or list of shapes, of the first."""
+        return _shapes(args[0] if args else next(iter(kwargs.values())))
+
+    def mask_arguments(self, mask: Any, masks: Sequence[Any]) -> dict[str, Any]:
+        """Return the keywords under which masks that come with the inputs are handed to the call.
+
+        `mask` is that of the first argument (a list for several inputs), `masks` holds that of every argument.
+        """
+        return {"mask": mask} if self.call_takes("mask") else {}
 
     # ------------------------------------------------------------------ describing
 
@@ -148,8 +176,8 @@ class Layer(Additions, Weighted):
         """The name: the one given, or a number after the class, fixed when a model takes the layer or when it is read."""
         if self.given_name is None and self.automatic_name is None:
             prefix = self.name_prefix
-            _pinned_names[prefix] += 1
-            self.automatic_name = f"{prefix}_{_pinned_names[prefix]}"
+            pinned_names[prefix] += 1
+            self.automatic_name = f"{prefix}_{pinned_names[prefix]}"
         return self.given_name or str(self.automatic_name)
 
     @name.setter
@@ -173,6 +201,7 @@ class Layer(Additions, Weighted):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Build the layer for the tensors that came, if it is not built, and call it."""
         args = tuple(as_tensors(argument, self.dtype) for argument in args)
+        kwargs = {name: as_tensors(argument, self.dtype) for name, argument in kwargs.items()}
         if not self.built:
             first = args[0] if args else next(iter(kwargs.values()), None)
             if not any(isinstance(leaf, torch.Tensor) for leaf in inference.leaves_of(first)):
@@ -180,7 +209,7 @@ class Layer(Additions, Weighted):
                     f"{describe_operation(self)} was called on {first!r} of type {type(first).__name__}. "
                     "Expected symbolic tensors from Input(...), or torch tensors."
                 )
-            self._build(_shapes(first))
+            self._build(self.build_shape(*args, **kwargs))
         if self.needs_floats:
             args = (_as_floats(args[0], self.dtype), *args[1:])
         if self.call_takes("training") and "training" not in kwargs:
@@ -190,7 +219,7 @@ class Layer(Additions, Weighted):
         with contextlib.nullcontext() if mode is None else inference.mode_of(*self._roots(), training=bool(mode)):
             outputs = self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
-            self.add_loss(self.activity_regularizer(outputs))
+            self.add_loss([self.activity_regularizer(part) for part in inference.leaves_of(outputs)])
         return outputs
 
     def call_takes(self, argument: str) -> bool:
@@ -205,7 +234,7 @@ class Layer(Additions, Weighted):
                     f"{describe_operation(self)} was called on {part!r} of type {type(part).__name__}, which is not symbolic. "
                     "Expected what Input(...) or another layer returned."
                 )
-        self._build(_shapes(first))
+        self._build(self.build_shape(*args, **kwargs))
         if self.needs_floats and args:
             args = (_as_floats(first, self.dtype), *args[1:])
         outputs = record(self, args, kwargs, function=self._inferred, device=self._weight_device())
@@ -250,7 +279,7 @@ class Layer(Additions, Weighted):
                 self._adopt(module)
                 self._initialize()
         self.own_listed_modules()
-        self.built = True
+        self.built, self.built_for = True, input_shape
         if self._initial_weights is not None:
             self.set_weights(self._initial_weights)
 
@@ -273,7 +302,7 @@ class Layer(Additions, Weighted):
         self._parameters = module._parameters
         self._buffers = module._buffers
         self._non_persistent_buffers_set = module._non_persistent_buffers_set
-        if isinstance(self.activation, nn.Module):
+        if isinstance(self.activation, nn.Module) and self.activates_outputs:
             module._modules["activation"] = self.activation
         self._modules = module._modules
 
@@ -371,7 +400,7 @@ class FunctionModule(nn.Module):
         return self.function(*args, **self.arguments, **kwargs)
 
 
-_OUR_ATTRIBUTES = frozenset(("_modules", "_arguments", "_stack", "_views", *vars(Layer())))
+_OUR_ATTRIBUTES = frozenset(("_modules", "built_for", "_arguments", "_stack", "_views", *vars(Layer())))
 """Attributes of a layer, and of the models, in which a user's class keeps nothing of its own."""
 
 
@@ -394,11 +423,13 @@ def _shapes(tensors: Any) -> Any:
 
 
 def as_tensors(argument: Any, dtype: torch.dtype) -> Any:
-    """Return a numpy array as a tensor, of the given type where it is of doubles; anything else as it is.
+    """Return a numpy array, or a list of them, as tensors, of the given type where it is of doubles; anything else as it is.
 
     >>> as_tensors(np.ones(2), torch.float32)
     tensor([1., 1.])
     """
+    if isinstance(argument, list):
+        return [as_tensors(part, dtype) for part in argument]
     if isinstance(argument, np.ndarray):
         return torch.as_tensor(argument, dtype=dtype if argument.dtype == np.float64 else None)
     return argument

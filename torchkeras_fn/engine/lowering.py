@@ -128,15 +128,19 @@ CONSTANTS = "constants"
 _EMPTY_GRAPH_MODULE = GraphModule(nn.Module(), fx.Graph())
 
 
+_BREAKING = "\"'\\"
+
+
 def module_key(name: str) -> str:
     """Return the attribute under which a layer of this name is kept: dots, and names that are taken, are changed.
 
-    Taken are the words of Python, what torch needs for itself, and `constants`.
+    So are quotes, backslashes and line ends: torch.fx writes the name between quotes into the code that it runs. Taken
+    are the words of Python, what torch needs for itself, and `constants`.
 
     >>> module_key("block.1"), module_key("forward")
     ('block_1', 'forward_')
     """
-    key = name.replace(".", "_") or "_"
+    key = "".join("_" if letter in "." + _BREAKING or not letter.isprintable() else letter for letter in name) or "_"
     is_taken = keyword.iskeyword(key) or key == CONSTANTS or hasattr(_EMPTY_GRAPH_MODULE, key)
     return f"{key}_" if is_taken else key
 
@@ -241,18 +245,25 @@ class _Writer:
         if not isinstance(operation, Layer):
             result, mask = self.write_function(operation, args, kwargs), None
         else:
-            result, mask = self.write_layer(scope, operation, args, kwargs, inputs)
+            each = [scope.values[id(part)].mask if isinstance(part, KerasTensor) else None for part in node.args]
+            result, mask = self.write_layer(scope, operation, args, kwargs, inputs, each)
             if operation.activity_regularizer is not None:
                 for tensor in node.tensors:
                     self.losses.append(self.through(operation.activity_regularizer, self.pick(tensor, result)))
-        masks = mask if isinstance(mask, (list, tuple)) else [mask] * len(node.tensors)
+        masks = mask if isinstance(mask, (list, tuple)) else [mask, *[None] * (len(node.tensors) - 1)]
         for tensor, own_mask in zip(node.tensors, masks, strict=True):
             scope.values[id(tensor)] = _Value(self.pick(tensor, result), own_mask)
 
     def write_nested(self, scope: _Scope, node: Node, inputs: Sequence[_Value]) -> None:
         model = node.operation
         inner = _Scope(model.graph, scope.target(model) + ".", node.kwargs.get("training", scope.training))
-        given = [_Value(self.read(scope, node, tensor), value.mask) for tensor, value in zip(node.parents, inputs, strict=True)]
+        count = len(model.graph.inputs)
+        masks = [value.mask for value in inputs[:count]]
+        if node.kwargs.get("mask") is not None:
+            passed = map_symbolic(lambda tensor: scope.values[id(tensor)].node, node.kwargs["mask"])
+            passed = map_only(torch.Tensor, lambda tensor: self.constant(scope, tensor), passed)
+            masks = list(passed) if isinstance(passed, (list, tuple)) else [passed] * count
+        given = [_Value(self.read(scope, node, tensor), mask) for tensor, mask in zip(node.parents[:count], masks, strict=True)]
         for tensor, value in zip(node.tensors, self.write_graph(inner, given), strict=True):
             scope.values[id(tensor)] = value
 
@@ -274,13 +285,17 @@ class _Writer:
 
     # ------------------------------------------------------------------ calls
 
-    def write_layer(self, scope: _Scope, layer: Layer, args: Any, kwargs: Any, inputs: Sequence[_Value]) -> tuple[Any, Any]:
+    def write_layer(
+        self, scope: _Scope, layer: Layer, args: Any, kwargs: Any, inputs: Sequence[_Value], masks: Sequence[Any]
+    ) -> tuple[Any, Any]:
         target = scope.target(layer)
         given_masks = [value.mask for value in inputs]
         mask: Any = (given_masks if isinstance(args[0] if args else None, (list, tuple)) else given_masks[0]) if given_masks else None
         has_mask = any(part is not None for part in given_masks)
-        if has_mask and layer.call_takes("mask") and "mask" not in kwargs:
-            kwargs = {**kwargs, "mask": mask}
+        if has_mask:
+            kwargs = {**layer.mask_arguments(mask, masks), **kwargs}
+        if kwargs.get("mask") is not None:
+            mask, has_mask = kwargs["mask"], True
         mode = kwargs.get("training", scope.training)
         kwargs = {name: value for name, value in kwargs.items() if name != "training"}
         if mode is not None and layer.call_takes("training"):
@@ -300,7 +315,7 @@ class _Writer:
             called = target if self.modes.setdefault(target, mode) == mode else f"{target}_{_MODE_NAMES[mode]}"
             self.modules[called] = layer.module if mode is None else in_fixed_mode(layer.module, bool(mode))
             outputs = self.fx.call_module(called, (outputs, *args[1:]), kwargs)
-        if not isinstance(layer.activation, nn.Module):
+        if not isinstance(layer.activation, nn.Module) or not layer.activates_outputs:
             return self.through(layer.finish, outputs)
         if isinstance(layer, Spatial):
             outputs = self.through(layer.restore, outputs)
@@ -373,6 +388,6 @@ class _Writer:
 
 
 def _identifier(name: str) -> str:
-    cleaned = "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in name)
+    cleaned = "".join(letter if f"_{letter}".isidentifier() else "_" for letter in name)
     cleaned = cleaned if cleaned[:1].isalpha() or cleaned[:1] == "_" else f"_{cleaned}"
     return f"{cleaned}_" if keyword.iskeyword(cleaned) or cleaned == "self" else cleaned

@@ -16,12 +16,16 @@ from torchkeras_fn.engine.symbolic import describe_operation
 class Weight(NamedTuple):
     """Where a Keras weight lives in the torch module, and which torch axes are Keras' axes, in Keras' order.
 
+    Along the last of Keras' axes there may be blocks, such as the gates of a GRU, that torch keeps in another order:
+    `blocks` says which of torch's blocks are Keras', in Keras' order.
+
     >>> Weight("weight", (1, 0)).path  # the kernel of Dense, which torch keeps as (out, in)
     'weight'
     """
 
     path: str
     axes: tuple[int, ...] | None = None
+    blocks: tuple[int, ...] | None = None
 
 
 class WeightOptions(NamedTuple):
@@ -37,22 +41,42 @@ class WeightOptions(NamedTuple):
 
 
 class NamedWeight(NamedTuple):
-    """A weight of a layer: its Keras name, its tensor in torch's layout, the axes for Keras' layout, and its options.
+    """A weight of a layer: its Keras name, its tensor in torch's layout, the axes and blocks for Keras' layout, and its options.
 
-    >>> NamedWeight("kernel", torch.ones(4, 3), (1, 0), WeightOptions(None)).view.shape
-    torch.Size([3, 4])
+    >>> weight = NamedWeight("kernel", torch.zeros(4, 1), (1, 0), WeightOptions(None), blocks=(1, 0))
+    >>> weight.write(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    >>> weight.tensor.flatten(), weight.view
+    (tensor([3., 4., 1., 2.]), tensor([[1., 2., 3., 4.]]))
     """
 
     name: str
     tensor: torch.Tensor
     axes: tuple[int, ...] | None
     options: WeightOptions
+    blocks: tuple[int, ...] | None = None
 
     @property
     def view(self) -> torch.Tensor:
-        """The weight in Keras' layout, sharing memory with the tensor."""
-        tensor = self.tensor.detach()
-        return tensor if self.axes is None else tensor.permute(self.axes)
+        """The weight in Keras' layout, without gradient. `write` changes it: where there are blocks this is a copy."""
+        return self.arranged(self.tensor.detach())
+
+    def arranged(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a tensor of torch's layout in Keras' layout; gradients pass."""
+        tensor = tensor if self.axes is None else tensor.permute(self.axes)
+        if self.blocks is None:
+            return tensor
+        parts = tensor.chunk(len(self.blocks), -1)
+        return torch.cat([parts[block] for block in self.blocks], -1)
+
+    def write(self, value: torch.Tensor) -> None:
+        """Set the weight, in place, from a value in Keras' layout."""
+        target = self._replace(blocks=None).view
+        if self.blocks is None:
+            target.copy_(value)
+            return
+        parts = target.chunk(len(self.blocks), -1)
+        for block, part in zip(self.blocks, value.chunk(len(self.blocks), -1), strict=True):
+            parts[block].copy_(part)
 
 
 class Weighted(nn.Module):
@@ -153,7 +177,7 @@ class Weighted(nn.Module):
             for weight in self.named_weights():
                 if weight.options.initializer is not None:
                     view = weight.view
-                    view.copy_(torch.as_tensor(weight.options.initializer(tuple(view.shape), dtype=view.dtype)))
+                    weight.write(torch.as_tensor(weight.options.initializer(tuple(view.shape), dtype=view.dtype)))
 
     @property
     def trainable(self) -> bool:
@@ -177,10 +201,10 @@ class Weighted(nn.Module):
         """Return the weights in Keras' order: those that can be trained first."""
         nothing = WeightOptions(None)
         if self.weight_map and self.module is not None:
-            found = [(name, self._read(weight.path), weight.axes) for name, weight in self.weight_map.items()]
+            found = [(name, weight, self._read(weight.path)) for name, weight in self.weight_map.items()]
             return [
-                NamedWeight(name, tensor, axes, self._weight_options.get(name, nothing))
-                for name, tensor, axes in found
+                NamedWeight(name, tensor, weight.axes, self._weight_options.get(name, nothing), weight.blocks)
+                for name, weight, tensor in found
                 if tensor is not None
             ]
         own = [*self._parameters.items(), *((k, b) for k, b in self._buffers.items() if k not in self._non_persistent_buffers_set)]
@@ -240,7 +264,7 @@ class Weighted(nn.Module):
                 )
         with torch.no_grad():
             for weight, array in zip(named, arrays, strict=True):
-                weight.view.copy_(array)
+                weight.write(array)
 
     def count_params(self) -> int:
         """Return the number of scalars in the weights. Raises `ValueError` for a layer that is not built."""

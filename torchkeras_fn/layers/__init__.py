@@ -2,21 +2,20 @@
 
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
-from torchkeras_fn.layers.convolution import (
-    Conv1D,
+from torchkeras_fn.layers.attention import AdditiveAttention, Attention
+from torchkeras_fn.layers.convolution import Conv1D, Conv2D, Conv3D, Convolution1D, Convolution2D, Convolution3D
+from torchkeras_fn.layers.convolution_transpose import (
     Conv1DTranspose,
-    Conv2D,
     Conv2DTranspose,
-    Conv3D,
     Conv3DTranspose,
-    Convolution1D,
     Convolution1DTranspose,
-    Convolution2D,
     Convolution2DTranspose,
-    Convolution3D,
     Convolution3DTranspose,
     Deconvolution2D,
     Deconvolution3D,
+)
+from torchkeras_fn.layers.core import Activation, Dense, Embedding, Lambda, Masking, TorchModuleWrapper
+from torchkeras_fn.layers.depthwise import (
     DepthwiseConv1D,
     DepthwiseConv2D,
     SeparableConv1D,
@@ -24,8 +23,8 @@ from torchkeras_fn.layers.convolution import (
     SeparableConvolution1D,
     SeparableConvolution2D,
 )
-from torchkeras_fn.layers.core import Activation, Dense, Embedding, Lambda, Masking, TorchModuleWrapper
 from torchkeras_fn.layers.input import Input, InputLayer
+from torchkeras_fn.layers.locally_connected import LocallyConnected1D, LocallyConnected2D
 from torchkeras_fn.layers.merge import (
     Add,
     Average,
@@ -44,6 +43,7 @@ from torchkeras_fn.layers.merge import (
     multiply,
     subtract,
 )
+from torchkeras_fn.layers.multi_head_attention import GroupedQueryAttention, GroupQueryAttention, MultiHeadAttention
 from torchkeras_fn.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization, UnitNormalization
 from torchkeras_fn.layers.pooling import (
     AveragePooling1D,
@@ -72,6 +72,14 @@ from torchkeras_fn.layers.pooling import (
     MaxPooling3D,
 )
 from torchkeras_fn.layers.preprocessing import Normalization, Rescaling
+from torchkeras_fn.layers.recurrent.bidirectional import Bidirectional
+from torchkeras_fn.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell
+from torchkeras_fn.layers.recurrent.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
+from torchkeras_fn.layers.recurrent.gru import GRU, CuDNNGRU
+from torchkeras_fn.layers.recurrent.lstm import LSTM, CuDNNLSTM
+from torchkeras_fn.layers.recurrent.rnn import RNN
+from torchkeras_fn.layers.recurrent.simple_rnn import SimpleRNN
+from torchkeras_fn.layers.recurrent.stacked import StackedRNNCells
 from torchkeras_fn.layers.regularization import (
     ActivityRegularization,
     AlphaDropout,
@@ -94,12 +102,15 @@ from torchkeras_fn.layers.resizing import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from torchkeras_fn.layers.time_distributed import TimeDistributed, Wrapper
 
 __all__ = [
     "Activation",
     "ActivityRegularization",
     "Add",
+    "AdditiveAttention",
     "AlphaDropout",
+    "Attention",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -108,6 +119,7 @@ __all__ = [
     "AvgPool2D",
     "AvgPool3D",
     "BatchNormalization",
+    "Bidirectional",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
@@ -115,6 +127,9 @@ __all__ = [
     "Conv2DTranspose",
     "Conv3D",
     "Conv3DTranspose",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
     "Convolution1D",
     "Convolution1DTranspose",
     "Convolution2D",
@@ -124,6 +139,8 @@ __all__ = [
     "Cropping1D",
     "Cropping2D",
     "Cropping3D",
+    "CuDNNGRU",
+    "CuDNNLSTM",
     "Deconvolution2D",
     "Deconvolution3D",
     "Dense",
@@ -134,6 +151,8 @@ __all__ = [
     "ELU",
     "Embedding",
     "Flatten",
+    "GRU",
+    "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
@@ -149,12 +168,18 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "GroupQueryAttention",
+    "GroupedQueryAttention",
     "Input",
     "InputLayer",
+    "LSTM",
+    "LSTMCell",
     "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "LocallyConnected1D",
+    "LocallyConnected2D",
     "Masking",
     "MaxPool1D",
     "MaxPool2D",
@@ -164,10 +189,12 @@ __all__ = [
     "MaxPooling3D",
     "Maximum",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "Normalization",
     "PReLU",
     "Permute",
+    "RNN",
     "ReLU",
     "RepeatVector",
     "Rescaling",
@@ -176,17 +203,22 @@ __all__ = [
     "SeparableConv2D",
     "SeparableConvolution1D",
     "SeparableConvolution2D",
+    "SimpleRNN",
+    "SimpleRNNCell",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "StackedRNNCells",
     "Subtract",
     "ThresholdedReLU",
+    "TimeDistributed",
     "TorchModuleWrapper",
     "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",
     "UpSampling3D",
+    "Wrapper",
     "ZeroPadding1D",
     "ZeroPadding2D",
     "ZeroPadding3D",

@@ -53,9 +53,11 @@ class BatchNormalization(Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.axis = int(axis) if isinstance(axis, int) else int(axis[0])
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        if len(axes_of(axis, "axis")) != 1:
+            raise ValueError(f"'axis' must be one axis, got {axis!r}.")
+        (self.axis,) = axes_of(axis, "axis")
+        self.momentum = number(momentum, "momentum", minimum=0)
+        self.epsilon = number(epsilon, "epsilon", minimum=0)
         self.center = center
         self.scale = scale
         self.describe_weights(
@@ -258,7 +260,7 @@ class GroupNormalization(Layer):
         (self._position,), (channels,) = positions_of(self.axis, input_shape)
         self._rank = len(input_shape)
         groups = channels if self.groups == -1 else self.groups
-        if channels % groups:
+        if not channels or channels % groups:
             raise ValueError(f"the number of channels must be a multiple of 'groups', got {channels} channels and {groups} groups")
         module = GroupNorm(groups, channels, eps=self.epsilon, affine=self.center or self.scale)
         if not self.scale:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import config, regularizers
-from torchkeras_fn.arguments import number, one_of
+from torchkeras_fn.arguments import number, one_of, seed_of
 from torchkeras_fn.engine.layer import Layer
 
 
@@ -29,7 +29,7 @@ class Dropout(Layer):
         if self.rate > 1:
             raise ValueError(f"'rate' must be between 0 and 1, got {rate!r}.")
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def build(self, input_shape: Any) -> nn.Module:
         """Return `nn.Dropout`, or its like for a noise shape or a seed."""
@@ -130,7 +130,7 @@ class GaussianNoise(Layer):
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.stddev = number(stddev, "stddev", minimum=0)
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def build(self, input_shape: Any) -> nn.Module:
         """Return the source of noise."""
@@ -152,7 +152,7 @@ class GaussianDropout(Layer):
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.rate = _below_one(rate)
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def build(self, input_shape: Any) -> nn.Module:
         """Return the source of noise."""
@@ -176,7 +176,7 @@ class AlphaDropout(Layer):
         super().__init__(**kwargs)
         self.rate = _below_one(rate)
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
-        self.seed = seed
+        self.seed = seed_of(seed)
 
     def build(self, input_shape: Any) -> nn.Module:
         """Return `nn.AlphaDropout`, or its like for a noise shape or a seed."""
