@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 README = Path(__file__).parent.parent / "README.md"
 
 # A block of python, and the block without a language that may follow it at once: what it prints.
@@ -17,7 +19,8 @@ def lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
-def test_every_python_block_runs_and_prints_what_it_says() -> None:
+def test_every_python_block_runs_and_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # some save files
     text = README.read_text()
     blocks = list(BLOCK.finditer(text))
     assert len(blocks) >= 3
