@@ -714,3 +714,13 @@ def test_an_input_of_another_float_type_is_cast_for_layers_with_weights():
     model = Model(x, Dense(2)(x))
     model.compile("sgd", "mse")
     assert len(model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0).history["loss"]) == 1
+
+
+def test_the_metric_objects_can_be_asked_for():
+    x = Input(shape=(3,))
+    model = Model(x, Dense(1)(x))
+    assert model.metrics == []
+    model.compile("sgd", "mse", metrics=["mae"])
+    assert [metric.name for metric in model.metrics] == ["loss", "mae"]
+    figures = model.evaluate(np.ones((4, 3)), np.ones(4), verbose=0)
+    np.testing.assert_allclose([float(metric.result()) for metric in model.metrics], figures, rtol=1e-6)

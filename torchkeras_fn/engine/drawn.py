@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.inference import mode_of
 from torchkeras_fn.engine.layer import Layer, as_tensors, registry
@@ -122,6 +124,12 @@ class Drawn(Layer):
         for layer in graph.layers:
             yield from layer.sublayers()
 
+    def reset_states(self) -> None:
+        """Set the states that stateful layers keep from batch to batch to 0, in this model and those inside it."""
+        for layer in self.sublayers():
+            if getattr(layer, "stateful", False) and hasattr(layer, "reset_states"):
+                layer.reset_states()
+
     def named_weights(self) -> list[NamedWeight]:
         """Return the weights of all layers, layer by layer, each once."""
         graph = self.graph
@@ -179,8 +187,16 @@ class Drawn(Layer):
         """
         return self.lowered.code
 
-    def to_torch(self) -> GraphModule:
-        """Return the inference view alone: a `torch.fx.GraphModule` that runs without this library."""
+    def to_torch(self) -> nn.Module:
+        """Return the inference view alone: a `torch.fx.GraphModule` with the layers' names, that calls no layer of this library.
+
+        It shares weights and modes with the model, so what either learns the other knows; `copy.deepcopy` gives one of its
+        own, `eval()` puts both in inference mode. Its pickle needs this library only where it holds a module that torch
+        lacks, such as the one of `BatchNormalization`; what `export` writes never does. A model made by `from_module` gives
+        that module. Raises `AttributeError` for a model with a `forward` of its own, which is a torch module already.
+        """
+        if self.graph is None and self.module is not None and type(self).call is Layer.call:
+            return self.module
         return self.lowered
 
     def _draw(self, *args: Any, **kwargs: Any) -> Any:
@@ -221,7 +237,7 @@ class Drawn(Layer):
         """Return the drawn graph as plain values, or the constructor's arguments of a model with a `forward` of its own."""
         if not is_own(type(self).__init__) or self.graph is None:
             return super().get_config()
-        return {**self.own_config(), **to_plain(self.graph)}
+        return {**self.own_config(), **to_plain(self.graph), "metrics": [name for name, _ in self._symbolic_metrics]}
 
     def own_config(self) -> dict[str, Any]:
         """Return what a configuration says of the model beside its layers."""
@@ -233,6 +249,13 @@ class Drawn(Layer):
         self.given_name, self.automatic_name = (name, None) if config.get("named", True) else (None, name)
         self._trainable = config["trainable"]
 
+    def take_terms(self, terms: Sequence[KerasTensor], labels: Sequence[str]) -> None:
+        """Take over the terms of a graph that was drawn anew: those of the loss, then one figure for each label."""
+        count = len(terms) - len(labels)
+        self.add_loss(terms[:count])
+        for label, figure in zip(labels, terms[count:], strict=True):
+            self.add_metric(figure, label)
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
         """Return a new model, with new weights, of the graph that `get_config` described."""
@@ -241,7 +264,7 @@ class Drawn(Layer):
         with custom_object_scope(custom_objects or {}):
             graph = from_plain(config, layer_of)
         model = cls(inputs=graph.inputs, outputs=graph.outputs)
-        model.add_loss(graph.terms)
+        model.take_terms(graph.terms, config.get("metrics", []))
         model.take_own_config(config)
         return model
 

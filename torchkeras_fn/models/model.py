@@ -1,6 +1,6 @@
 """`Model`: a drawn graph, or a subclass with a `forward` or `call`, that can be trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,10 +10,11 @@ from torchkeras_fn.engine.additions import collecting
 from torchkeras_fn.engine.data import Signature
 from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.graph import Graph
-from torchkeras_fn.engine.inference import Spec, infer
+from torchkeras_fn.engine.inference import Spec, infer, map_only
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.lowering import TrainingOutputs, lower_for_training
 from torchkeras_fn.engine.objective import Objective
+from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.engine.trainer import Trainer
 from torchkeras_fn.engine.weights import NamedWeight
 from torchkeras_fn.metrics import Mean
@@ -39,6 +40,7 @@ class Model(Trainer, Drawn):
         super().__init__(_listed(inputs), _listed(outputs), name, **kwargs)
         self._terms: list[Callable[[], Any]] = []
         self._building = False
+        self.called_with: Any = None
         self._runs_layers = True
 
     @classmethod
@@ -73,6 +75,12 @@ class Model(Trainer, Drawn):
             infer(self._call, (specs if len(specs) > 1 else specs[0],), {})
         return None
 
+    def build_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what `build` is given for a call with these arguments, and note the call for `export`."""
+        named = {name: value for name, value in kwargs.items() if is_symbolic(value) or isinstance(value, torch.Tensor)}
+        self.called_with = map_only((torch.Tensor, KerasTensor), _spec, (args, named))
+        return super().build_shape(*args, **kwargs)
+
     def _build(self, input_shape: Any) -> None:
         self._building = True  # from within a call, which goes on to make the weights itself
         try:
@@ -80,7 +88,23 @@ class Model(Trainer, Drawn):
         finally:
             self._building = False
 
-    # ------------------------------------------------------------------ copies
+    # ------------------------------------------------------------------ copies and configurations
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the drawn graph, or the constructor's arguments, or the torch module that the model was made around."""
+        config = super().get_config()
+        if self.graph is None and self.module is not None and type(self) is Model:
+            return {**config, "module": self.module}
+        return config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """Return a new model, with new weights, of what `get_config` returned."""
+        if cls is Model and "module" in config:
+            model = cls.from_module(config["module"], config.get("name"))
+            model._trainable = config.get("trainable", True)
+            return model
+        return super().from_config(config, custom_objects)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy makes its own loss terms."""
@@ -96,6 +120,13 @@ class Model(Trainer, Drawn):
         """Lower the training view of a copy, and hold its own weights to their constraints."""
         self._hold_weights()
         self._prepare_views(self._compiled("training"))
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metric objects: the mean of the loss, then those that `compile` was given; empty before `compile`."""
+        if self.objective is None:
+            return []
+        return [self.objective.mean_loss, *(metric for metric in self.objective.named_metrics().values() if not isinstance(metric, str))]
 
     # ------------------------------------------------------------------ what the trainer asks
 
@@ -134,6 +165,10 @@ class Model(Trainer, Drawn):
         if self.module is not None:
             return self.module.forward
         return self.call if type(self).call is not Layer.call else self.forward
+
+    def _names_are_known(self) -> bool:
+        """A layer of the user's may call `add_metric` when it runs."""
+        return super()._names_are_known() and all(type(layer).__module__.startswith("torchkeras_fn.") for layer in self.sublayers())
 
     def _weight_terms(self) -> list[Any]:
         return [term() for term in self._terms]
@@ -203,15 +238,8 @@ class Model(Trainer, Drawn):
         return [tensor.shape for tensor in graph.outputs] if graph is not None else super()._output_shapes(arrays)
 
 
-def clone_model(model: Model) -> Any:
-    """Return a model of the same layers with new weights.
-
-    >>> from torchkeras_fn.layers import Dense, Input
-    >>> x = Input(shape=(3,))
-    >>> clone_model(Model(x, Dense(2)(x))).output_shape
-    (None, 2)
-    """
-    return type(model).from_config(model.get_config())
+def _spec(tensor: Any) -> Spec:
+    return Spec.of((None, *tensor.shape[1:]) if len(tensor.shape) else (), tensor.dtype)
 
 
 def _listed(tensors: Any) -> list[Any] | None:
@@ -222,8 +250,7 @@ def _cost(weight: NamedWeight) -> Callable[[], torch.Tensor]:
     """Return the function that computes what a weight's regularizer asks for it."""
 
     def cost() -> torch.Tensor:
-        tensor = weight.tensor if weight.axes is None else weight.tensor.permute(weight.axes)
-        value: torch.Tensor = weight.options.regularizer(tensor)
+        value: torch.Tensor = weight.options.regularizer(weight.arranged(weight.tensor))
         return value
 
     return cost
@@ -234,7 +261,7 @@ def _holder(weight: NamedWeight) -> Callable[[], None]:
 
     def apply() -> None:
         with torch.no_grad():
-            weight.view.copy_(weight.options.constraint(weight.view))
+            weight.write(weight.options.constraint(weight.view))
 
     return apply
 

@@ -162,6 +162,7 @@ class Sequential(Model):
             tensors.append(_single(layer, layer(tensors[-1])))
         self._tensors = tensors
         self._graph = None
+        _ = self.graph
 
     def predict_classes(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Any:
         """Return the most probable class of each sample; 0 or 1 for an output of one unit."""

@@ -1,0 +1,44 @@
+"""The end of a file's name says which functions write and read it."""
+
+import io
+import pathlib
+
+import pytest
+
+from saving.archives import small_model
+from torchkeras_fn.models import load_model
+from torchkeras_fn.saving import formats
+
+
+@pytest.fixture()
+def told(monkeypatch):
+    """A format of the tests' own, which notes what it is asked for, and one that can do nothing."""
+    calls = []
+    monkeypatch.setattr(formats, "_FORMATS", dict(formats._FORMATS))
+    note = [lambda *args, name=name: calls.append((name, args[-3:])) for name in formats.Format._fields[1:]]
+    formats.register(".noted", formats.Format("noted", *note))
+    formats.register(".weights.noted", formats.Format("unable"))
+    return calls
+
+
+def test_a_format_is_asked_for_files_of_its_ending(told):
+    model = small_model()
+    model.save("A.NOTED")
+    load_model(pathlib.Path("a.noted"), compile=False)
+    model.save_weights("a.noted")
+    model.load_weights("a.noted", by_name=True)
+    assert [name for name, _ in told] == ["save_model", "load_model", "save_weights", "load_weights"]
+    assert told[0][1][1:] == ("A.NOTED", True)
+    assert told[3][1] == ("a.noted", True, False)
+
+
+def test_the_longest_ending_counts_and_what_it_lacks_is_an_error(told):
+    with pytest.raises(ValueError, match=r"'.weights.noted' are in unable format, for which there is no save_weights here"):
+        small_model().save_weights("a.weights.noted")
+
+
+def test_file_objects_and_other_endings_are_this_librarys_own(told, tmp_path):
+    model = small_model()
+    model.save(io.BytesIO())
+    model.save(tmp_path / "a.noted.model")
+    assert told == []

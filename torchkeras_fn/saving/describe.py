@@ -1,0 +1,153 @@
+"""A model without its weights as plain values and back: its class, its configuration, and what its sublayers were built for."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from torchkeras_fn.engine.drawn import Drawn, is_own
+from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.registry import custom_object_scope, get_registered_name
+from torchkeras_fn.saving.trees import decode, encode, parse_json
+
+_MANY_VALUES = 1000
+
+
+def describe_model(model: Any, with_constants: bool = True) -> dict[str, Any]:
+    """Return a model as JSON can hold it. Large tensors mixed into the graph are left out unless `with_constants`.
+
+    Raises `ValueError` for what can neither be written nor named, and `TypeError` for what is no model.
+    """
+    if not isinstance(model, Drawn):
+        raise TypeError(
+            f"{type(model).__name__} is no Model, so its architecture cannot be written down. Derive it from Model instead of Trainer, "
+            "or save its weights alone: save_weights(path)."
+        )
+    config = encode(model.get_config(), owner=model.name)
+    if not with_constants:
+        config = _without_constants(config)
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    return {"class_name": get_registered_name(type(model)), "config": config, "built": _built_shapes(model), "frozen": frozen}
+
+
+def make_model(description: Any) -> Any:
+    """Return the model that `describe_model` described, with new weights."""
+    kind = registry.find(description["class_name"])
+    if not (isinstance(kind, type) and issubclass(kind, Drawn)):
+        raise ValueError(f"{description['class_name']!r} is no class of models.")
+    model = kind.from_config(decode(description["config"]))
+    if not isinstance(model, Drawn):
+        raise ValueError(f"{description['class_name']}.from_config returned {model!r:.80}, which is no model.")
+    _build(model, description.get("built") or {})
+    parameters = dict(model.named_parameters())
+    for name in description.get("frozen") or ():
+        if name not in parameters:
+            raise ValueError(f"it freezes {name!r:.80}, which is no weight of the model.")
+        parameters[name].requires_grad_(False)
+    return model
+
+
+def _without_constants(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_constants(part) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    if value.keys() == {"constant", "dtype", "trained"}:
+        shape, part = [], value["constant"]
+        while isinstance(part, list):
+            shape.append(len(part))
+            part = part[0] if part else None
+        return value if _product(shape) <= _MANY_VALUES else {**value, "constant": None, "shape": shape}
+    return {key: _without_constants(part) for key, part in value.items()}
+
+
+def _product(sizes: list[int]) -> int:
+    product = 1
+    for size in sizes:
+        product *= size
+    return product
+
+
+# ---------------------------------------------------------------------- models with a call of their own
+
+
+def _built_shapes(model: Drawn) -> dict[str, Any]:
+    """The input shapes that the layers inside a model with its own `call` were built for; what is drawn says so itself."""
+    if model.graph is not None:
+        return {}
+    found: dict[str, Any] = {}
+    drawn: list[str] = []
+    for path, module in model.named_modules():
+        if any(path.startswith(f"{outer}.") for outer in drawn) or not isinstance(module, Layer):
+            continue
+        if isinstance(module, Drawn) and module.graph is not None:
+            drawn.append(path)
+            shapes = [tensor.shape for tensor in module.inputs]
+            found[path] = shapes[0] if len(shapes) == 1 else list(shapes)
+        elif module.built and module.built_for is not None:
+            found[path] = module.built_for
+    return {path: encode(shape) for path, shape in found.items()}
+
+
+def _build(model: Drawn, shapes: Mapping[str, Any]) -> None:
+    """Build the layers inside, outer ones first, since they may make inner ones."""
+    model.own_listed_modules()
+    for path, described in shapes.items():
+        shape = decode(described)
+        layer = model.get_submodule(path)
+        if not isinstance(layer, Layer):
+            raise ValueError(f"{path!r:.80} is no layer of {type(model).__name__}.")
+        if isinstance(layer, Drawn) and layer is not model and is_own(type(layer).call):
+            if layer.graph is None:
+                layer.build(shape)
+        else:
+            layer._build(shape)
+
+
+# ---------------------------------------------------------------------- JSON
+
+
+def to_json(model: Any, **options: Any) -> str:
+    """Return the architecture of a model as JSON; `options` are those of `json.dumps`.
+
+    >>> from torchkeras_fn import Sequential, layers
+    >>> text = to_json(Sequential([layers.Dense(2, input_shape=(3,))]))
+    >>> model_from_json(text).output_shape
+    (None, 2)
+    """
+    return json.dumps(describe_model(model), **options)
+
+
+def model_from_json(json_string: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Return a model, with new weights, of the architecture that `to_json` wrote.
+
+    `custom_objects` holds the user's own classes and functions by their names. Raises `ValueError` for text that
+    describes no model, and for a name that is neither this library's nor given.
+    """
+    text = json_string if isinstance(json_string, bytes) else str(json_string).encode()
+    with custom_object_scope(custom_objects or {}):
+        try:
+            return make_model(parse_json(text))
+        except Exception as error:
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            raise ValueError(f"The text describes no model that can be made here: {kind}{error}") from error
+
+
+def model_from_yaml(yaml_string: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Raise `RuntimeError`, as Keras does: reading YAML could run code. Use `model_from_json`."""
+    raise RuntimeError("Models are not read from YAML any more, since that could run code. Use to_json() and model_from_json().")
+
+
+def check_kept(model: nn.Module) -> None:
+    """Raise `ValueError` where a part of the loss would be lost: terms that were added to layers from outside."""
+    for layer in model.modules():
+        if not isinstance(layer, Layer) or not is_own(type(layer).__init__) or not is_own(type(layer).build):
+            continue
+        written = isinstance(layer, Drawn) and "nodes" in layer.get_config()
+        if layer._loss_functions or (layer._symbolic_losses or layer._symbolic_metrics) and not written:
+            raise ValueError(
+                f"{layer.name}: what was added with add_loss or add_metric would be lost. Add a symbolic tensor to a "
+                "Model(inputs, outputs), or add it inside a layer of your own, or save without the training configuration: "
+                "save(path, include_optimizer=False)."
+            )

@@ -1,0 +1,187 @@
+"""Keras' files: `.keras` of Keras 3, `.weights.h5`, and `.h5` of Keras 2 and 3; each is written and read whole.
+
+Reading is as safe as with this library's own files: no code of the file is run, no module that it names is imported, and
+what it asks for is bounded by the weights that it holds. HDF5 has no checksums: only those of a `.keras` file's container
+tell flipped bits in the numbers.
+"""
+
+import datetime
+import io
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from torchkeras_fn.registry import custom_object_scope
+from torchkeras_fn.saving.archive import part
+from torchkeras_fn.saving.bounds import bounded
+from torchkeras_fn.saving.keras_files import hdf5
+from torchkeras_fn.saving.keras_files.container import CONFIG, METADATA, WEIGHTS, KerasArchive, write_container
+from torchkeras_fn.saving.keras_files.reading import Reader
+from torchkeras_fn.saving.keras_files.slots import take_state, written_state
+from torchkeras_fn.saving.keras_files.state import LayersOf
+from torchkeras_fn.saving.keras_files.training import compile_as_saved, written_compile_config
+from torchkeras_fn.saving.keras_files.weights import Pairs, pairs_by_layers, pairs_by_paths, take, write_layers, write_paths
+from torchkeras_fn.saving.keras_files.writing import Writer
+from torchkeras_fn.saving.trees import size_of, write_json
+
+KERAS_VERSION = "3.15.0"
+"""The version of Keras whose files are written."""
+_LAYERS = "model_weights"
+_STATE = "optimizer_weights"
+
+
+# ---------------------------------------------------------------------- .keras
+
+
+def save_keras(model: Any, path: Any, include_optimizer: bool) -> None:
+    """Write a model to a `.keras` file. Raises `ValueError`, before anything is written, for what Keras 3 does not know."""
+    h5py = hdf5.h5py_module()
+    entry = Writer().model(model)
+    trained = include_optimizer and model.objective is not None
+    if trained:
+        entry["compile_config"] = written_compile_config(model)
+    _check_data(model)
+    with h5py.File(whole := io.BytesIO(), "w") as root:
+        write_paths(root, model)
+        if trained:
+            inside = root.create_group("optimizer/vars")
+            inside.attrs["name"] = model.optimizer.name
+            for number, (_, value) in enumerate(written_state(model)):
+                hdf5.write_tensor(inside, str(number), value)
+    saved = {"keras_version": KERAS_VERSION, "date_saved": datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")}
+    config = write_json(entry, "The configuration")
+    write_container(path, {METADATA: json.dumps(saved).encode(), CONFIG: config, WEIGHTS: whole.getvalue()})
+
+
+def load_keras(path: Any, custom_objects: Mapping[str, Any], compile: bool) -> Any:
+    """Return the model in a `.keras` file, compiled as it was. Raises `ValueError` that says which part of the file is bad."""
+    hdf5.h5py_module()
+    reader = Reader()
+    with KerasArchive(path) as archive, custom_object_scope(custom_objects):
+        with archive.part(WEIGHTS):
+            size = archive.size(WEIGHTS)
+        with archive.part(CONFIG), bounded(size, size_of(archive.config)):
+            model = reader.model(archive.config)
+        with archive.part(WEIGHTS), hdf5.reading(io.BytesIO(archive.read(WEIGHTS))) as root:
+            take(pairs_by_paths(root, model, layers_of=reader.layers_of))
+            state = _numbered(root, "optimizer/vars")
+        if compile:
+            with archive.part(f"compile_config in {CONFIG}"), bounded(size, 0):
+                compiled = compile_as_saved(model, archive.config.get("compile_config"), reader)
+            if compiled:
+                with archive.part(f"the optimizer's state in {WEIGHTS}"):
+                    take_state(model, state, layers_of=reader.layers_of)
+    return model
+
+
+def _numbered(root: Any, path: str) -> list[torch.Tensor]:
+    group = hdf5.find(root, path)
+    count = 0 if group is None else len(group)
+    return [hdf5.tensor_at(group, str(number)) for number in range(count)]
+
+
+def _check_data(model: Any) -> None:
+    if not model.weights and not getattr(model, "built", True):
+        raise ValueError("The model has no weights yet. Build it, or call it on data, before it is saved to a Keras file.")
+
+
+# ---------------------------------------------------------------------- .h5
+
+
+def save_h5(model: Any, path: Any, include_optimizer: bool) -> None:
+    """Write a model to an `.h5` file, in the older layout. Raises `ValueError` as `save_keras` does."""
+    entry = Writer().model(model)
+    trained = include_optimizer and model.objective is not None
+    training = written_compile_config(model, in_full=True) if trained else None
+    _check_data(model)
+    with hdf5.writing(path) as root:
+        root.attrs["backend"] = "torch"
+        root.attrs["keras_version"] = KERAS_VERSION
+        hdf5.write_json(root, "model_config", {"class_name": entry["class_name"], "config": entry["config"]})
+        _write_layers(root.create_group(_LAYERS), model)
+        if training is not None:
+            optimizer = training.pop("optimizer")
+            described = {"class_name": optimizer["class_name"], "config": optimizer["config"]}
+            hdf5.write_json(root, "training_config", {**training, "optimizer_config": described})
+            values = written_state(model)
+            group = root.create_group(_STATE)
+            hdf5.write_names(group, "weight_names", [name for name, _ in values])
+            for name, value in values:
+                hdf5.write_tensor(group, name, value)
+
+
+def load_h5(path: Any, custom_objects: Mapping[str, Any], compile: bool) -> Any:
+    """Return the model in an `.h5` file of Keras 2 or 3, compiled as it was."""
+    reader = Reader()
+    with hdf5.opened(path) as root, custom_object_scope(custom_objects):
+        size = os.path.getsize(path)
+        with part(path, "model_config"):
+            described = hdf5.json_in(root, "model_config")
+            if described is None:
+                raise ValueError("there is none: the file holds weights alone. Make the model, and call its load_weights.")
+            with bounded(size, size_of(described)):
+                model = reader.model(described)
+        with part(path, _LAYERS):
+            take(pairs_by_layers(hdf5.group_at(root, _LAYERS), model, False, False, reader.layers_of))
+        if compile:
+            with part(path, "training_config"), bounded(size, 0):
+                compiled = compile_as_saved(model, hdf5.json_in(root, "training_config"), reader)
+            if compiled and _STATE in root:
+                with part(path, _STATE):
+                    _take_named_state(root, model, reader.layers_of)
+    return model
+
+
+def _take_named_state(root: Any, model: Any, layers_of: LayersOf) -> None:
+    group = hdf5.group_at(root, _STATE)
+    values = [hdf5.tensor_at(group, name) for name in hdf5.names_in(group, "weight_names")]
+    of_keras_3 = (hdf5.text_in(root, "keras_version") or "2").startswith("3")
+    take_state(model, values, grouped=not of_keras_3, layers_of=layers_of)
+
+
+def _write_layers(root: Any, model: Any) -> None:
+    root.attrs["backend"] = "torch"
+    root.attrs["keras_version"] = KERAS_VERSION
+    write_layers(root, model)
+
+
+# ---------------------------------------------------------------------- weights alone
+
+
+def save_paths(model: Any, path: Any) -> None:
+    """Write the weights of a model to a `.weights.h5` file of Keras 3."""
+    _check_data(model)
+    with hdf5.writing(path) as root:
+        write_paths(root, model)
+
+
+def save_layers(model: Any, path: Any) -> None:
+    """Write the weights of a model to an `.h5` file, layer by layer, as Keras 2 did."""
+    _check_data(model)
+    with hdf5.writing(path) as root:
+        _write_layers(root, model)
+
+
+def load_weights(model: Any, path: Any, by_name: bool, skip_mismatch: bool) -> None:
+    """Set the weights of a model from a file of either layout, or from a whole model's. A call that raises changes nothing."""
+    if os.fsdecode(path).lower().endswith(".keras"):
+        with KerasArchive(path) as archive, archive.part(WEIGHTS), hdf5.reading(io.BytesIO(archive.read(WEIGHTS))) as root:
+            pairs = _weights(root, model, by_name, skip_mismatch)
+    else:
+        with hdf5.opened(path) as root, part(path, "the weights"):
+            pairs = _weights(root, model, by_name, skip_mismatch)
+    take(pairs)
+
+
+def _weights(root: Any, model: Any, by_name: bool, skip_mismatch: bool) -> Pairs:
+    if not model.weights and not getattr(model, "built", True):
+        raise ValueError("the model has no weights yet, so none can be loaded. Build it, or call it on data, before.")
+    inner = hdf5.group_at(root, _LAYERS) if _LAYERS in root else root
+    if "layer_names" in inner.attrs or "layer_names0" in inner.attrs:
+        return pairs_by_layers(inner, model, by_name, skip_mismatch)
+    if by_name:
+        raise ValueError("by_name needs a file that names the layers: '.h5', not '.weights.h5', whose layers are numbered.")
+    return pairs_by_paths(root, model, skip_mismatch)

@@ -1,0 +1,175 @@
+"""HDF5 files that nobody vouches for: what is read from one is checked first, and nothing in it leads elsewhere."""
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchkeras_fn.saving.archive import part
+from torchkeras_fn.saving.atomic import replacing
+from torchkeras_fn.saving.trees import MOST_TEXT, parse_json
+
+_MOST_IN_ATTRIBUTE = 64_000
+"""The bytes of a list of names that HDF5 keeps in one attribute; longer lists are cut into several."""
+_MOST_EXPANSION = 100
+
+
+def h5py_module() -> Any:
+    """Return h5py. Raises `ImportError` that names the extra where it is not installed."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("Keras' files need h5py: pip install 'torchkeras_fn[keras]'.") from error
+    return h5py
+
+
+@contextmanager
+def reading(file: Any) -> Iterator[Any]:
+    """Give the HDF5 file in a binary file object. Raises `ValueError` for what is none."""
+    h5py = h5py_module()
+    try:
+        root = h5py.File(file, "r")
+    except Exception as error:
+        raise ValueError(f"it is no HDF5 file, or it is damaged: {error}") from error
+    with root:
+        yield root
+
+
+@contextmanager
+def opened(path: Any) -> Iterator[Any]:
+    """Give the HDF5 file at a path. Raises `ValueError` for what is none, and what the system says of the path."""
+    h5py_module()
+    with open(path, "rb") as file:
+        with contextlib.ExitStack() as stack:
+            with part(path, "the HDF5 container"):
+                root = stack.enter_context(reading(file))
+            yield root
+
+
+@contextmanager
+def writing(path: Any) -> Iterator[Any]:
+    """Give an HDF5 file to write, which stands at the path, whole, when the block ends.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "numbers.h5")
+    >>> with writing(path) as root:
+    ...     write_tensor(root, "ones", torch.ones(2))
+    >>> with opened(path) as root:
+    ...     tensor_at(root, "ones")
+    tensor([1., 1.])
+    """
+    h5py = h5py_module()
+    with h5py.File(whole := io.BytesIO(), "w") as root:
+        yield root
+    with replacing(path) as file:
+        file.write(whole.getbuffer())
+
+
+def find(parent: Any, path: str) -> Any:
+    """Return the group or dataset at a path, or `None`. Raises `ValueError` for a link to another place or file."""
+    h5py = h5py_module()
+    found = parent
+    for name in path.split("/"):
+        if not name:
+            continue
+        if not isinstance(found, h5py.Group) or name not in found:
+            return None
+        if not isinstance(found.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name!r:.80} is a link to another place, which is not followed.")
+        found = found[name]
+    return found
+
+
+def group_at(parent: Any, path: str) -> Any:
+    """Return the group at a path. Raises `ValueError` where there is none."""
+    found = find(parent, path)
+    if not isinstance(found, h5py_module().Group):
+        raise ValueError(f"there is no group {path!r:.80}.")
+    return found
+
+
+def tensor_at(parent: Any, path: str) -> torch.Tensor:
+    """Return the numbers at a path. Raises `ValueError` where there are none, or fewer than their shape says."""
+    dataset = find(parent, path)
+    if not isinstance(dataset, h5py_module().Dataset):
+        raise ValueError(f"there is no array {path!r:.80}.")
+    _check_stored(dataset, path)
+    if dataset.attrs.get("dtype") in ("bfloat16", b"bfloat16") and dataset.dtype.itemsize == 2:
+        return torch.from_numpy(np.array(dataset).view(np.int16).copy()).view(torch.bfloat16)
+    if dataset.dtype.kind not in "fiub":
+        raise ValueError(f"{path!r:.80} holds no numbers but {dataset.dtype!s:.80}.")
+    return torch.as_tensor(np.array(dataset, dtype=dataset.dtype.newbyteorder("=")))
+
+
+def _check_stored(dataset: Any, path: str) -> None:
+    """Refuse an array whose numbers are elsewhere, or that is larger than what is stored of it."""
+    if dataset.shape is None or dataset.is_virtual or dataset.external:
+        raise ValueError(f"{path!r:.80} holds no numbers of its own.")
+    size, stored = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    most = stored if dataset.chunks is None else _MOST_EXPANSION * stored
+    if size > most:
+        raise ValueError(f"{path!r:.80} is said to be of shape {dataset.shape}, {size} bytes, but {stored} bytes are stored.")
+
+
+def names_in(group: Any, attribute: str) -> list[str]:
+    """Return the list of names in an attribute, or in the several that a long list is cut into."""
+    pieces = [attribute] if attribute in group.attrs else []
+    while not pieces or pieces[0] != attribute:
+        if f"{attribute}{len(pieces)}" not in group.attrs:
+            break
+        pieces.append(f"{attribute}{len(pieces)}")
+    found = [_text(name) for piece in pieces for name in np.ravel(group.attrs[piece])]
+    return found
+
+
+def write_names(group: Any, attribute: str, names: Sequence[str]) -> None:
+    """Write a list of names into an attribute, or into several where it is long."""
+    encoded = [name.encode() for name in names]
+    per_piece = max(1, _MOST_IN_ATTRIBUTE // max([1, *map(len, encoded)]))
+    pieces = [encoded[start : start + per_piece] for start in range(0, len(encoded), per_piece)]
+    if len(pieces) <= 1:
+        group.attrs[attribute] = encoded
+        return
+    for number, piece in enumerate(pieces):
+        group.attrs[f"{attribute}{number}"] = piece
+
+
+def json_in(group: Any, attribute: str) -> Any:
+    """Return what the JSON text in an attribute says; `None` where there is none."""
+    if attribute not in group.attrs:
+        return None
+    text = _text(group.attrs[attribute])
+    if len(text) > MOST_TEXT:
+        raise ValueError(f"the text {attribute!r} has {len(text)} characters, more than {MOST_TEXT}.")
+    return parse_json(text.encode())
+
+
+def write_json(group: Any, attribute: str, value: Any) -> None:
+    """Write a value as JSON text into an attribute."""
+    group.attrs[attribute] = json.dumps(value)
+
+
+def text_in(group: Any, attribute: str) -> str | None:
+    """Return the text in an attribute; `None` where there is none."""
+    return _text(group.attrs[attribute]) if attribute in group.attrs else None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode()
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.80} is no text.")
+    return value
+
+
+def write_tensor(group: Any, name: str, tensor: torch.Tensor) -> None:
+    """Write a tensor as an array."""
+    values = tensor.detach().cpu()
+    if values.dtype == torch.bfloat16:
+        raise ValueError(f"{name!r} is of bfloat16, which is not written to Keras' files. Cast the model first: model.float().")
+    group.create_dataset(name, data=values.contiguous().numpy())

@@ -1,0 +1,222 @@
+"""What an optimizer remembers of each weight, in the order in which Keras writes it, and in torch's terms."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from torchkeras_fn.engine.weights import NamedWeight
+from torchkeras_fn.saving.keras_files.state import LayersOf, parts_of, weights_of
+
+_PARTS = {"momentum": "exp_avg", "velocity": "exp_avg_sq"}
+
+
+class Slots(NamedTuple):
+    """The state of an optimizer for each weight: `together` stand weight by weight, `after` one kind after the other.
+
+    Both hold pairs of the name in Keras and that in torch. `once` is the number of single figures at the end.
+
+    >>> Slots(after=(("momentum", "momentum_buffer"),)).together
+    ()
+    """
+
+    together: tuple[tuple[str, str], ...] = ()
+    after: tuple[tuple[str, str], ...] = ()
+    once: int = 0
+
+
+def _sgd(optimizer: Any) -> Slots:
+    return Slots(after=(("momentum", "momentum_buffer"),) if optimizer.momentum else ())
+
+
+def _rmsprop(optimizer: Any) -> Slots:
+    kinds = [("velocity", "square_avg")]
+    kinds += [("momentum", "momentum_buffer")] if optimizer.momentum > 0 else []
+    return Slots(after=(*kinds, *([("average_gradient", "grad_avg")] if optimizer.centered else [])))
+
+
+def _adam(optimizer: Any) -> Slots:
+    return Slots(tuple(_PARTS.items()), (("velocity_hat", "max_exp_avg_sq"),) if optimizer.amsgrad else ())
+
+
+_SLOTS: dict[str, Callable[[Any], Slots]] = {
+    "SGD": _sgd,
+    "RMSprop": _rmsprop,
+    "Adam": _adam,
+    "AdamW": _adam,
+    "Adagrad": lambda _: Slots(after=(("accumulator", "sum"),)),
+    "Adadelta": lambda _: Slots((("accumulated_grad", "square_avg"), ("accumulated_delta_var", "acc_delta"))),
+    "Adamax": lambda _: Slots((("momentum", "exp_avg"), ("norm", "exp_inf"))),
+    "Nadam": lambda _: Slots(tuple(_PARTS.items()), once=1),
+    "Lamb": lambda _: Slots(tuple(_PARTS.items())),
+    "Lion": lambda _: Slots(after=(("momentum", "exp_avg"),)),
+    "Ftrl": lambda _: Slots((("accumulator", "sum"), ("linear", "linear"))),
+}
+_MEAN = "mean of the weight"
+"""Stands for the running means that `use_ema` keeps, which are no state of a torch optimizer."""
+_COUNTED = frozenset(("Adam", "AdamW", "Adagrad", "Adadelta", "Adamax", "Nadam", "RMSprop"))
+"""Optimizers whose number of steps torch keeps with each weight, as a tensor."""
+
+
+class Kept(NamedTuple):
+    """A place in the list that Keras writes: the weight, and the names there and in torch.
+
+    >>> Kept(None, "momentum", "exp_avg").ours
+    'exp_avg'
+    """
+
+    weight: Any
+    theirs: str
+    ours: str
+
+
+def _places(model: Any, layers_of: LayersOf | None, grouped: bool = False) -> list[Kept] | None:
+    """The list of what Keras writes for a model's optimizer; `None` for one that is written otherwise."""
+    kind = type(model.optimizer).__name__
+    if kind not in _SLOTS or model.optimizer.gradient_accumulation_steps:
+        return None
+    slots, weights = _SLOTS[kind](model.optimizer), trained_weights(model, layers_of)
+    if grouped:
+        return [Kept(weight, *names) for names in (*slots.together, *slots.after) for weight in weights]
+    found = [Kept(weight, "average", _MEAN) for weight in weights] if model.optimizer.use_ema else []
+    found += [Kept(weight, *names) for weight in weights for names in slots.together]
+    return found + [Kept(weight, *names) for names in slots.after for weight in weights]
+
+
+def trained_weights(model: Any, layers_of: LayersOf | None = None) -> list[NamedWeight]:
+    """Return the weights that a model's optimizer trains, in Keras' order."""
+    trained = {id(parameter) for parameter in model.optimizer.parameters}
+    return [weight for weight in weights_of(model, layers_of) if id(weight.tensor) in trained]
+
+
+def _has_rate(optimizer: Any) -> bool:
+    return isinstance(optimizer._rate_source, float)
+
+
+# ---------------------------------------------------------------------- to Keras
+
+
+def written_state(model: Any) -> list[tuple[str, torch.Tensor]]:
+    """Return the optimizer's state as Keras lists it: names and values. A state that Keras keeps otherwise is left out, with a warning."""
+    optimizer, name = model.optimizer, model.optimizer.name
+    found = [(f"{name}/iteration", torch.tensor(optimizer.iterations, dtype=torch.int32))]
+    if _has_rate(optimizer):
+        found.append((f"{name}/learning_rate", torch.tensor(float(optimizer.learning_rate))))
+    places = _places(model, None)
+    if places is None:
+        warnings.warn(
+            f"Keras keeps the state of {type(optimizer).__name__} with these options in another way: it is not written, and training "
+            "goes on there with a new one.",
+            UserWarning,
+            stacklevel=5,
+        )
+        return found
+    state, names = _state_by_weight(model), _names(model)
+    for weight, theirs, ours in places:
+        value = state.get(id(weight.tensor), {}).get(ours)
+        value = _begin(optimizer, weight, ours) if value is None else value.detach()
+        factor = _momentum_factor(optimizer) if ours == "momentum_buffer" else 1.0
+        found.append((f"{name}/{names[id(weight.tensor)]}_{theirs}", weight.arranged(value) * factor))
+    if _SLOTS[type(optimizer).__name__](optimizer).once:
+        products = [values["mu_product"] for values in state.values() if "mu_product" in values]
+        found.append(("variable", products[0].detach().float().reshape(()) if products else torch.tensor(1.0)))
+    return found
+
+
+def _names(model: Any) -> dict[int, str]:
+    """A name for each weight, after its layer, by the `id` of its tensor."""
+    found: dict[int, str] = {}
+    for part in parts_of(model):
+        for weight in part.weights:
+            name = f"{part.name}_{weight.name}".replace("/", "_")
+            found.setdefault(id(weight.tensor), f"{name}_{len(found)}" if name in found.values() else name)
+    return found
+
+
+def _begin(optimizer: Any, weight: NamedWeight, name: str) -> torch.Tensor:
+    return torch.full_like(weight.tensor, getattr(optimizer, "initial_accumulator_value", 0.0) if name == "sum" else 0.0).detach()
+
+
+def _state_by_weight(model: Any) -> dict[int, dict[str, Any]]:
+    optimizer = model.optimizer
+    states: dict[Any, dict[str, Any]] = {} if optimizer.torch_optimizer is None else optimizer.torch_optimizer.state
+    found = {id(parameter): dict(values) for parameter, values in states.items()}
+    if optimizer.use_ema:
+        for parameter, mean in zip(optimizer.parameters, optimizer.state_dict()["averages"], strict=False):
+            found.setdefault(id(parameter), {})[_MEAN] = mean
+    return found
+
+
+def _momentum_factor(optimizer: Any) -> float:
+    """What torch's gathered gradients are multiplied by to be Keras' gathered steps."""
+    rate = float(optimizer.param_groups[0]["lr"])
+    return -rate if type(optimizer).__name__ == "SGD" else rate
+
+
+# ---------------------------------------------------------------------- from Keras
+
+
+def take_state(model: Any, values: Sequence[torch.Tensor], grouped: bool = False, layers_of: LayersOf | None = None) -> None:
+    """Take over an optimizer's state that Keras wrote; `grouped` says that one kind stands after the other, as in Keras 2.
+
+    Where it does not fit the optimizer it begins anew, with a warning.
+    """
+    optimizer = model.optimizer
+    places = _places(model, layers_of, grouped)
+    if places is None or not values:
+        return _begins_anew(model, bool(values))
+    iterations, rest = int(values[0]), list(values[1:])
+    if not 0 <= iterations < 2**62:
+        raise ValueError(f"the optimizer is said to have taken {iterations} steps.")
+    single = _SLOTS[type(optimizer).__name__](optimizer).once
+    extra = len(rest) - len(places) - single
+    fits = [tuple(value.shape) for value in rest[max(extra, 0) :][: len(places)]] == [tuple(kept.weight.view.shape) for kept in places]
+    if grouped and not fits and _fits_later(model, values, layers_of):
+        return take_state(model, values, False, layers_of)
+    if extra not in (0, 1) or not fits:
+        return _begins_anew(model, True)
+    kept = _torch_state(optimizer, places, rest[extra:], iterations)
+    means = {key: found.pop(_MEAN) for key, found in kept.items() if _MEAN in found}
+    state = {**optimizer.state_dict(), "iterations": iterations}
+    if iterations:
+        state["state"] = {number: kept[id(parameter)] for number, parameter in enumerate(optimizer.parameters) if kept.get(id(parameter))}
+    if means and iterations:
+        state["averages"] = [means[id(parameter)] for parameter in optimizer.parameters]
+    optimizer.load_state_dict(state)
+
+
+def _fits_later(model: Any, values: Sequence[torch.Tensor], layers_of: LayersOf | None) -> bool:
+    """Whether the state is in the order of Keras 2.11 and later."""
+    places = _places(model, layers_of) or []
+    shapes = [tuple(kept.weight.view.shape) for kept in places]
+    return bool(shapes) and [tuple(value.shape) for value in values[-len(shapes) :]] == shapes
+
+
+def _begins_anew(model: Any, warned: bool) -> None:
+    if warned:
+        warnings.warn(
+            f"The state of {type(model.optimizer).__name__} in the file is not as it is kept here: the optimizer begins anew.",
+            UserWarning,
+            stacklevel=6,
+        )
+
+
+def _torch_state(optimizer: Any, places: Sequence[Kept], values: Sequence[torch.Tensor], iterations: int) -> Any:
+    """The state of each weight by its `id`, in torch's terms."""
+    found: dict[int, dict[str, Any]] = {}
+    kind = type(optimizer).__name__
+    for (weight, _, ours), value in zip(places, values, strict=False):
+        tensor = torch.empty_like(weight.tensor).detach()
+        weight._replace(tensor=tensor).write(value.to(tensor.dtype))
+        rate = _momentum_factor(optimizer)
+        state = found.setdefault(id(weight.tensor), {})
+        state[ours] = tensor / rate if ours == "momentum_buffer" and rate else tensor
+    for state in found.values():
+        if kind in _COUNTED:
+            state["step"] = torch.tensor(float(iterations))
+        elif kind != "SGD":
+            state["step"] = iterations
+        if kind == "Nadam":
+            state["mu_product"] = values[-1].reshape(()).float().clone()
+    return found

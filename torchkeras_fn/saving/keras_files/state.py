@@ -1,0 +1,194 @@
+"""Where Keras keeps the weights of a model in a file, and in which order it knows them."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+
+from torchkeras_fn.engine.drawn import Drawn, is_own
+from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.engine.symbolic import KerasTensor, Node, symbolic_leaves
+from torchkeras_fn.engine.weights import NamedWeight
+
+CLASS_NAMES = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU", "ThresholdedReLU": "ReLU"}
+"""Layers of Keras 2, and the layers of Keras 3 that do the same."""
+_PROJECTIONS = ("query", "key", "gate", "value", "attention_output")
+_CONTAINERS = (list, tuple, dict)
+
+LayersOf = Callable[[Drawn], list[Layer]]
+
+
+class Part(NamedTuple):
+    """A place in a file of weights: its path, the name of the layer, and the weights that are there, in their order.
+
+    >>> Part("layers/dense", "dense_1", []).path
+    'layers/dense'
+    """
+
+    path: str
+    name: str
+    weights: list[NamedWeight]
+
+
+def class_name_of(layer: Any) -> str:
+    """Return the name of the class that a layer has in Keras.
+
+    >>> class_name_of(Drawn())
+    'Functional'
+    """
+    name = type(layer).__name__
+    if isinstance(layer, Drawn) and is_own(type(layer)) and name in ("Model", "Drawn"):
+        return "Functional"
+    return CLASS_NAMES.get(name, name)
+
+
+def path_name(class_name: str) -> str:
+    """Return the name of a class as Keras spells it in the paths of a file, where digits stay with what is before them.
+
+    >>> path_name("ConvLSTM2D"), path_name("PReLU")
+    ('conv_lstm2d', 'p_re_lu')
+    """
+    spaced = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", class_name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", spaced).lower()
+
+
+def parts_of(model: Any, layers_of: LayersOf | None = None) -> list[Part]:
+    """Return the places of a model's weights, in Keras' order; those of a shared layer once.
+
+    `layers_of` says the order of the layers of each model inside, where a file does; otherwise it is that of the graph.
+    """
+    return list(_parts(model, "", set(), layers_of or keras_layers))
+
+
+def weights_of(layer: Any, layers_of: LayersOf | None = None) -> list[NamedWeight]:
+    """Return all weights of a layer or model in the order of Keras' `weights`, each once."""
+    return list({id(weight.tensor): weight for part in parts_of(layer, layers_of) for weight in part.weights}.values())
+
+
+def _parts(layer: Any, path: str, seen: set[int], layers_of: LayersOf) -> Iterator[Part]:
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    children = list(_children(layer, layers_of))
+    if not children and not (isinstance(layer, Drawn) and is_own(type(layer))):
+        yield from _own_parts(layer, path)
+        return
+    inside = {id(weight.tensor) for _, child in children for weight in child.named_weights()}
+    own = [] if isinstance(layer, Drawn) and is_own(type(layer)) else layer.named_weights()
+    yield Part(path, layer.name, [weight for weight in own if id(weight.tensor) not in inside])
+    for name, child in children:
+        yield from _parts(child, f"{path}/{name}" if path else name, seen, layers_of)
+
+
+def _own_parts(layer: Layer, path: str) -> Iterator[Part]:
+    """A layer's own weights; those of attention belong to layers inside it in Keras."""
+    weights = layer.named_weights()
+    if not is_own(type(layer)) or not weights or weights[0].name.partition("/")[0] not in _PROJECTIONS:
+        yield Part(path, layer.name, weights)
+        return
+    hidden = "_" if type(layer).__name__ == "GroupedQueryAttention" else ""
+    yield Part(path, layer.name, [])
+    for projection in _PROJECTIONS:
+        inside = [weight for weight in weights if weight.name.partition("/")[0] == projection]
+        if inside:
+            name = f"{'_' if projection == 'gate' else hidden}{projection.removeprefix('attention_')}_dense"
+            yield Part(f"{path}/{name}", projection, inside)
+
+
+def _children(layer: Any, layers_of: LayersOf) -> Iterator[tuple[str, Layer]]:
+    """The layers inside, under the paths that Keras gives them."""
+    if isinstance(layer, Drawn) and is_own(type(layer)) and not hasattr(layer, "layer"):
+        yield from ((f"layers/{name}", child) for name, child in _numbered(layers_of(layer)))
+    elif is_own(type(layer)):
+        for name in ("forward_layer", "backward_layer", "cell", "layer"):
+            if isinstance(getattr(layer, name, None), Layer):
+                yield name, getattr(layer, name)
+        cells = getattr(layer, "cells", None)
+        if isinstance(cells, (list, tuple)):
+            yield from ((f"cells/{name}", cell) for name, cell in _numbered([cell for cell in cells if isinstance(cell, Layer)]))
+    else:
+        yield from _attributes(layer)
+
+
+def _attributes(layer: Any) -> Iterator[tuple[str, Layer]]:
+    """The layers in the attributes of a user's own layer or model, alone or in lists."""
+    listed: set[int] = set()
+    for name, value in vars(layer).items():
+        held = list(value.values()) if isinstance(value, dict) else value
+        if isinstance(value, _CONTAINERS) and not name.startswith("_"):
+            inside = [part for part in held if isinstance(part, Layer)]
+            listed.update(map(id, inside))
+            yield from ((f"{name}/{unique}", part) for unique, part in _numbered(inside))
+    for name, child in layer._modules.items():
+        if isinstance(child, Layer) and id(child) not in listed:
+            yield name, child
+
+
+def _numbered(layers: list[Any]) -> Iterator[tuple[str, Layer]]:
+    """Each layer with the name of its class, numbered where it repeats."""
+    counts: dict[str, int] = {}
+    for layer in layers:
+        name = path_name(class_name_of(layer))
+        number = counts[name] = counts.get(name, -1) + 1
+        yield f"{name}_{number}" if number else name, layer
+
+
+# ---------------------------------------------------------------------- the order of layers
+
+
+def keras_layers(model: Drawn) -> list[Layer]:
+    """Return the layers of a model in the order in which Keras lists them: from the inputs on, by their longest way to an output."""
+    graph = model.graph
+    if graph is None or isinstance(model, registry.find("Sequential")):
+        return [layer for layer in model.layers if not hasattr(layer, "batch_shape")]
+    return _ordered(graph)
+
+
+def _ordered(graph: Graph) -> list[Layer]:
+    depths: dict[int, int] = {}
+    layer_depths: dict[int, int] = {}
+    order, visited = _walked(graph)
+    for node in reversed(order):
+        operation = id(node.operation)
+        is_layer = isinstance(node.operation, Layer)
+        depth = max(depths.get(id(node), 0), layer_depths.get(operation, 0) if is_layer else 0)
+        depths[id(node)] = depth
+        if is_layer:
+            layer_depths[operation] = depth
+        for parent in _parents(graph, node):
+            depths[id(parent)] = max(depths.get(id(parent), 0), depth + 1)
+    layers = list({id(node.operation): node.operation for node in visited if isinstance(node.operation, Layer)}.values())
+    return sorted(layers, key=lambda layer: -layer_depths[id(layer)])
+
+
+def _walked(graph: Graph) -> tuple[list[Node], list[Node]]:
+    """The calls, each after those it reads, and in the order in which a walk from the outputs meets them."""
+    order: list[Node] = []
+    visited: dict[int, Node] = {}
+    for output in graph.outputs:
+        stack = [(past_casts(output).node, False)]
+        while stack:
+            node, leaving = stack.pop()
+            if leaving:
+                order.append(node)
+            elif id(node) not in visited:
+                visited[id(node)] = node
+                stack.append((node, True))
+                stack.extend((parent, False) for parent in reversed(_parents(graph, node)))
+    return order, list(visited.values())
+
+
+def _parents(graph: Graph, node: Node) -> list[Node]:
+    if any(node is tensor.node for tensor in graph.inputs):
+        return []
+    parents = symbolic_leaves((node.args, dict(sorted(node.kwargs.items()))))  # Keras walks through keywords by name
+    return [past_casts(tensor).node for tensor in parents if tensor.spec.number is None]
+
+
+def past_casts(tensor: KerasTensor) -> KerasTensor:
+    """Return the tensor that another is a cast of; Keras casts inside its layers."""
+    while tensor.node.operation is torch.Tensor.to and tensor.node.parents:
+        tensor = tensor.node.parents[0]
+    return tensor

@@ -1,0 +1,116 @@
+"""What Keras says of how a model was compiled, and what is written of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torchkeras_fn import losses, metrics
+from torchkeras_fn.optimizers import Optimizer
+from torchkeras_fn.registry import get_custom_objects
+from torchkeras_fn.saving.compile_config import compile_config, compile_from
+from torchkeras_fn.saving.keras_files.reading import Reader
+from torchkeras_fn.saving.keras_files.values import from_keras, to_keras
+
+_ARGUMENTS = ("loss", "metrics", "weighted_metrics", "loss_weights")
+_OF_KERAS_2 = frozenset(("decay", "lr", "schedule_decay"))
+
+
+def compile_as_saved(model: Any, config: Any, reader: Reader) -> bool:
+    """Compile a model as Keras was asked to; return whether there is anything to compile.
+
+    Raises `ValueError` for an unknown name, or one that the caller has to give in `custom_objects`.
+    """
+    if not isinstance(config, Mapping) or not (config.get("optimizer") or config.get("optimizer_config")):
+        return False
+    optimizer = from_keras(config.get("optimizer") or config["optimizer_config"], reader.layer)
+    found = {name: from_keras(config.get(name), reader.layer) for name in _ARGUMENTS}
+    if isinstance(optimizer, dict) and optimizer["class_name"] == "LossScaleOptimizer":
+        optimizer = optimizer["config"]["inner_optimizer"]
+    arguments = {name: _listed(model, value) for name, value in found.items()}
+    compile_from(model, {"optimizer": _optimizer(optimizer), **arguments, "sample_weight_mode": config.get("sample_weight_mode") or None})
+    return True
+
+
+def _optimizer(described: Any) -> Any:
+    """The optimizer without the arguments that say nothing here."""
+    if isinstance(described, dict):
+        config = {key: value for key, value in described["config"].items() if key not in ("jit_compile", "is_legacy_optimizer")}
+        return {**described, "config": config}
+    return described
+
+
+def _listed(model: Any, value: Any) -> Any:
+    """Lists of metrics that stand in a list for the only output come without it."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list) and model.graph is not None and len(model.outputs) == 1:
+        return value[0]
+    return value
+
+
+# ---------------------------------------------------------------------- to Keras
+
+
+def written_compile_config(model: Any, in_full: bool = False) -> dict[str, Any]:
+    """Return what a model was compiled with as Keras reads it; `in_full` without names for losses and metrics.
+
+    Keras 3 does not read such names as `'mse'` back from `.h5`, not even its own. Raises `ValueError` for what Keras does not
+    know, such as losses and optimizers of torch.
+    """
+    config = compile_config(model)
+    if not isinstance(model.optimizer, Optimizer):
+        raise ValueError(f"Keras knows no {type(model.optimizer).__name__} of torch. {_ADVICE}")
+    found = {name: to_keras(_plain(config[name]), _no_layer, "compile") for name in _ARGUMENTS}
+    if in_full:
+        found = {name: _in_full(value, losses if name == "loss" else metrics) for name, value in found.items()}
+    return {"optimizer": _written_optimizer(model.optimizer), **found, "run_eagerly": False, "steps_per_execution": 1, "jit_compile": False}
+
+
+_ADVICE = "Save without the training configuration: save(path, include_optimizer=False)."
+
+
+def _no_layer(layer: Any) -> Any:
+    raise ValueError(f"{layer!r} is no loss and no metric.")
+
+
+def _plain(value: Any) -> Any:
+    """What `compile_config` returned, without the marks of this library's own files."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    if "$torch" in value or "$function" in value and str(value["$function"]).startswith("torch."):
+        raise ValueError(f"Keras does not know {value.get('$torch') or value['$function']!r} of torch. {_ADVICE}")
+    if "$function" in value:
+        name = value["$function"]
+        return {"class_name": "function", "config": name}
+    if "$tuple" in value:
+        return _plain(value["$tuple"])
+    if "$dict" in value:
+        return {str(_plain(key)): _plain(part) for key, part in value["$dict"]}
+    return {key: _plain(part) for key, part in value.items()}
+
+
+def _in_full(value: Any, vocabulary: Any) -> Any:
+    """Names of losses and metrics as the classes that they stand for; a name that stands for several stays."""
+    if isinstance(value, list):
+        return [_in_full(part, vocabulary) for part in value]
+    if isinstance(value, dict) and "class_name" not in value:
+        return {name: _in_full(part, vocabulary) for name, part in value.items()}
+    if not isinstance(value, str) or value in _OF_SEVERAL or value in get_custom_objects():
+        return value
+    made = vocabulary.registry.get(value)
+    config = {"name": made.name} if vocabulary is metrics else {}
+    return to_keras({"class_name": type(made).__name__, "config": config}, _no_layer, "compile")
+
+
+_OF_SEVERAL = ("accuracy", "acc", "crossentropy", "ce")
+
+
+def _written_optimizer(optimizer: Any) -> dict[str, Any]:
+    config = optimizer.get_config()
+    rate = config["learning_rate"]
+    if optimizer.decay and isinstance(rate, float):
+        rate = {
+            "class_name": "InverseTimeDecay",
+            "config": {"initial_learning_rate": rate, "decay_steps": 1, "decay_rate": optimizer.decay},
+        }
+    kept = {key: value for key, value in config.items() if key not in _OF_KERAS_2}
+    return to_keras({"class_name": type(optimizer).__name__, "config": {**kept, "learning_rate": rate}}, _no_layer, "the optimizer")

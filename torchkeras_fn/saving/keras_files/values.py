@@ -1,0 +1,226 @@
+"""The values in a configuration: what Keras writes there, what the constructors here take, and back."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from torchkeras_fn import activations, constraints, initializers, losses, metrics, optimizers, regularizers
+from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.registry import get_custom_objects, get_registered_name
+from torchkeras_fn.saving.trees import dtype_named, given
+
+_DEFAULTS: dict[str, tuple[Any, ...]] = {
+    "autocast": (True,),
+    "experimental_run_tf_function": (True, False),
+    "input_axes": (None,),
+    "lora_alpha": (None,),
+    "lora_rank": (None,),
+    "output_axes": (None,),
+    "quantization_config": (None,),
+    "quantization_mode": (None,),
+    "ragged": (False, None),
+    "renorm": (False,),
+    "renorm_clipping": (None, {}),
+    "renorm_momentum": (0.99,),
+    "sparse": (False, None),
+    "synchronized": (False,),
+    "time_major": (False,),
+    "virtual_batch_size": (None,),
+    "zero_output_for_mask": (False,),
+}
+"""Arguments that layers here lack, and the values of theirs that change nothing."""
+_KEPT = {"InputLayer": {"sparse"}, "LSTM": {"zero_output_for_mask"}, "GRU": {"zero_output_for_mask"}}
+_VOCABULARIES: dict[str, Any] = {
+    "initializers": initializers,
+    "regularizers": regularizers,
+    "constraints": constraints,
+    "losses": losses,
+    "metrics": metrics,
+    "optimizers": optimizers,
+    "optimizers.schedules": optimizers.schedules,
+}
+_POLICIES = ("DTypePolicy", "FloatDTypePolicy", "Policy")
+
+# ---------------------------------------------------------------------- from Keras
+
+
+def from_keras(value: Any, make_layer: Callable[[Any], Layer]) -> Any:
+    """Return a value in a configuration as a constructor here takes it; `make_layer` makes the layers that stand in it.
+
+    Objects of the vocabularies, such as initializers, stay descriptions of a class and its configuration, functions stay
+    names: whoever reads them looks them up, and finds only what is known or was given. Raises `ValueError` for code.
+
+    >>> from_keras({"module": "keras.initializers", "class_name": "Ones", "config": {}, "registered_name": None}, None)
+    {'class_name': 'Ones', 'config': {}}
+    """
+    if isinstance(value, list):
+        return [from_keras(part, make_layer) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    name, config = value.get("class_name"), value.get("config")
+    if not isinstance(name, str):
+        return {key: from_keras(part, make_layer) for key, part in value.items()}
+    if name in _SPECIAL:
+        return _SPECIAL[name](value, make_layer)
+    if name in _POLICIES:
+        return dtype_name(value)
+    if name == "function":
+        return str(value.get("registered_name") if value.get("registered_name") in get_custom_objects() else config)
+    if is_layer(value):
+        return make_layer(value)
+    kept = from_keras(config or {}, make_layer)
+    known_as = value.get("registered_name")
+    if isinstance(known_as, str) and known_as in get_custom_objects():
+        name = known_as
+    elif isinstance(kept, dict):
+        kept = without_defaults(name, kept)
+    return {"class_name": name, "config": kept}
+
+
+def _refused(value: Any, make_layer: Any) -> Any:
+    raise ValueError(
+        "it holds the code of a lambda, which is not run. Define the function with def before the model is saved, and give it in "
+        "custom_objects under its name; for a Lambda layer, give it under the layer's name."
+    )
+
+
+def _array(value: Mapping[str, Any], make_layer: Any) -> Any:
+    config = value["config"]
+    return np.asarray(config["value"], dtype=str(dtype_named(config["dtype"])).removeprefix("torch."))
+
+
+_SPECIAL: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
+    "__lambda__": _refused,
+    "__bytes__": _refused,
+    "__typespec__": _refused,
+    "__tensor__": _array,
+    "__numpy__": _array,
+    "__slice__": lambda value, make: slice(*(from_keras(value["config"][name], make) for name in ("start", "stop", "step"))),
+    "__ellipsis__": lambda value, make: Ellipsis,
+    "__tuple__": lambda value, make: tuple(from_keras(value.get("items", []), make)),
+}
+
+
+def is_layer(value: Any) -> bool:
+    """Return whether a value describes a layer or a model."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("class_name"), str) or "config" not in value:
+        return False
+    home = value.get("module")
+    if isinstance(home, str) and home.startswith("keras.") and not home.startswith(("keras.layers", "keras.models", "keras.src")):
+        return False
+    try:
+        found = find_class(value)
+    except ValueError:
+        return False
+    return isinstance(found, type) and issubclass(found, Layer)
+
+
+def find_class(entry: Mapping[str, Any]) -> Any:
+    """Return the class of layers that an entry names: one that is registered or given, or one of this library.
+
+    The module that the entry names is not imported. Raises `ValueError` for an unknown name.
+    """
+    known_as = entry.get("registered_name")
+    if isinstance(known_as, str) and known_as in get_custom_objects():
+        return get_custom_objects()[known_as]
+    return registry.find(str(entry["class_name"]))
+
+
+def without_defaults(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without the arguments that there are not here, where they change nothing."""
+    kept = _KEPT.get(name, ())
+    return {key: value for key, value in config.items() if key in kept or not _changes_nothing(key, value)}
+
+
+def _changes_nothing(key: str, value: Any) -> bool:
+    return key in _DEFAULTS and any(value is known or value == known for known in _DEFAULTS[key])
+
+
+def dtype_name(value: Any) -> str | None:
+    """Return the dtype of the weights that a dtype, or a policy of dtypes, asks for. Raises `ValueError` for quantized ones.
+
+    >>> dtype_name("mixed_bfloat16"), dtype_name({"class_name": "DTypePolicy", "config": {"name": "float64"}})
+    ('float32', 'float64')
+    """
+    if isinstance(value, Mapping):
+        if value.get("class_name") not in _POLICIES:
+            raise ValueError(f"weights of {value.get('class_name')!r:.80} are not read here; save the model in float32 first.")
+        value = value["config"]["name"]
+    if value is None:
+        return None
+    name = "float32" if str(value).startswith("mixed_") else str(value)
+    dtype_named(name)
+    return name
+
+
+# ---------------------------------------------------------------------- to Keras
+
+
+def to_keras(value: Any, describe_layer: Callable[[Layer], Any], owner: str) -> Any:
+    """Return a value of a configuration here as Keras reads it. Raises `ValueError`, naming the owner, for what it cannot.
+
+    >>> to_keras({"class_name": "L2", "config": {"l2": 0.1}}, None, "dense")["module"]
+    'keras.regularizers'
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (list, tuple)):
+        return [to_keras(part, describe_layer, owner) for part in value]
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, torch.dtype):
+        return str(value).removeprefix("torch.")
+    if isinstance(value, Layer):
+        return describe_layer(value)
+    if isinstance(value, Mapping):
+        if not isinstance(value.get("class_name"), str):
+            return {key: to_keras(part, describe_layer, owner) for key, part in value.items()}
+        return _object(value["class_name"], to_keras(value.get("config") or {}, describe_layer, owner), owner)
+    if isinstance(value, nn.Module):
+        raise ValueError(f"{owner}: {value!r:.80} is a torch module, which Keras does not know. Name the activation, or use a layer.")
+    if callable(value):
+        return _function(value, owner)
+    raise ValueError(f"{owner}: {value!r:.80} of type {type(value).__name__} cannot be written to a Keras file.")
+
+
+def _object(name: str, config: Any, owner: str) -> dict[str, Any]:
+    kept = {key: part for key, part in config.items() if part is not None}
+    if name not in get_custom_objects():
+        for home, vocabulary in _VOCABULARIES.items():
+            found = getattr(vocabulary, name, None)
+            if inspect.isclass(found):
+                return {"module": f"keras.{home}", "class_name": name, "config": kept, "registered_name": None}
+    return {"module": "__main__", "class_name": name.rpartition(">")[2], "config": config, "registered_name": name}
+
+
+def _function(value: Callable[..., Any], owner: str) -> Any:
+    name = getattr(value, "__name__", "<nameless>")
+    if getattr(activations, name, None) is value:
+        return name
+    if "<" in name:
+        raise ValueError(
+            f"{owner}: {value!r:.80} has no name, so a file cannot refer to it. Define it with def, and give it to load_model in "
+            "custom_objects under that name."
+        )
+    known_as = get_registered_name(value)
+    return {"module": "builtins", "class_name": "function", "config": known_as, "registered_name": known_as}
+
+
+def lambda_function(config: Mapping[str, Any]) -> Any:
+    """Return the function of a `Lambda` layer, which the caller gave under the function's name or the layer's.
+
+    Raises `ValueError` where there is none: a file cannot hold it.
+    """
+    function = config.get("function")
+    described = function.get("config") if isinstance(function, Mapping) else function
+    names = [name for name in (described, config.get("name")) if isinstance(name, str) and name in get_custom_objects()]
+    if names:
+        return given(names[0])
+    wanted = config.get("name") if not isinstance(described, str) or "<" in described or len(described) > 80 else described
+    return given(str(wanted))

@@ -1,0 +1,174 @@
+"""The weights of a model in an HDF5 file: in Keras 3's layout, by paths, and in Keras 2's, by the layers' names."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from torchkeras_fn.engine.weights import NamedWeight
+from torchkeras_fn.saving.keras_files.hdf5 import find, group_at, names_in, tensor_at, write_names, write_tensor
+from torchkeras_fn.saving.keras_files.state import LayersOf, Part, keras_layers, parts_of, weights_of
+
+Pairs = list[tuple[NamedWeight, torch.Tensor]]
+_TOP = "top_level_model_weights"
+
+
+def take(pairs: Iterable[tuple[NamedWeight, torch.Tensor]]) -> None:
+    """Set weights to what a file has for them; they were compared before."""
+    with torch.no_grad():
+        for weight, tensor in pairs:
+            weight.write(tensor.to(weight.tensor.device, weight.tensor.dtype))
+
+
+def _pairs(what: str, own: Sequence[NamedWeight], saved: Sequence[torch.Tensor], skip_mismatch: bool) -> Pairs:
+    """Each weight with what a file has for it. Raises `ValueError` where they do not fit, or warns and leaves them out."""
+    if len(own) != len(saved):
+        _mismatch(f"{what} has {len(own)} weights {[weight.name for weight in own][:8]}, but in the file {len(saved)}", skip_mismatch)
+        return []
+    found = []
+    for weight, tensor in zip(own, saved, strict=True):
+        shape = tuple(weight.view.shape)
+        if shape != tuple(tensor.shape):
+            _mismatch(f"Weight {weight.name!r} of {what} has shape {shape}, but in the file {tuple(tensor.shape)}", skip_mismatch)
+        else:
+            found.append((weight, tensor))
+    return found
+
+
+def _mismatch(message: str, skip_mismatch: bool) -> None:
+    if not skip_mismatch:
+        raise ValueError(f"{message}.")
+    warnings.warn(f"{message}. It is skipped.", UserWarning, stacklevel=8)
+
+
+# ---------------------------------------------------------------------- by paths
+
+
+def write_paths(root: Any, model: Any) -> None:
+    """Write the weights of a model under the paths that Keras 3 looks for."""
+    for part in parts_of(model):
+        group = root.require_group(part.path) if part.path else root
+        inside = group.create_group("vars")
+        inside.attrs["name"] = part.name
+        for number, weight in enumerate(part.weights):
+            write_tensor(inside, str(number), weight.view)
+
+
+def pairs_by_paths(root: Any, model: Any, skip_mismatch: bool = False, layers_of: LayersOf | None = None) -> Pairs:
+    """Return each weight of a model with what is under its path.
+
+    Raises `ValueError`, before anything is read into the model, where the file has other weights than the model.
+    """
+    found, read = [], set()
+    for part in parts_of(model, layers_of):
+        path = _place_of(root, part)
+        read.add(path)
+        group = find(root, path)
+        names = sorted(group, key=_number) if group is not None else []
+        if not part.weights and not names:
+            continue
+        tensors = [tensor_at(group, name) for name in names]
+        found += _pairs(f"{part.path or 'the model'} ({part.name})", part.weights, tensors, skip_mismatch)
+    unread = [path for path in _places_with_arrays(root) if path not in read and not path.startswith("optimizer/")]
+    if unread and not skip_mismatch:
+        raise ValueError(f"the file has weights at {unread[:3]}, for which the model has no layer.")
+    return found
+
+
+def _place_of(root: Any, part: Part) -> str:
+    """Where a file has a part; files of Keras 2.13 to 2.15 name the list of layers otherwise."""
+    path = f"{part.path}/vars" if part.path else "vars"
+    if find(root, path) is None and "_layer_checkpoint_dependencies" in root:
+        return path.replace("layers/", "_layer_checkpoint_dependencies/")
+    return path
+
+
+def _number(name: str) -> int:
+    if not name.isdecimal() or len(name) > 6:
+        raise ValueError(f"{name!r:.80} is no number of a weight.")
+    return int(name)
+
+
+def _places_with_arrays(root: Any, path: str = "") -> Iterator[str]:
+    """The paths of groups called `vars` that hold something."""
+    group = find(root, path)
+    for name in group if hasattr(group, "keys") else ():
+        place = f"{path}/{name}" if path else name
+        inside = find(root, place)
+        if name == "vars" and hasattr(inside, "keys"):
+            if len(inside):
+                yield place
+        elif hasattr(inside, "keys"):
+            yield from _places_with_arrays(root, place)
+
+
+# ---------------------------------------------------------------------- by layers
+
+
+def legacy_weights(layer: Any, layers_of: LayersOf | None = None) -> list[NamedWeight]:
+    """Return the weights of a layer in the order of Keras 2's files: those that are trained, then the others."""
+    weights = weights_of(layer, layers_of)
+    trained = {id(tensor) for tensor in layer.trainable_weights}
+    return [w for w in weights if id(w.tensor) in trained] + [w for w in weights if id(w.tensor) not in trained]
+
+
+def write_layers(root: Any, model: Any) -> None:
+    """Write the weights of a model layer by layer, each under its name."""
+    names = []
+    for layer in keras_layers(model):
+        name = model.layer_name(layer)
+        names.append(name)
+        group = root.create_group(name)
+        weights = legacy_weights(layer)
+        places = _unique([f"{name}/{weight.name}" for weight in weights])
+        write_names(group, "weight_names", places)
+        for place, weight in zip(places, weights, strict=True):
+            write_tensor(group, place, weight.view)
+    write_names(root, "layer_names", names)
+    write_names(root.create_group(_TOP), "weight_names", [])
+
+
+def _unique(names: list[str]) -> list[str]:
+    return [name if names.index(name) == position else f"{name}_{position}" for position, name in enumerate(names)]
+
+
+def pairs_by_layers(root: Any, model: Any, by_name: bool, skip_mismatch: bool, layers_of: LayersOf | None = None) -> Pairs:
+    """Return each weight of a model with that of the layer at its place in the file or, `by_name`, of the layer of its name."""
+    order = (layers_of or keras_layers)(model)
+    layers = [(layer, legacy_weights(layer, layers_of)) for layer in order]
+    saved = {name: names_in(group_at(root, name), "weight_names") for name in names_in(root, "layer_names")}
+    if by_name:
+        matched = [(layer, own, model.layer_name(layer)) for layer, own in layers if model.layer_name(layer) in saved]
+    else:
+        weighted = [(layer, own) for layer, own in layers if own]
+        names = [name for name, weights in saved.items() if weights]
+        if len(names) != len(weighted):
+            ours = [model.layer_name(layer) for layer, _ in weighted]
+            raise ValueError(
+                f"the model has {len(ours)} layers with weights {ours[:8]}, but the file has {len(names)} {names[:8]}. "
+                "With by_name=True those of equal names are loaded."
+            )
+        matched = [(layer, own, name) for (layer, own), name in zip(weighted, names, strict=True)]
+    found: Pairs = []
+    for layer, own, name in matched:
+        tensors = [tensor_at(root, f"{name}/{weight}") for weight in saved[name]]
+        found += _pairs(f"layer {model.layer_name(layer)!r}", own, _converted(layer, own, tensors), skip_mismatch)
+    return found
+
+
+def _converted(layer: Any, own: Sequence[NamedWeight], tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the weights of a recurrent layer on cuDNN as Keras 2 saved them in the layout of the others.
+
+    cuDNN has two biases, where others have one of their sums, and its kernels' gates are transposed.
+    """
+    gates = {"LSTM": 4, "CuDNNLSTM": 4, "GRU": 3, "CuDNNGRU": 3}.get(type(layer).__name__)
+    if gates is None or len(tensors) != 3 or len(own) != 3 or tensors[2].dim() != 1:
+        return tensors
+    units = tensors[1].shape[0]
+    if tensors[2].numel() != 2 * gates * units:
+        return tensors
+    kernel, recurrent, bias = tensors
+    inputs = torch.cat([gate.reshape(units, -1).t() for gate in kernel.chunk(gates, 1)], 1)
+    states = torch.cat([gate.t() for gate in recurrent.chunk(gates, 1)], 1)
+    return [inputs, states, bias.reshape(2, -1).sum(0) if gates == 4 else bias.reshape(2, -1)]

@@ -1,0 +1,83 @@
+"""`Saving`: the methods that write a model to files and read its weights."""
+
+from typing import Any
+
+from torchkeras_fn.saving import describe, export, model_file, weights_file
+
+
+class Saving:
+    """A mixin for any `nn.Module`. A module that is no `Model` can save its weights, and its training, but not its class."""
+
+    def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True, **options: Any) -> None:
+        """Write the model to one file: architecture, weights, training configuration and the optimizer's state.
+
+        `models.load_model` reads it. `filepath` is a path or a binary file object; its folder must be there.
+        `overwrite=False` raises `FileExistsError` for a file that is there, `include_optimizer=False` leaves the training
+        out. Raises `ValueError` for what a file can neither hold nor name, such as a `lambda`, and `TypeError` for a
+        module that is no `Model`. Whatever happens, the file is the old one or the new one, and whole.
+
+        >>> import io
+        >>> from torchkeras_fn import Sequential, layers, models
+        >>> model = Sequential([layers.Dense(1, input_shape=(2,))])
+        >>> model.save(file := io.BytesIO())
+        >>> models.load_model(file).output_shape
+        (None, 1)
+        """
+        model_file.save_model(self, filepath, overwrite, include_optimizer, **options)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
+        """Write the weights to one file, which `load_weights` reads. See `save` for the arguments."""
+        if options.pop("save_format", None) not in (None, "keras", "h5") or options:
+            raise ValueError("save_weights takes a path and overwrite: the end of the path's name chooses the format.")
+        weights_file.save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath: Any, by_name: bool = False, skip_mismatch: bool = False) -> None:
+        """Set the weights from a file that `save_weights` or `save` wrote: by the layers' positions, or `by_name`.
+
+        `skip_mismatch` warns of weights of other shapes instead of raising `ValueError`, and keeps the model's own. By
+        name, a layer that is not in the file keeps its weights. A call that raises changes nothing.
+
+        >>> import io
+        >>> from torchkeras_fn import Sequential, layers
+        >>> first, second = (Sequential([layers.Dense(1, input_shape=(2,))]) for _ in range(2))
+        >>> first.save_weights(file := io.BytesIO())
+        >>> second.load_weights(file)
+        >>> bool((first.get_weights()[0] == second.get_weights()[0]).all())
+        True
+        """
+        weights_file.load_weights(self, filepath, by_name, skip_mismatch)
+
+    def export(
+        self, filepath: Any, format: str = "torch", verbose: bool | None = None, input_signature: Any = None, **options: Any
+    ) -> None:
+        """Write what the model does in inference as a program that runs without this library, for batches of any size.
+
+        `format='torch'` writes what `torch.export.load(path).module()` reads; its name should end in `.pt2`.
+        `format='onnx'` writes an ONNX file, with inputs and outputs under their Keras names (extra `onnx`). Sizes that an
+        `Input` leaves open stay open. `filepath` is a path or a binary file object. `input_signature` says what the model
+        takes: tensors, arrays, `Input(...)`s or shapes, in a list or dict where there are several; it is needed for a
+        module that was not drawn and not called yet, and can fix sizes that are open. `options` are those of
+        `torch.export.export`, such as `strict`, or of `torch.onnx.export`, such as `opset_version`.
+
+        Raises `RuntimeError` for a model that is not built, or that torch cannot export, with torch's words and the layer
+        where it is known; `ValueError` for another format, and `ImportError` without the extra. A call that raises leaves
+        nothing behind.
+
+        >>> import io
+        >>> import torch
+        >>> from torchkeras_fn import Sequential, layers
+        >>> model = Sequential([layers.Dense(1, input_shape=(2,))])
+        >>> model.export(file := io.BytesIO())
+        >>> _ = file.seek(0)
+        >>> torch.export.load(file).module()(torch.ones(5, 2)).shape
+        torch.Size([5, 1])
+        """
+        export.export_model(self, filepath, format, verbose, input_signature, **options)
+
+    def to_json(self, **options: Any) -> str:
+        """Return the architecture as JSON, for `models.model_from_json`; `options` are those of `json.dumps`."""
+        return describe.to_json(self, **options)
+
+    def to_yaml(self, **options: Any) -> str:
+        """Raise `RuntimeError`, as Keras does: YAML can make any Python object, so it is no safe format. Use `to_json`."""
+        raise RuntimeError("Models are not written as YAML any more, which could run code when it is read. Use to_json().")

@@ -1,0 +1,109 @@
+"""The weights alone in one file, for a model that is there already: read by position, or by the names of the layers."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from torchkeras_fn.saving.archive import Archive, write_archive
+from torchkeras_fn.saving.formats import function_for
+from torchkeras_fn.saving.model_file import COMPILE, STATE, STATE_TENSORS, WEIGHTS, check_header, check_overwrite, header
+from torchkeras_fn.saving.model_file import FORMAT as MODEL_FORMAT
+from torchkeras_fn.saving.tensors import pack, unpack
+
+FORMAT = "torchkeras_fn weights"
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
+    """Write the weights of a model, or of any torch module, to one file, in one step.
+
+    Raises `FileExistsError` for a file that is there with `overwrite=False`, and `ValueError` for weights that have no
+    data yet.
+    """
+    check_overwrite(filepath, overwrite)
+    function_for(filepath, "save_weights", _save)(model, filepath)
+
+
+def _save(model: Any, filepath: Any) -> None:
+    weights = model.state_dict()
+    if not weights and not getattr(model, "built", True):
+        raise ValueError("The model has no weights yet. Build it, or call it on data, before its weights are saved.")
+    write_archive(filepath, header(FORMAT), {WEIGHTS: pack(weights)})
+
+
+def load_weights(model: Any, filepath: Any, by_name: bool = False, skip_mismatch: bool = False) -> None:
+    """Set the weights of a model from a file that `save_weights` or `save` wrote.
+
+    The layers with weights take them by their position, whatever their names; with `by_name` each takes those of the
+    layer of its own name, and keeps its own where there is none. `skip_mismatch` warns of weights of another shape, and
+    keeps the model's. Raises `ValueError`, saying what does not fit, and then changes nothing.
+    """
+    function_for(filepath, "load_weights", _load)(model, filepath, by_name, skip_mismatch)
+
+
+def _load(model: Any, filepath: Any, by_name: bool, skip_mismatch: bool) -> None:
+    with Archive(filepath, {WEIGHTS, COMPILE, STATE, STATE_TENSORS}) as archive:
+        check_header(archive, FORMAT, MODEL_FORMAT)
+        with archive.part(WEIGHTS):
+            saved = unpack(archive.read(WEIGHTS))
+    own = model.state_dict()
+    if not own:
+        raise ValueError("The model has no weights yet, so none can be loaded. Build it, or call it on data, before.")
+    pairs = _pairs_by_name(own, saved, skip_mismatch) if by_name else _pairs_by_position(model, own, saved, skip_mismatch)
+    own.update(pairs)
+    model.load_state_dict(own)
+
+
+def _layers(tensors: Tensors) -> dict[str, dict[str, torch.Tensor]]:
+    """The tensors of each layer, by the attribute under which it is kept."""
+    layers: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        layers.setdefault(name.partition(".")[0], {})[name] = tensor
+    return layers
+
+
+def _pairs_by_position(model: Any, own: Tensors, saved: Tensors, skip_mismatch: bool) -> dict[str, torch.Tensor]:
+    if getattr(model, "graph", None) is None and own.keys() == saved.keys():
+        saved = {name: saved[name] for name in own}  # the order of attributes says nothing
+    ours, theirs = _layers(own), _layers(saved)
+    if len(ours) != len(theirs):
+        raise ValueError(
+            f"The model has {len(ours)} layers with weights, {list(ours)[:8]}, but the file has {len(theirs)}, {list(theirs)[:8]}. "
+            "With by_name=True those of equal names are loaded."
+        )
+    pairs: dict[str, torch.Tensor] = {}
+    for (layer, tensors), (other, saved_tensors) in zip(ours.items(), theirs.items(), strict=True):
+        pairs |= _pairs_of_layer(layer, tensors, other, saved_tensors, skip_mismatch)
+    return pairs
+
+
+def _pairs_by_name(own: Tensors, saved: Tensors, skip_mismatch: bool) -> dict[str, torch.Tensor]:
+    theirs = _layers(saved)
+    pairs: dict[str, torch.Tensor] = {}
+    for layer, tensors in _layers(own).items():
+        if layer in theirs:
+            pairs |= _pairs_of_layer(layer, tensors, layer, theirs[layer], skip_mismatch)
+    return pairs
+
+
+def _pairs_of_layer(layer: str, own: Tensors, other: str, saved: Tensors, skip_mismatch: bool) -> dict[str, torch.Tensor]:
+    """The saved tensor for each of a layer's own, both in their order."""
+    if len(own) != len(saved):
+        message = f"Layer {layer!r} has {len(own)} weights {list(own)[:8]}, but {other!r} in the file has {len(saved)}, {list(saved)[:8]}."
+        if not skip_mismatch:
+            raise ValueError(message)
+        warnings.warn(f"{message} They are skipped.", UserWarning, stacklevel=6)
+        return {}
+    pairs = {}
+    for (name, tensor), (saved_name, saved_tensor) in zip(own.items(), saved.items(), strict=True):
+        if tensor.shape == saved_tensor.shape:
+            pairs[name] = saved_tensor
+            continue
+        message = f"Weight {name!r} has shape {tuple(tensor.shape)}, but {saved_name!r} in the file has shape {tuple(saved_tensor.shape)}."
+        if not skip_mismatch:
+            raise ValueError(message)
+        warnings.warn(f"{message} It is skipped.", UserWarning, stacklevel=6)
+    return pairs
