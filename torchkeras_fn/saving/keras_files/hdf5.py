@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from torchkeras_fn.saving.trees import MOST_TEXT, parse_json
 _MOST_IN_ATTRIBUTE = 64_000
 """The bytes of a list of names that HDF5 keeps in one attribute; longer lists are cut into several."""
 _MOST_EXPANSION = 100
+_HEAP = b"GCOL"
 
 
 def h5py_module() -> Any:
@@ -32,6 +34,7 @@ def h5py_module() -> Any:
 def reading(file: Any) -> Iterator[Any]:
     """Give the HDF5 file in a binary file object. Raises `ValueError` for what is none."""
     h5py = h5py_module()
+    _check_heaps(file)
     try:
         root = h5py.File(file, "r")
     except Exception as error:
@@ -40,15 +43,36 @@ def reading(file: Any) -> Iterator[Any]:
         yield root
 
 
+def _check_heaps(file: Any) -> None:
+    """Refuse damaged heaps of texts, in which the HDF5 library would turn round for ever.
+
+    Source of the layout: https://docs.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html#GlobalHeap
+    """
+    data = file.read()
+    file.seek(0)
+    start = data.find(_HEAP)
+    while start >= 0:
+        size, place = int.from_bytes(data[start + 8 : start + 16], "little"), 16
+        if start + size > len(data):
+            raise ValueError("it is cut off: a heap of texts ends outside of the file.")
+        while place + 16 <= size:
+            head = data[start + place : start + place + 16]
+            index, length = int.from_bytes(head[:2], "little"), int.from_bytes(head[8:], "little")
+            step = length if index == 0 else 16 + (length + 7) // 8 * 8
+            if step < 16 or place + step > size:
+                raise ValueError("a heap of texts is damaged.")
+            place += step
+        start = data.find(_HEAP, start + 4)
+
+
 @contextmanager
 def opened(path: Any) -> Iterator[Any]:
     """Give the HDF5 file at a path. Raises `ValueError` for what is none, and what the system says of the path."""
     h5py_module()
-    with open(path, "rb") as file:
-        with contextlib.ExitStack() as stack:
-            with part(path, "the HDF5 container"):
-                root = stack.enter_context(reading(file))
-            yield root
+    with open(path, "rb") as file, contextlib.ExitStack() as stack:
+        with part(path, "the HDF5 container"):
+            root = stack.enter_context(reading(file))
+        yield root
 
 
 @contextmanager
@@ -110,7 +134,7 @@ def _check_stored(dataset: Any, path: str) -> None:
     """Refuse an array whose numbers are elsewhere, or that is larger than what is stored of it."""
     if dataset.shape is None or dataset.is_virtual or dataset.external:
         raise ValueError(f"{path!r:.80} holds no numbers of its own.")
-    size, stored = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    size, stored = dataset.size * dataset.dtype.itemsize, min(dataset.id.get_storage_size(), dataset.file.id.get_filesize())
     most = stored if dataset.chunks is None else _MOST_EXPANSION * stored
     if size > most:
         raise ValueError(f"{path!r:.80} is said to be of shape {dataset.shape}, {size} bytes, but {stored} bytes are stored.")
@@ -123,8 +147,15 @@ def names_in(group: Any, attribute: str) -> list[str]:
         if f"{attribute}{len(pieces)}" not in group.attrs:
             break
         pieces.append(f"{attribute}{len(pieces)}")
-    found = [_text(name) for piece in pieces for name in np.ravel(group.attrs[piece])]
-    return found
+    return [_text(name) for piece in pieces for name in np.ravel(_attribute(group, piece))]
+
+
+def _attribute(group: Any, name: str) -> Any:
+    """Return an attribute, if it can be as large as it says."""
+    described = group.attrs.get_id(name)
+    if math.prod(described.shape) * described.dtype.itemsize > group.file.id.get_filesize():
+        raise ValueError(f"the attribute {name!r} is said to be larger than the file.")
+    return group.attrs[name]
 
 
 def write_names(group: Any, attribute: str, names: Sequence[str]) -> None:
@@ -143,7 +174,7 @@ def json_in(group: Any, attribute: str) -> Any:
     """Return what the JSON text in an attribute says; `None` where there is none."""
     if attribute not in group.attrs:
         return None
-    text = _text(group.attrs[attribute])
+    text = _text(_attribute(group, attribute))
     if len(text) > MOST_TEXT:
         raise ValueError(f"the text {attribute!r} has {len(text)} characters, more than {MOST_TEXT}.")
     return parse_json(text.encode())
@@ -156,7 +187,7 @@ def write_json(group: Any, attribute: str, value: Any) -> None:
 
 def text_in(group: Any, attribute: str) -> str | None:
     """Return the text in an attribute; `None` where there is none."""
-    return _text(group.attrs[attribute]) if attribute in group.attrs else None
+    return _text(_attribute(group, attribute)) if attribute in group.attrs else None
 
 
 def _text(value: Any) -> str:

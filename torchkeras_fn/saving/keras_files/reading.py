@@ -1,5 +1,6 @@
 """From what Keras' configurations say to models here. Nothing is imported, and no class is made but known and given ones."""
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
 from torchkeras_fn.registry import get_custom_objects
 from torchkeras_fn.saving.keras_files.operations import drawer_of, is_operation
 from torchkeras_fn.saving.keras_files.state import keras_layers
-from torchkeras_fn.saving.keras_files.values import dtype_name, find_class, from_keras, is_layer, lambda_function, without_defaults
+from torchkeras_fn.saving.keras_files.values import SHARED, dtype_name, find_class, from_keras, is_layer, lambda_function, without_defaults
 
 Place = tuple[str, int]
 """A call in a graph: the name of the layer, and the number of the call."""
@@ -29,6 +30,8 @@ class Reader:
 
     def __init__(self) -> None:
         self._shared: dict[Any, Layer] = {}
+        self._unmarked: dict[str, Layer] = {}
+        """What was made without a mark: Keras loses that of the first of several entries for one layer."""
         self._listed: dict[int, list[Layer]] = {}
 
     def layers_of(self, model: Drawn) -> list[Layer]:
@@ -48,20 +51,28 @@ class Reader:
         """Return the layer of an entry: a new one, or that of an earlier entry for the same."""
         if not isinstance(entry, Mapping) or "class_name" not in entry:
             raise ValueError(f"{entry!r:.80} describes no layer.")
-        shared = entry.get("shared_object_id")
+        shared = entry.get(SHARED, entry.get("shared_object_id"))
         if shared is not None and shared in self._shared:
             return self._shared[shared]
-        made = self._made({**entry, "class_name": _model_class(entry)})
+        described = json.dumps([entry["class_name"], _without_marks(entry.get("config"))], sort_keys=True)
+        if shared is not None and described in self._unmarked:
+            made = self._unmarked[described]
+        else:
+            made = self._made({**entry, "class_name": _model_class(entry)})
         if shared is not None:
             self._shared[shared] = made
+        else:
+            self._unmarked[described] = made
         return made
 
     def _made(self, entry: Mapping[str, Any]) -> Layer:
         kind, config = find_class(entry), entry.get("config")
         if not (isinstance(kind, type) and issubclass(kind, Layer)):
             raise ValueError(f"{entry['class_name']!r:.80} is no class of layers.")
-        if issubclass(kind, Drawn) and (isinstance(config, list) or isinstance(config, Mapping) and isinstance(config.get("layers"), list)):
-            stacked = issubclass(kind, registry.find("Sequential"))
+        stacked = issubclass(kind, registry.find("Sequential"))
+        if stacked and isinstance(config, list):  # as Keras 2 wrote it at first
+            config = {"layers": config}
+        if issubclass(kind, Drawn) and isinstance(config, Mapping) and isinstance(config.get("layers"), list):
             return self.sequential(kind, config) if stacked else self.functional(kind, config)
         if not isinstance(config, Mapping):
             raise ValueError(f"the configuration of {entry['class_name']!r:.80} is no table.")
@@ -80,7 +91,8 @@ class Reader:
         """Return the arguments of a layer's constructor: those here for a class of this library."""
         config = {key: dtype_name(value) if key == "dtype" else value for key, value in config.items()}
         if entry["class_name"] in get_custom_objects() or entry.get("registered_name") in get_custom_objects():
-            return {key: self.layer(value) if is_layer(value) else value for key, value in config.items()}
+            kept = {key: self.layer(value) if is_layer(value) else value for key, value in config.items()}
+            return {key: value for key, value in kept.items() if key != "autocast"}
         if entry["class_name"] == "Lambda":
             config = _lambda_arguments(config)
         if entry["class_name"] == "InputLayer":
@@ -92,15 +104,14 @@ class Reader:
 
     # ------------------------------------------------------------------ stacks
 
-    def sequential(self, kind: Any, config: Any) -> Layer:
+    def sequential(self, kind: Any, config: Mapping[str, Any]) -> Layer:
         """Return a stack of layers, built where the shape of its input is known."""
-        table = {"layers": config} if isinstance(config, list) else config
-        layers = [self.layer(entry) for entry in table["layers"]]
+        layers = [self.layer(entry) for entry in config["layers"]]
         model: Any = kind(layers)
-        shape = table.get("build_input_shape")
+        shape = config.get("build_input_shape")
         if model.graph is None and layers and isinstance(shape, list) and not any(isinstance(part, list) for part in shape):
             model.build(tuple(shape))
-        return self._named(model, table, model.layers)
+        return self._named(model, config, model.layers)
 
     def _named(self, model: Any, config: Mapping[str, Any], layers: list[Layer]) -> Layer:
         if isinstance(config.get("name"), str):
@@ -121,11 +132,17 @@ class Reader:
         operations: dict[str, Any] = {}
         for name, entry in entries.items():
             operations[name] = drawer_of(entry) if is_operation(entry) else self.layer(entry)
-        drawing = _Drawing(entries, operations, self)
+        drawing = _Drawing(entries, operations, config["output_layers"], self)
         inputs, outputs = drawing.ends(config["input_layers"]), drawing.ends(config["output_layers"])
         model = kind(inputs=inputs if len(inputs) != 1 else inputs[0], outputs=outputs if len(outputs) != 1 else outputs[0])
         inside = set(model.graph.layers)
         return self._named(model, config, [layer for layer in operations.values() if isinstance(layer, Layer) and layer in inside])
+
+
+def _without_marks(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_marks(part) for part in value]
+    return {key: _without_marks(part) for key, part in value.items() if key != "shared_object_id"} if isinstance(value, dict) else value
 
 
 def _model_class(entry: Mapping[str, Any]) -> Any:
@@ -150,7 +167,7 @@ def _input_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 class _Drawing:
     """Draws the calls of one graph: each as soon as those that it reads are drawn."""
 
-    def __init__(self, entries: Mapping[str, Any], operations: Mapping[str, Any], reader: Reader):
+    def __init__(self, entries: Mapping[str, Any], operations: Mapping[str, Any], outputs: Any, reader: Reader):
         self.operations = operations
         self._made: dict[Place, list[KerasTensor]] = {}
         self._reader = reader
@@ -162,14 +179,16 @@ class _Drawing:
             else:
                 self._calls |= {(name, number): call for number, call in enumerate(entry.get("inbound_nodes") or [])}
         self._counts = {name: len(entry.get("inbound_nodes") or []) for name, entry in entries.items()}
-        self._legacy_from_one = self._numbered_from_one()
+        self._legacy_from_one = self._numbered_from_one(outputs)
         self._draw_all()
 
-    def _numbered_from_one(self) -> set[str]:
+    def _numbered_from_one(self, outputs: Any) -> set[str]:
         """The nested models whose calls Keras 2 numbered from 1, as the model itself counted as the first."""
+        legacy = [call for call in self._calls.values() if isinstance(call, list)]
+        ends = [outputs] if outputs and isinstance(outputs[0], str) else outputs if isinstance(outputs, list) else []
         found = set()
-        for call in self._calls.values():
-            for reference in call if isinstance(call, list) else ():
+        for call in [*legacy, ends] if legacy else ():
+            for reference in call:
                 name, number = reference[0], reference[1]
                 if isinstance(self.operations.get(name), Drawn) and number >= self._counts[name] > 0:
                     found.add(name)

@@ -55,11 +55,11 @@ def path_name(class_name: str) -> str:
 
 
 def parts_of(model: Any, layers_of: LayersOf | None = None) -> list[Part]:
-    """Return the places of a model's weights, in Keras' order; those of a shared layer once.
+    """Return the places of a model's weights, in Keras' order; those of a layer in several models are at several.
 
     `layers_of` says the order of the layers of each model inside, where a file does; otherwise it is that of the graph.
     """
-    return list(_parts(model, "", set(), layers_of or keras_layers))
+    return list(_parts(model, "", layers_of or keras_layers))
 
 
 def weights_of(layer: Any, layers_of: LayersOf | None = None) -> list[NamedWeight]:
@@ -67,10 +67,7 @@ def weights_of(layer: Any, layers_of: LayersOf | None = None) -> list[NamedWeigh
     return list({id(weight.tensor): weight for part in parts_of(layer, layers_of) for weight in part.weights}.values())
 
 
-def _parts(layer: Any, path: str, seen: set[int], layers_of: LayersOf) -> Iterator[Part]:
-    if id(layer) in seen:
-        return
-    seen.add(id(layer))
+def _parts(layer: Any, path: str, layers_of: LayersOf) -> Iterator[Part]:
     children = list(_children(layer, layers_of))
     if not children and not (isinstance(layer, Drawn) and is_own(type(layer))):
         yield from _own_parts(layer, path)
@@ -79,7 +76,7 @@ def _parts(layer: Any, path: str, seen: set[int], layers_of: LayersOf) -> Iterat
     own = [] if isinstance(layer, Drawn) and is_own(type(layer)) else layer.named_weights()
     yield Part(path, layer.name, [weight for weight in own if id(weight.tensor) not in inside])
     for name, child in children:
-        yield from _parts(child, f"{path}/{name}" if path else name, seen, layers_of)
+        yield from _parts(child, f"{path}/{name}" if path else name, layers_of)
 
 
 def _own_parts(layer: Layer, path: str) -> Iterator[Part]:

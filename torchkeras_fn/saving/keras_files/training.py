@@ -113,4 +113,6 @@ def _written_optimizer(optimizer: Any) -> dict[str, Any]:
             "config": {"initial_learning_rate": rate, "decay_steps": 1, "decay_rate": optimizer.decay},
         }
     kept = {key: value for key, value in config.items() if key not in _OF_KERAS_2}
-    return to_keras({"class_name": type(optimizer).__name__, "config": {**kept, "learning_rate": rate}}, _no_layer, "the optimizer")
+    described = {"class_name": type(optimizer).__name__, "config": {**kept, "learning_rate": rate}}
+    found: dict[str, Any] = to_keras(described, _no_layer, "the optimizer")
+    return found

@@ -43,6 +43,8 @@ _VOCABULARIES: dict[str, Any] = {
     "optimizers": optimizers,
     "optimizers.schedules": optimizers.schedules,
 }
+SHARED = "shared_layer"
+"""Marks, in files written here, the entries of one layer in several models. Keras has a mark too, but cannot read it back."""
 _POLICIES = ("DTypePolicy", "FloatDTypePolicy", "Policy")
 
 # ---------------------------------------------------------------------- from Keras

@@ -60,20 +60,29 @@ def pairs_by_paths(root: Any, model: Any, skip_mismatch: bool = False, layers_of
 
     Raises `ValueError`, before anything is read into the model, where the file has other weights than the model.
     """
-    found, read = [], set()
+    found: dict[int, tuple[NamedWeight, torch.Tensor]] = {}
+    read, empty = set(), []
     for part in parts_of(model, layers_of):
         path = _place_of(root, part)
         read.add(path)
         group = find(root, path)
         names = sorted(group, key=_number) if group is not None else []
-        if not part.weights and not names:
-            continue
-        tensors = [tensor_at(group, name) for name in names]
-        found += _pairs(f"{part.path or 'the model'} ({part.name})", part.weights, tensors, skip_mismatch)
+        if names:
+            tensors = [tensor_at(group, name) for name in names]
+            found |= {id(weight.tensor): (weight, tensor) for weight, tensor in _pairs(_called(part), part.weights, tensors, skip_mismatch)}
+        elif part.weights:
+            empty.append(part)
+    for part in empty:  # Keras writes a layer that stands in several models at the first place only
+        if not all(id(weight.tensor) in found for weight in part.weights):
+            _pairs(_called(part), part.weights, [], skip_mismatch)
     unread = [path for path in _places_with_arrays(root) if path not in read and not path.startswith("optimizer/")]
     if unread and not skip_mismatch:
         raise ValueError(f"the file has weights at {unread[:3]}, for which the model has no layer.")
-    return found
+    return list(found.values())
+
+
+def _called(part: Part) -> str:
+    return f"{part.path or 'the model'} ({part.name})"
 
 
 def _place_of(root: Any, part: Part) -> str:

@@ -1,5 +1,6 @@
 """From models here to configurations that Keras reads. What Keras has no word for is refused, by its name."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from torchkeras_fn.engine.symbolic import KerasTensor, Node
 from torchkeras_fn.registry import get_registered_name
 from torchkeras_fn.saving.keras_files.operations import written
 from torchkeras_fn.saving.keras_files.state import class_name_of, keras_layers, past_casts, path_name
-from torchkeras_fn.saving.keras_files.values import to_keras
+from torchkeras_fn.saving.keras_files.values import SHARED, to_keras
 
 _UNKNOWN = frozenset(("LocallyConnected1D", "LocallyConnected2D", "TorchModuleWrapper"))
 _EXPORTED = {"GroupedQueryAttention": "GroupQueryAttention"}
@@ -21,27 +22,32 @@ _LEFT_OUT = frozenset(("implementation", "use_cudnn", "time_major", "batch_size"
 
 
 class Writer:
-    """Describes models as Keras does; a layer that stands in several models is marked as one.
+    """Describes models as Keras does. A layer that stands in several models is marked as one, which Keras reads as several.
 
     >>> Writer().model(registry.find("Sequential")())["class_name"]
     'Sequential'
     """
 
     def __init__(self) -> None:
-        self._entries: dict[int, dict[str, Any]] = {}
+        self._places: Counter[int] = Counter()
 
     def model(self, model: Any) -> dict[str, Any]:
         """Return the entry of a model. Raises `ValueError`, naming the layer or the function, for what Keras does not know."""
+        self._count(model)
         return self.layer(model, model.name)
+
+    def _count(self, model: Any) -> None:
+        """Note in how many models each layer stands."""
+        for layer in model.layers if isinstance(model, Drawn) else ():
+            self._places[id(layer)] += 1
+            if self._places[id(layer)] == 1:
+                self._count(layer)
 
     def layer(self, layer: Layer, name: str) -> dict[str, Any]:
         """Return the entry of a layer or a model inside, under its name."""
-        known = self._entries.get(id(layer))
-        if known is not None:
-            known["shared_object_id"] = id(layer)
-            return {**known, "config": {**known["config"], "name": name}}
         entry = self._described(layer, name)
-        self._entries[id(layer)] = entry
+        if self._places[id(layer)] > 1:
+            entry[SHARED] = list(self._places).index(id(layer)) + 1
         return entry
 
     def _described(self, layer: Any, name: str) -> dict[str, Any]:

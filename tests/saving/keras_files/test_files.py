@@ -1,0 +1,352 @@
+"""Keras' files without Keras: round trips here, files of strangers, damaged files, and files of Keras 2, made by hand."""
+
+import builtins
+import io
+import json
+import random
+import stat
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from torchkeras_fn import Input, Model, Sequential, layers, models
+
+ENDINGS = [".keras", ".h5", ".hdf5"]
+X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+
+
+def network():
+    x = Input((4,), name="x")
+    y = layers.BatchNormalization(name="norm")(layers.Dense(3, activation="tanh", name="a")(x))
+    model = Model(x, layers.Dense(2, name="b")(y), name="net")
+    model.compile("adam", "mse", metrics=["mae"])
+    model.fit(X, X[:, :2], verbose=0)
+    return model
+
+
+def equal(one, other):
+    return all(np.array_equal(mine, its) for mine, its in zip(one.get_weights(), other.get_weights(), strict=True))
+
+
+# ---------------------------------------------------------------------- round trips
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_model_goes_round_with_its_training(ending, tmp_path):
+    model = network()
+    model.save(tmp_path / f"m{ending}")
+    again = models.load_model(tmp_path / f"m{ending}")
+    assert equal(model, again)
+    assert again.layers[1].name == "a"
+    assert again.optimizer.iterations == 1
+    for each in (model, again):
+        each.fit(X, X[:, :2], epochs=3, shuffle=False, verbose=0)
+    assert equal(model, again)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_training_is_left_out_where_it_is_not_wanted(ending, tmp_path):
+    model = network()
+    model.save(tmp_path / f"m{ending}", include_optimizer=False)
+    assert models.load_model(tmp_path / f"m{ending}").optimizer is None
+    model.save(tmp_path / f"m{ending}")
+    assert models.load_model(tmp_path / f"m{ending}", compile=False).optimizer is None
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".h5"])
+def test_weights_go_round(ending, tmp_path):
+    model, other = network(), network()
+    other.set_weights([weight + 1 for weight in other.get_weights()])
+    model.save_weights(tmp_path / f"w{ending}")
+    other.load_weights(tmp_path / f"w{ending}")
+    assert equal(model, other)
+
+
+def test_weights_are_read_by_name_where_layers_have_names(tmp_path):
+    model = network()
+    model.save_weights(tmp_path / "w.h5")
+    model.save_weights(tmp_path / "w.weights.h5")
+    other = Sequential([layers.Dense(3, name="a", input_shape=(4,)), layers.Dense(7, name="c")])
+    kept = other.layers[1].get_weights()[0]
+    other.load_weights(tmp_path / "w.h5", by_name=True)
+    np.testing.assert_array_equal(other.layers[0].get_weights()[0], model.layers[1].get_weights()[0])
+    np.testing.assert_array_equal(other.layers[1].get_weights()[0], kept)
+    with pytest.raises(ValueError, match="by_name needs a file that names the layers"):
+        other.load_weights(tmp_path / "w.weights.h5", by_name=True)
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".h5"])
+def test_weights_that_do_not_fit_change_nothing_and_are_skipped_on_request(ending, tmp_path):
+    first, second = (Sequential([layers.Dense(3, input_shape=(4,)), layers.Dense(units)]) for units in (2, 5))
+    first.save_weights(tmp_path / f"w{ending}")
+    before = second.get_weights()
+    with pytest.raises(ValueError, match=r"shape \(3, 5\), but in the file \(3, 2\)"):
+        second.load_weights(tmp_path / f"w{ending}")
+    assert all(np.array_equal(one, other) for one, other in zip(second.get_weights(), before, strict=True))
+    with pytest.warns(UserWarning, match="skipped"):
+        second.load_weights(tmp_path / f"w{ending}", skip_mismatch=True)
+    np.testing.assert_array_equal(second.get_weights()[0], first.get_weights()[0])
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".h5"])
+def test_a_file_of_another_model_is_refused(ending, tmp_path):
+    Sequential([layers.Dense(3, input_shape=(4,)), layers.Dense(2)]).save_weights(tmp_path / f"w{ending}")
+    with pytest.raises(ValueError, match="has weights at|2 \\['dense"):
+        Sequential([layers.Dense(3, input_shape=(4,))]).load_weights(tmp_path / f"w{ending}")
+
+
+def test_one_layer_in_two_models_stays_one(tmp_path):
+    tower, entry, x = layers.Dense(4), Input((4,)), Input((4,))
+    Model(x, [Model(entry, tower(entry))(x), tower(x)]).save(tmp_path / "m.keras")
+    assert len(models.load_model(tmp_path / "m.keras").weights) == 2
+
+
+def test_files_are_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "m.keras"
+    network().save(path)
+    before = path.read_bytes()
+    bad = Sequential([layers.LocallyConnected1D(2, 1, input_shape=(3, 2))])
+    with pytest.raises(ValueError, match="no LocallyConnected1D"):
+        bad.save(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["m.keras"]
+
+
+# ---------------------------------------------------------------------- what cannot be written
+
+
+def drawn_by(function):
+    x = Input((4,), name="x")
+    return Model(x, function(x))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: drawn_by(lambda x: torch.cumsum(x, 1)), "'cumsum' of torch has no twin"),
+        (lambda: drawn_by(layers.Lambda(lambda x: x + 1, name="plus")), "plus: .* has no name"),
+        (lambda: drawn_by(layers.Activation(torch.nn.ReLU(), name="act")), "act: .* is a torch module"),
+        (lambda: drawn_by(layers.TorchModuleWrapper(torch.nn.Linear(4, 2), name="wrapped")), "wrapped: there is no TorchModuleWrapper"),
+        (lambda: drawn_by(lambda x: x * torch.nn.Parameter(torch.ones(4))), "holds a parameter of torch"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_what_keras_has_no_word_for_is_refused_by_its_name(model, message, ending, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        model().save(tmp_path / f"m{ending}")
+
+
+def test_losses_and_optimizers_of_torch_are_refused(tmp_path):
+    model = network()
+    model.compile("sgd", torch.nn.HuberLoss())
+    with pytest.raises(ValueError, match="include_optimizer=False"):
+        model.save(tmp_path / "m.keras")
+    model.compile(torch.optim.SGD(model.parameters(), lr=0.1), "mse")
+    with pytest.raises(ValueError, match="include_optimizer=False"):
+        model.save(tmp_path / "m.keras")
+    model.save(tmp_path / "m.keras", include_optimizer=False)
+
+
+def test_formats_that_hold_less_say_so(tmp_path):
+    with pytest.raises(ValueError, match="no save_weights"):
+        network().save_weights(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match="no save_model"):
+        network().save(tmp_path / "m.weights.h5")
+    network().save_weights(tmp_path / "w.h5")
+    with pytest.raises(ValueError, match="weights alone"):
+        models.load_model(tmp_path / "w.h5")
+
+
+def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == "h5py":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    model = network()
+    monkeypatch.setattr(builtins, "__import__", without)
+    for ending in (".keras", ".h5"):
+        with pytest.raises(ImportError, match=r"pip install 'torchkeras_fn\[keras\]'"):
+            model.save(tmp_path / f"m{ending}")
+
+
+# ---------------------------------------------------------------------- files of strangers
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory):
+    path = tmp_path_factory.mktemp("good") / "m.keras"
+    network().save(path)
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def forged(path, members, config=None, **options):
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, data in members.items():
+            archive.writestr(name, json.dumps(config).encode() if name == "config.json" and config is not None else data)
+    return path
+
+
+def with_layer(members, entry):
+    config = json.loads(members["config.json"])
+    config["config"]["layers"][1] = {**config["config"]["layers"][1], **entry}
+    return config
+
+
+LATER = {"class_name": "__keras_tensor__", "config": {"keras_history": ["b", 0, 0]}}
+CODE = {"class_name": "__lambda__", "config": {"code": "4wEAAAA=", "defaults": None, "closure": None}}
+STRANGE_LAYERS = [
+    ({"module": "os", "class_name": "system", "config": {"command": "touch /tmp/owned"}}, "Unknown layer 'system'"),
+    ({"module": "keras.layers", "class_name": "Lambda", "config": {"name": "a", "function": CODE}}, "'a' must come from you"),
+    ({"module": "builtins", "class_name": "eval", "config": "1"}, "Unknown layer 'eval'"),
+    ({"module": "keras.layers", "class_name": "TorchModuleWrapper", "config": {"name": "a", "module": "gASVAAA="}}, "torch.nn.Module"),
+    ({"module": "keras.src.ops.core", "class_name": "WhileLoop", "config": {"name": "a"}}, "operation 'WhileLoop' of keras.ops"),
+    ({"module": "keras.layers", "class_name": "Dense", "config": {"name": "a", "units": 10**9}}, "bytes in one piece"),
+    ({"module": "keras.layers", "class_name": "Dense", "config": {"name": "a", "units": 3, "activation": "os.system"}}, "os.system"),
+    ({"module": "keras.layers", "class_name": "Dense", "config": {"name": "a", "units": 3, "renorm": True}}, "renorm"),
+    ({"inbound_nodes": [{"args": [LATER], "kwargs": {}}]}, "needs itself"),
+    ({"inbound_nodes": [{"args": ["text"], "kwargs": {}}]}, "cannot be called as it was"),
+]
+
+
+@pytest.mark.parametrize(("entry", "message"), STRANGE_LAYERS)
+def test_strange_layers_are_refused(entry, message, members, tmp_path):
+    with pytest.raises(ValueError, match=f"config.json cannot be used: .*{message}"):
+        models.load_model(forged(tmp_path / "m.keras", members, with_layer(members, entry)))
+
+
+def test_no_module_that_the_file_names_is_imported(members, tmp_path, monkeypatch):
+    (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = with_layer(members, {"module": "trap", "registered_name": "trap>Dense"})
+    model = models.load_model(forged(tmp_path / "m.keras", members, config))  # the name says a layer that is known here
+    assert type(model.layers[1]) is layers.Dense
+
+
+def test_safety_cannot_be_switched_off_by_the_file(members, tmp_path):
+    entry = {"module": "keras.config", "class_name": "function", "config": "enable_unsafe_deserialization"}
+    with pytest.raises(ValueError, match=r"config\.json"):
+        models.load_model(forged(tmp_path / "m.keras", members, with_layer(members, entry)), safe_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: {**m, "../../escape.py": b"x"}, "none of those that are read"),
+        (lambda m: {**m, "assets/words.txt": b"x"}, "none of those that are read"),
+        (lambda m: {name: data for name, data in m.items() if name != "model.weights.h5"}, "model.weights.h5"),
+        (lambda m: {**m, "config.json": b"{"}, "config.json"),
+        (lambda m: {**m, "model.weights.h5": b"no hdf5"}, "model.weights.h5 cannot be used: it is no HDF5 file"),
+        (lambda m: {**m, "model.weights.h5": m["model.weights.h5"][:2000]}, "model.weights.h5"),
+    ],
+)
+def test_strange_containers_are_refused(change, message, members, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        models.load_model(forged(tmp_path / "m.keras", change(members)))
+
+
+def test_links_and_bombs_in_the_container_are_refused(members, tmp_path):
+    with zipfile.ZipFile(tmp_path / "link.keras", "w") as archive:
+        info = zipfile.ZipInfo("config.json")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(ValueError, match="link or a folder"):
+        models.load_model(tmp_path / "link.keras")
+    bomb = forged(tmp_path / "bomb.keras", {**members, "model.weights.h5": bytes(2**26)}, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match="out of proportion"):
+        models.load_model(bomb)
+
+
+def test_a_compressed_container_is_read(members, tmp_path):
+    path = forged(tmp_path / "m.keras", members, compression=zipfile.ZIP_DEFLATED)
+    assert models.load_model(path).predict(X, verbose=0).shape == (5, 2)
+
+
+def hdf5_of(change, members):
+    file = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(file, "r+") as root:
+        change(root)
+    return {**members, "model.weights.h5": file.getvalue()}
+
+
+def _replace(root, **options):
+    del root["layers/dense/vars/0"]
+    root["layers/dense/vars"].create_dataset("0", **options)
+
+
+def _link(root, target):
+    del root["layers/dense/vars/0"]
+    root["layers/dense/vars/0"] = target
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda root: _replace(root, shape=(10**6, 10**6), dtype="float32"), "0 bytes are stored"),
+        (lambda root: _replace(root, shape=(10**6, 10**5), dtype="float32", chunks=(10, 10)), "0 bytes are stored"),
+        (lambda root: _replace(root, data=np.full((4, 3), b"one")), "holds no numbers"),
+        (lambda root: _replace(root, shape=(4, 3), dtype="float32", external=[("/etc/passwd", 0, 48)]), "no numbers of its own"),
+        (lambda root: _link(root, h5py.ExternalLink("/etc/passwd", "/")), "link to another place"),
+        (lambda root: _link(root, h5py.SoftLink("/layers/dense/vars/1")), "link to another place"),
+        (lambda root: root["layers/dense/vars"].create_dataset("first", data=[1.0]), "no number of a weight"),
+        (lambda root: root.create_dataset("layers/extra/vars/0", data=[1.0]), "has weights at"),
+        (lambda root: _replace(root, data=np.zeros((2, 2), "float32")), r"shape \(4, 3\), but in the file \(2, 2\)"),
+        (lambda root: root.__delitem__("layers/dense"), "2 weights"),
+    ],
+)
+def test_strange_weights_are_refused(change, message, members, tmp_path):
+    with pytest.raises(ValueError, match=f"model.weights.h5 cannot be used: .*{message}"):
+        models.load_model(forged(tmp_path / "m.keras", hdf5_of(change, members)))
+
+
+def corruptions(data, count):
+    """The file with bits flipped, cut off, or with pieces copied to other places."""
+    chosen = random.Random(0)
+    for _ in range(count):
+        bad, kind = bytearray(data), chosen.randrange(3)
+        if kind == 0:
+            for _ in range(chosen.choice([1, 1, 3, 20])):
+                bad[chosen.randrange(len(bad))] ^= 1 << chosen.randrange(8)
+        elif kind == 1:
+            bad = bad[: chosen.randrange(len(bad))]
+        else:
+            to, begin, size = chosen.randrange(len(bad)), chosen.randrange(len(bad)), chosen.randrange(1, 200)
+            bad[to : to + size] = bad[begin : begin + size]
+        yield bytes(bad)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_keras_file_is_refused_or_read_whole(tmp_path):
+    model, path = network(), tmp_path / "m.keras"
+    model.save(path)
+    for bad in corruptions(path.read_bytes(), 150):
+        path.write_bytes(bad)
+        try:
+            assert equal(models.load_model(path), model)
+        except ValueError as error:
+            assert str(path) in str(error)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_h5_file_is_refused_or_read(tmp_path):
+    """HDF5 has no checksums: flipped bits of a number are read as another number."""
+    model, path = network(), tmp_path / "m.h5"
+    model.save(path)
+    for bad in corruptions(path.read_bytes(), 150):
+        path.write_bytes(bad)
+        try:
+            models.load_model(path)
+        except ValueError as error:
+            assert str(path) in str(error)
+
+
+def test_a_file_that_is_not_there():
+    for ending in ENDINGS:
+        with pytest.raises(FileNotFoundError):
+            models.load_model(f"nowhere{ending}")
