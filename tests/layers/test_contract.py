@@ -106,6 +106,7 @@ ROWS = {
     "GroupedQueryAttention": [
         Row(lambda: layers.GroupedQueryAttention(3, 4, 2, use_gate=True), PAIR, ANY_PAIR, spread=True),
     ],
+    "Identity": [Row(lambda: layers.Identity(), STEPS, ANY_STEPS)],
     "LSTM": [
         Row(lambda: layers.LSTM(5, return_sequences=True, go_backwards=True, dropout=0.3), STEPS, ANY_STEPS),
         Row(lambda: layers.LSTM(5, activation="relu", use_bias=False, kernel_regularizer="l2"), STEPS, ANY_STEPS),
@@ -306,10 +307,11 @@ def test_gradients_reach_every_trainable_weight_and_the_inputs(row):
 
 
 @pytest.mark.parametrize("row", CASES)
-def test_a_model_that_holds_it_is_exported(row):
-    model = drawn(row)
-    program = torch.export.export(model.to_torch(), tuple(data(row)))
-    torch.testing.assert_close(program.module()(*data(row)), run(model, data(row)))
+def test_a_model_that_holds_it_is_exported_for_batches_of_any_size(row):
+    model, batch = drawn(row), torch.export.Dim("batch")
+    program = torch.export.export(model.to_torch(), tuple(data(row)), dynamic_shapes=({0: batch},) * len(row.shapes)).module()
+    for size in (1, 5):
+        torch.testing.assert_close(program(*data(row, size)), run(model, data(row, size)))
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["deepcopy", "pickle"])
@@ -366,9 +368,10 @@ def test_a_model_with_one_of_everything_trains():
     needed = [tensor for pair in entries.values() for tensor in pair if _is_used(tensor, total)]
     model = Model(needed, total)
     generator = np.random.default_rng(0)
+    sizes = [(16, *tensor.shape[1:]) for tensor in needed]
     x = [
-        generator.integers(0, 5, size=(16, *tensor.shape[1:])) if tensor.dtype is torch.int64 else generator.normal(size=(16, *tensor.shape[1:]))
-        for tensor in needed
+        generator.integers(0, 5, size=size) if tensor.dtype is torch.int64 else generator.normal(size=size)
+        for tensor, size in zip(needed, sizes, strict=True)
     ]
     model.compile("adam", "mse")
     before = model.get_weights()

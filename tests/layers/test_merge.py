@@ -161,13 +161,34 @@ MASK = torch.tensor([[True, False]])
 
 
 @pytest.mark.parametrize("name", ["add", "multiply", "average", "maximum", "minimum", "subtract"])
-def test_masks_are_combined(name):
+def test_a_step_is_shown_where_any_input_shows_it(name):
     layer = CLASSES[name]()
     xs = [torch.ones(1, 2, 3)] * 2
     layer(xs)
-    assert layer.compute_mask(xs, [MASK, ~MASK]).tolist() == [[False, False]]
-    assert layer.compute_mask(xs, [None, MASK]).tolist() == MASK.tolist()
+    assert layer.compute_mask(xs, [MASK, MASK]).tolist() == MASK.tolist()
+    assert layer.compute_mask(xs, [MASK, ~MASK]).tolist() == [[True, True]]
+    assert layer.compute_mask(xs, [None, MASK]) is None
     assert layer.compute_mask(xs, [None, None]) is None
+
+
+SOME, ALL_BUT = torch.tensor([[[2.0], [3.0], [4.0]]]), torch.tensor([[[5.0], [-1.0], [6.0]]])
+
+
+@pytest.mark.parametrize(
+    ("name", "masks", "expected"),
+    [
+        ("multiply", [[1, 0, 0], [1, 1, 0]], [10, -1, 0]),
+        ("multiply", [[1, 0, 0], None], [10, -1, 6]),
+        ("multiply", [None, [0, 1, 1]], [2, -3, 24]),
+        ("maximum", [[1, 1, 0], [1, 0, 1]], [5, 3, 6]),
+        ("minimum", [[1, 1, 0], [1, 0, 1]], [2, 3, 6]),
+        ("maximum", [None, [0, 1, 1]], [2, 3, 6]),
+        ("add", [[1, 0, 0], [1, 1, 0]], [7, 2, 10]),
+    ],
+)
+def test_what_a_mask_hides_leaves_the_choice_to_the_others(name, masks, expected):
+    masks = [None if mask is None else torch.tensor([mask], dtype=torch.bool) for mask in masks]
+    assert CLASSES[name]()([SOME, ALL_BUT], mask=masks).flatten().tolist() == expected
 
 
 def test_masks_are_concatenated_along_the_steps():

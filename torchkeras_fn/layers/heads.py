@@ -80,6 +80,7 @@ class MultiHead(nn.Module):
         if len(self.axes) > 1 and (use_causal_mask or self.window is not None):
             raise ValueError(f"use_causal_mask and sliding_window need one axis of steps, but attention goes along {self.axes}.")
         by_hand = return_attention_scores or self.training and self.drop.rate > 0 and self.drop.seed is not None
+        by_hand = by_hand or self.rank > 3 and torch.compiler.is_exporting()  # ONNX knows attention of four axes alone
         masks = [None if query_padding is None else query_padding.unsqueeze(-1), attention_mask]
         masks += [None if mask is None else mask.unsqueeze(-2) for mask in (value_mask, key_mask)]
         causal_alone = use_causal_mask and not by_hand and self.window is None and all(mask is None for mask in masks)

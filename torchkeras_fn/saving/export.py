@@ -1,16 +1,19 @@
 """A model as a program that runs without this library: an exported program of torch, or an ONNX file."""
 
+import inspect
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import MappingKey, tree_flatten_with_path, tree_map_only, tree_unflatten
 
 from torchkeras_fn import config
 from torchkeras_fn.engine.additions import collecting
@@ -28,7 +31,7 @@ _LARGEST_ONNX = 2**31 - 2**20  # bytes: a file in one piece holds less than 2 Gi
 
 
 class Call(NamedTuple):
-    """What is exported: a module, and a `Spec` for every tensor that it is called with; the names of inputs and outputs, if known.
+    """What is exported: a module, a `Spec` for every tensor that it is called with, the inputs' names, and the outputs' if known.
 
     >>> Call._fields
     ('module', 'args', 'kwargs', 'input_names', 'output_names')
@@ -37,7 +40,7 @@ class Call(NamedTuple):
     module: nn.Module
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    input_names: list[str] | None = None
+    input_names: list[str]
     output_names: list[str] | None = None
 
 
@@ -53,12 +56,16 @@ def export_model(
     if format == "onnx":
         _check_onnx(model)
     call = _call_of(model, input_signature)
-    with _target(filepath) as file, mode_of(call.module, training=False), torch.no_grad(), collecting(), _naming(model, format):
-        program = _program(call, model._signature().device, options if format == "torch" else {})
-        if format == "torch":
-            torch.export.save(program, file)
-        else:
-            file.write(_onnx_bytes(program, call, bool(verbose), options))
+    with _target(filepath) as file, mode_of(call.module, training=False), torch.no_grad(), collecting():
+        with _naming(model, format):
+            program = _program(call, model._signature().device, options if format == "torch" else {})
+        if format == "onnx":
+            _check_states(model, program)
+        with _naming(model, format):
+            if format == "torch":
+                torch.export.save(program, file)
+            else:
+                file.write(_onnx_bytes(program, call, bool(verbose), options))
     if verbose:
         print(f"Exported {_name_of(model)} to {filepath!r} in the format {format!r}.")
 
@@ -71,69 +78,90 @@ def _call_of(model: Any, input_signature: Any) -> Call:
     name = _name_of(model)
     if not model._is_built():
         raise RuntimeError(f"{name} is not built, so there is nothing to export. Build it, or call it on data, first.")
-    given = None if input_signature is None else _specs(input_signature, config.dtype(None))
+    given = None if input_signature is None else _specs(input_signature)
     if isinstance(model, Drawn) and model.uses_graph():
         return _drawn_call(model, given)
     is_wrapper = isinstance(model, Drawn) and model.module is not None and type(model).call is Drawn.call
     module = model.module if is_wrapper else model._as_module()
     if given is None and getattr(model, "called_with", None) is not None:
         args, kwargs = model.called_with
-        return Call(module, args, kwargs)
-    if given is None and getattr(model, "built_for", None) is not None:
-        given = _specs(model.built_for, model.dtype)
-    if given is None:
-        raise ValueError(f"Nobody said what {name} takes. Pass input_signature: tensors, Input(...)s or shapes such as [(None, 3)].")
-    if isinstance(given, Mapping):
-        return Call(module, (), dict(given)) if model._forward_takes(given) else Call(module, (given,), {})
-    if isinstance(given, list) and (len(given) == 1 or model._forward_takes(given)):
-        return Call(module, tuple(given), {})
-    return Call(module, (given,), {})
+    else:
+        if given is None and getattr(model, "built_for", None) is not None:
+            given = _specs(model.built_for)
+        if given is None:
+            raise ValueError(f"Nobody said what {name} takes. Pass input_signature: tensors, Input(...)s or shapes such as [(None, 3)].")
+        args, kwargs = tree_map_only(Spec, lambda spec: _of_type(spec, model._signature().float_dtype), _arguments(model, given))
+    bound = inspect.signature(model._forward_function()).bind(*args, **kwargs).arguments
+    ordered = {name: kwargs[name] for name in bound if name in kwargs}
+    return Call(module, args, {**ordered, **kwargs}, _names_in(dict(bound)))
+
+
+def _arguments(model: Any, given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What a model with its own `forward` is called with, as in `predict`: a list as several arguments where it takes them."""
+    if isinstance(given, Mapping) and model._forward_takes(given):
+        return (), dict(given)
+    several = isinstance(given, list) and (len(given) == 1 or model._forward_takes(given))
+    return (tuple(given) if several else (given,)), {}
+
+
+def _names_in(tree: Any) -> list[str]:
+    """A name for each leaf: its key, with the places in lists behind it. A leaf without a key is an output."""
+    names = []
+    for path, _ in tree_flatten_with_path(tree)[0]:
+        places = [key.key if isinstance(key, MappingKey) else key.idx for key in path]  # type: ignore[attr-defined]
+        start = max((place for place, key in enumerate(path) if isinstance(key, MappingKey)), default=None)
+        parts = places[start:] if start is not None else ["output", *(places[:-1]), (places or [0])[-1] + 1]
+        names.append("_".join(map(str, parts)))
+    return names
 
 
 def _drawn_call(model: Drawn, given: Any) -> Call:
-    names = model.input_names
-    if given is None:
-        signature = model._signature()  # type: ignore[attr-defined]
-        given = [Spec.of(shape, dtype) for shape, dtype in zip(signature.input_shapes, signature.input_dtypes, strict=True)]
+    signature = model._signature()  # type: ignore[attr-defined]
+    given = _specs(signature.input_shapes) if given is None else given
     given = model._ordered(model._drawn(), given if isinstance(given, (list, Mapping)) else [given])
-    return Call(model.lowered, tuple(given), {}, names, model.output_names)
+    args = tuple(_of_type(spec, dtype) for spec, dtype in zip(given, signature.input_dtypes, strict=True))
+    return Call(model.lowered, args, {}, model.input_names, model.output_names)
 
 
-def _specs(signature: Any, dtype: torch.dtype) -> Any:
-    """A signature with a `Spec` for each tensor, array, symbolic tensor and shape; of what is real, the batch is left open."""
+def _specs(signature: Any) -> Any:
+    """A signature with a `Spec` for each tensor, array, symbolic tensor and shape. Of what is real, the batch is left open."""
     if isinstance(signature, Mapping):
-        return {name: _specs(part, dtype) for name, part in signature.items()}
+        return {name: _specs(part) for name, part in signature.items()}
     if isinstance(signature, Sequence) and not isinstance(signature, str):
         if signature and all(part is None or isinstance(part, int) for part in signature):
-            return Spec.of(signature, dtype)
-        return [_specs(part, dtype) for part in signature]
+            return Spec.of(signature, None)  # type: ignore[arg-type]
+        return [_specs(part) for part in signature]
     shape, kind = getattr(signature, "shape", None), getattr(signature, "dtype", None)
     if shape is None:
         raise TypeError(f"input_signature holds tensors, Input(...)s, or shapes such as (None, 3); got {signature!r:.80}.")
-    is_real = hasattr(signature, "__array__") and not hasattr(signature, "node")
-    kind = kind if isinstance(kind, torch.dtype) else config.dtype(None if kind is None else str(kind))
+    is_real = isinstance(signature, (torch.Tensor, np.ndarray))
+    kind = kind if isinstance(kind, torch.dtype) else config.dtype(str(kind))
     return Spec.of((None, *shape[1:]) if is_real and len(shape) else shape, kind)
+
+
+def _of_type(spec: Spec, dtype: torch.dtype) -> Spec:
+    """The spec, of the given type where it is a shape alone."""
+    return spec if spec.dtype is not None else replace(spec, dtype=dtype)
 
 
 # ---------------------------------------------------------------------- how
 
 
 def _program(call: Call, device: torch.device, options: Mapping[str, Any]) -> Any:
-    batch = torch.export.Dim("batch")
+    batch, sizes = torch.export.Dim("batch"), torch.export.ShapesCollection()
+    described: Any = sizes  # torch takes it, though its annotations do not say so
 
     def example(spec: Spec) -> torch.Tensor:
         unknown = spec.shape[1:].count(None)
         size = _EXAMPLE_SIZE if unknown < 3 else _EXAMPLE_SIZE // 3
-        sizes = [(size if axis else _EXAMPLE_BATCH) if dim is None else dim for axis, dim in enumerate(spec.shape)]
-        return torch.zeros(sizes, dtype=spec.dtype, device=device)
-
-    def free(spec: Spec) -> dict[int, Any]:
-        return {axis: torch.export.Dim.DYNAMIC if axis else batch for axis, dim in enumerate(spec.shape) if dim is None}
+        shape = [(size if axis else _EXAMPLE_BATCH) if dim is None else dim for axis, dim in enumerate(spec.shape)]
+        tensor = torch.zeros(shape, dtype=spec.dtype, device=device)
+        sizes[tensor] = {axis: torch.export.Dim.DYNAMIC if axis else batch for axis, dim in enumerate(spec.shape) if dim is None}
+        return tensor
 
     args, kwargs = tree_map_only(Spec, example, (call.args, call.kwargs))
-    shapes = tree_map_only(Spec, free, {"args": call.args, **call.kwargs} if call.kwargs else call.args)
     with _Exportable():
-        return torch.export.export(call.module, args, kwargs, dynamic_shapes=shapes, **options)
+        return torch.export.export(call.module, args, kwargs, dynamic_shapes=described, **options)
 
 
 class _Exportable(TorchFunctionMode):
@@ -169,13 +197,38 @@ def _check_onnx(model: Any) -> None:
         raise ValueError(f"{_name_of(model)} has {size / 2**30:.1f} GiB of weights; an ONNX file holds 2. Export it with format='torch'.")
 
 
+def _check_states(model: Any, program: Any) -> None:
+    """Raise `ValueError` for a program that writes to its buffers, which ONNX would keep as they are."""
+    buffers: Mapping[str, str] = program.graph_signature.inputs_to_buffers
+    for node in program.graph.nodes:
+        is_writing = getattr(getattr(node.target, "_schema", None), "is_mutable", False)
+        changed = buffers.get(getattr(node.args[0], "name", "")) if is_writing else None
+        if changed is not None:
+            raise ValueError(
+                f"{_name_of(model)}: {changed!r} goes from batch to batch, as the states of a layer with stateful=True, and ONNX "
+                "keeps none. Export the model with format='torch'."
+            )
+
+
 def _onnx_bytes(program: Any, call: Call, verbose: bool, options: Mapping[str, Any]) -> bytes:
-    outputs = call.output_names
-    if outputs is not None:
-        taken = set(call.input_names or ())
-        outputs = [f"{name}_output" if name in taken else name for name in outputs]
-    found = torch.onnx.export(program, dynamo=True, verbose=verbose, input_names=call.input_names, output_names=outputs, **options)
-    return found.model_proto.SerializeToString()  # type: ignore[union-attr, no-any-return]
+    structure = program.call_spec.out_spec
+    outputs = call.output_names or _names_in(tree_unflatten(list(range(structure.num_leaves)), structure))
+    outputs = [f"{name}_output" if name in call.input_names else name for name in outputs]
+    names: dict[str, Any] = {"input_names": call.input_names, "output_names": outputs, "dynamic_shapes": _axis_names(program)}
+    found: Any = torch.onnx.export(program, dynamo=True, verbose=verbose, **names, **options)
+    return found.model_proto.SerializeToString()  # type: ignore[no-any-return]
+
+
+def _axis_names(program: Any) -> list[dict[int, str]]:
+    """For each input the names of its open axes that have none yet: `batch`, and `x_1` for the next axis of `x`."""
+    known: set[str] = set()
+    names: list[dict[int, str]] = []
+    inputs = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
+    for name in program.graph_signature.user_inputs:
+        symbols = {axis: str(size) for axis, size in enumerate(inputs[name].shape) if not isinstance(size, int)}
+        names.append({axis: f"{name}_{axis}" if axis else "batch" for axis, symbol in symbols.items() if symbol not in known})
+        known.update(symbols.values())
+    return names
 
 
 # ---------------------------------------------------------------------- where to, and what went wrong
@@ -204,8 +257,8 @@ def _naming(model: Any, format: str) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        said = re.sub(r"\x1b\[\d*m", "", str(cause)).strip()
-        executed = re.findall(r"While executing %(\w+)", f"{error} {said}")
+        executed = re.findall(r"While executing %(\w+)", f"{error} {cause}")
+        said = re.sub(r"\x1b\[\d*m", "", str(cause)).split("While executing")[0].strip()
         where = f", at {executed[-1]!r}" if executed else ""
         raise RuntimeError(
             f"{_name_of(model)} cannot be exported to {format!r}{where}. torch says: {type(cause).__name__}: {said[:1500]}\n"

@@ -288,3 +288,33 @@ def test_it_is_compiled(backend):
     model = Model(x, Bidirectional(LSTM(3))(GRU(3, return_sequences=True)(layers.Masking()(x))))
     compiled = torch.compile(model.to_torch(), backend=backend)
     torch.testing.assert_close(compiled(sequence()), model(sequence()))
+
+
+OF_ANY_LENGTH = {
+    "LSTM with states": (lambda: LSTM(3, return_state=True), True),
+    "GRU the other way": (lambda: GRU(3, return_sequences=True, go_backwards=True, reset_after=False), True),
+    "cells": (lambda: RNN([LSTMCell(3), layers.SimpleRNNCell(2)], return_sequences=True), True),
+    "a cell of the user's own": (lambda: RNN(Counting()), False),
+    "images": (lambda: layers.ConvLSTM1D(2, 3, padding="same"), False),
+}
+
+
+class Counting(Layer):
+    state_size = 1
+
+    def call(self, inputs, states):
+        return inputs + states[0], [states[0] + 1]
+
+
+@pytest.mark.parametrize("case", OF_ANY_LENGTH)
+def test_a_model_is_exported_with_unknown_batch_and_steps(case):
+    make, is_masked = OF_ANY_LENGTH[case]
+    x = Input(shape=(None, 4, 2) if case == "images" else (None, 4))
+    model = Model(x, make()(layers.Masking()(x) if is_masked else x)).eval()
+    data = torch.randn(3, STEPS, *x.shape[2:])
+    data[1, 2] = data[2, 4:] = 0
+    free = ({0: torch.export.Dim("batch"), 1: torch.export.Dim.DYNAMIC},)
+    with torch.no_grad():
+        program = torch.export.export(model.to_torch(), (data,), dynamic_shapes=free).module()
+        for given in (data, data[1:, :3], data[:1].repeat(2, 2, *[1] * (data.ndim - 2)), data[:2, :1]):
+            torch.testing.assert_close(program(given), model(given))

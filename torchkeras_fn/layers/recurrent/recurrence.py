@@ -210,6 +210,8 @@ def run(cell: Any, inputs: torch.Tensor, states: list[Any], mask: torch.Tensor |
     """Take a cell through all steps: a stack cell by cell, a built-in cell in torch's kernel if it has one, others in a loop."""
     if isinstance(cell, Stack):
         return _run_stack(cell, inputs, states, mask, wanted)
+    if torch.compiler.is_exporting() and not isinstance(inputs.shape[1], int):
+        return _run_scan(cell, inputs, states, mask, wanted)
     if not (isinstance(cell, Step) and wanted.fused and cell.is_fusable()):
         return _run_loop(cell, inputs, states, mask, wanted)
     inputs = cell.dropped(inputs, cell.patterns(inputs))
@@ -232,7 +234,7 @@ def _run_fused(cell: Step, inputs: torch.Tensor, states: list[Any], wanted: Want
 
 
 def _run_fused_and_masked(cell: Step, inputs: torch.Tensor, states: list[Any], mask: torch.Tensor, wanted: Wanted) -> Ran:
-    order = mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    order = _shown_first(mask)
     shown_so_far = mask.cumsum(1)
     frozen = ~mask.gather(1, order) if wanted.states and cell.state_count > 1 else None
     outputs, ends = cell.fused(_take(inputs, order), states, frozen)
@@ -260,6 +262,26 @@ def _run_loop(cell: Any, inputs: torch.Tensor, states: list[Any], mask: torch.Te
     return Ran(torch.stack(outputs, 1) if outputs else None, output, states)
 
 
+def _run_scan(cell: Any, inputs: torch.Tensor, states: list[Any], mask: torch.Tensor | None, wanted: Wanted) -> Ran:
+    """The loop as one operation of the graph, for an export that leaves the number of steps open."""
+    steps, advance = _prepared(cell, inputs, wanted)
+    before, structure = tree_flatten(states)
+    first, _ = advance(steps[:, 0], states)  # tells the shape of the outputs
+    whole = {"memory_format": torch.contiguous_format}
+
+    def step(carry: list[torch.Tensor], given: list[torch.Tensor]) -> tuple[list[torch.Tensor], torch.Tensor]:
+        new, after = advance(given[0], tree_unflatten(carry[1:], structure))
+        leaves = [new, *tree_leaves(after)]
+        if mask is not None:
+            leaves = [torch.where(_over(given[1], a), a, b) for a, b in zip(leaves, carry, strict=True)]
+        return [leaf.clone(**whole) for leaf in leaves], leaves[0].clone(**whole)
+
+    given = [part.movedim(1, 0) for part in (steps, mask) if part is not None]
+    start = [leaf.clone(**whole) for leaf in (torch.zeros_like(first), *before)]
+    (last, *after), outputs = torch._higher_order_ops.scan(step, start, given)
+    return Ran(outputs.movedim(0, 1), last, tree_unflatten(after, structure))
+
+
 def _prepared(cell: Any, inputs: torch.Tensor, wanted: Wanted) -> tuple[torch.Tensor, Callable[..., Any]]:
     """What each step is given, and the function of that and the states to the output and the new states."""
     if isinstance(cell, _BUILT_IN):
@@ -267,6 +289,14 @@ def _prepared(cell: Any, inputs: torch.Tensor, wanted: Wanted) -> tuple[torch.Te
         return cell.projected(inputs, patterns), lambda given, states: cell.advance(given, states, patterns)
     keywords = {} if wanted.constants is None else {"constants": wanted.constants}
     return inputs, functools.partial(cell if callable(cell) else cell.call, **keywords)
+
+
+def _shown_first(mask: torch.Tensor) -> torch.Tensor:
+    """The steps of each row in another order: those that are shown, then the hidden ones."""
+    if torch.compiler.is_exporting():  # ONNX has no stable sort, so no two numbers may be alike
+        steps = torch.arange(mask.shape[1], device=mask.device)
+        return torch.where(mask, steps - mask.shape[1], steps).argsort(dim=1)
+    return mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
 
 
 def _take(sequence: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
