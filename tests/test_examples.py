@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,11 @@ def check_plain_module(explained: float) -> None:
     assert explained >= 0.98
 
 
-CHECKS = {"digits": check_digits, "two_inputs": check_two_inputs, "plain_module": check_plain_module}
+def check_resume(accuracy: list[float]) -> None:
+    assert accuracy[-1] >= 0.98
+
+
+CHECKS = {"digits": check_digits, "two_inputs": check_two_inputs, "plain_module": check_plain_module, "resume": check_resume}
 
 
 def run_main(name: str, **arguments: Any) -> Any:
@@ -41,7 +46,8 @@ def test_every_example_has_a_check() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CHECKS))
-def test_example_learns(name: str) -> None:
+def test_example_learns(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     CHECKS[name](run_main(name))
 
 
@@ -63,3 +69,26 @@ def test_the_readme_command_prints_the_accuracy() -> None:
     line = next(line for line in run.stdout.splitlines() if "held-out" in line)
     assert float(line.rpartition(" ")[2]) >= 0.97
     assert run.stderr == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl-C, as POSIX systems have it")
+def test_resume_goes_on_after_control_c(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "resume.py")]
+    logs = []
+    for name, stops in (("whole", ()), ("parts", (3, 9))):
+        folder = tmp_path / name
+        folder.mkdir()
+        for stop in stops:
+            with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as run:
+                assert run.stdout is not None
+                next(line for line in run.stdout if line.startswith(f"Epoch {stop}/"))
+                run.send_signal(signal.SIGINT)
+                assert "start again, and it goes on" in run.stdout.read()
+            assert run.returncode == 130
+        run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+        assert run.returncode == 0, run.stderr
+        assert f"Epoch {max(stops, default=0) + 1}/" in run.stdout
+        assert f"Epoch {max(stops, default=0) - 1}/" not in run.stdout
+        logs.append((folder / "resume-example" / "log.csv").read_bytes())
+    assert logs[0] == logs[1]

@@ -21,8 +21,8 @@ from torchkeras_fn.engine.data import (
     open_batches,
     unpack,
 )
-from torchkeras_fn.engine.loading import Loading
 from torchkeras_fn.engine.weighting import ClassWeights
+from torchkeras_fn.engine.workers import Loading
 from torchkeras_fn.utils import Sequence
 
 NUMBERS = np.arange(10)

@@ -1,5 +1,6 @@
 """The hot path of `fit`: nothing is read from the device in a silent step, and hardly more is computed than by hand."""
 
+import sys
 from collections import Counter
 from typing import Any
 
@@ -27,8 +28,9 @@ FREE = ("detach", "t", "view", "alias", "_unsafe_view", "transpose", "expand", "
 class Recorder(TorchDispatchMode):
     """Counts the operations of whole training steps, and those of them that make the host wait for the device.
 
-    A step reaches from one forward pass of the first `nn.Linear` to the next, and so includes the gathering of the next
-    batch. The first step is left out: the optimizer and the metrics make their state then.
+    A step reaches from one use of the weight of the first `nn.Linear` to the next, and so includes the gathering of the next
+    batch. The first step is left out: the optimizer and the metrics make their state then. There is no hook on a module,
+    which would let the public path run.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -36,8 +38,8 @@ class Recorder(TorchDispatchMode):
         self.operations: Counter[str] = Counter()
         self.syncs: Counter[str] = Counter()
         self.forward_passes = 0
-        first = next(part for part in module.modules() if isinstance(part, nn.Linear))
-        first.register_forward_pre_hook(self.note_forward_pass)
+        self.module = module
+        self.first = next(part for part in module.modules() if isinstance(part, nn.Linear))
 
     @property
     def active(self) -> bool:
@@ -49,14 +51,10 @@ class Recorder(TorchDispatchMode):
         """The number of steps that count."""
         return self.forward_passes - 2
 
-    def note_forward_pass(self, module: nn.Module, arguments: Any) -> None:
-        """Count the passes over real batches, not those that only ask for shapes."""
-        (batch,) = arguments
-        self.forward_passes += type(batch) is torch.Tensor and not batch.is_meta and module.training
-
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
         namespace, name = function.namespace, function._schema.name.partition("::")[2]
+        self.forward_passes += name == "t" and args[0] is self.first.weight and self.module.training
         if self.active and namespace == "aten":
             self.operations[name] += 1
             if is_sync(name, (args, result)):
@@ -191,6 +189,74 @@ def test_a_step_computes_hardly_more_than_one_by_hand() -> None:
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], device="cpu")
     ours, by_hand = record_fit(model, x, y), record_by_hand(x, y)
     assert ours.kernels() <= by_hand.kernels() + 2, f"beyond the loop by hand: {dict(ours.operations - by_hand.operations)}"
+
+
+def test_the_short_ways_compute_no_more_than_the_public_ones() -> None:
+    """The gradient of the loss is no new 1 each time, and a step of Adam is counted in one operation for all weights."""
+    model = drawn()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], device="cpu")
+    recorder = record_fit(model, *make_data())
+    per_step = {name: count / recorder.steps for name, count in recorder.operations.items() if name not in FREE}
+    assert per_step == {
+        "index_select": 2,
+        "addmm": 3,
+        "relu": 2,
+        "_log_softmax": 1,
+        "nll_loss_forward": 1,
+        "add_": 3,  # the steps, the loss, the hits
+        "argmax": 1,
+        "eq": 1,
+        "count_nonzero": 1,
+        "nll_loss_backward": 1,
+        "_log_softmax_backward_data": 1,
+        "mm": 5,
+        "sum": 3,  # the gradients of the biases
+        "threshold_backward": 2,
+        "_fused_adam_": 1,
+    }
+
+
+def frames_per_step(model: Any, data: Any, **arguments: Any) -> float:
+    """Count the Python functions that are called for each further step of a `fit`."""
+
+    def count(steps: int) -> int:
+        x, y = (array[: steps * BATCH_SIZE] for array in data)
+        calls = 0
+
+        def note(frame: Any, event: str, argument: Any) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        sys.setprofile(note)
+        try:
+            model.fit(x, y, batch_size=BATCH_SIZE, verbose=0, **arguments)
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    count(STEPS)
+    return (count(STEPS) - count(STEPS // 2)) / (STEPS - STEPS // 2)
+
+
+@pytest.mark.parametrize(("metrics", "budget"), [(None, 33), (["accuracy"], 40)])
+def test_a_step_has_few_frames(metrics: Any, budget: int) -> None:
+    model = drawn()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=metrics, device="cpu")
+    assert frames_per_step(model, make_data()) <= budget
+
+
+def test_frames_do_not_grow_with_plain_layers() -> None:
+    """Each layer is a line of one function."""
+
+    def frames(depth: int) -> float:
+        x = hidden = Input(shape=(FEATURES,))
+        for _ in range(depth):
+            hidden = Dense(4, activation="relu")(hidden)
+        model = Model(x, hidden)
+        model.compile("sgd", "mse", device="cpu")
+        return frames_per_step(model, (make_data()[0], make_data()[0][:, :4]))
+
+    assert frames(10) == frames(2)
 
 
 def test_accuracy_costs_what_it_costs_by_hand() -> None:

@@ -730,3 +730,142 @@ def test_the_arguments_of_a_class_can_be_read():
 def test_a_mistake_in_the_arguments_names_the_layer(make, kind, message):
     with pytest.raises(kind, match=message):
         make()
+
+
+# ---------------------------------------------------------------------- building by hand, weights by name, losses
+
+
+class Block(Layer):
+    """Builds the layers inside by hand, as Keras 3 advises."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = Dense(units, kernel_regularizer="l2")
+        self.norm = BatchNormalization()
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+        self.norm.build((*input_shape[:-1], self.dense.units))
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return self.norm(self.dense(inputs), training=training)
+
+
+def test_build_called_by_hand_makes_the_weights():
+    layer = Dense(2)
+    layer.build((None, 3))
+    assert layer.built and [weight.shape for weight in layer.get_weights()] == [(3, 2), (2,)]
+    assert layer.build((None, 3)) is not None and len(layer.weights) == 2
+
+
+def test_layers_inside_can_be_built_by_hand():
+    block = Block(4)
+    block.build((None, 3))
+    assert [weight.shape for weight in block.get_weights()] == [(3, 4), *[(4,)] * 5]
+    assert len(block.variables) == 6 and len(block.trainable_variables) == 4 and len(block.non_trainable_variables) == 2
+
+
+def test_layers_without_weights_can_be_built_by_hand():
+    for layer in (Activation("relu"), Flatten(), Dropout(0.5)):
+        layer.build((None, 3, 4))
+        assert layer.built
+
+
+def test_build_is_given_the_shapes_that_it_names():
+    class Pair(Layer):
+        def build(self, query_shape, value_shape):
+            self.seen = (query_shape, value_shape)
+
+        def call(self, query, value, training=None):
+            return query + value.sum(1, keepdim=True)
+
+    drawn, called, by_hand = Pair(), Pair(), Pair()
+    drawn(Input(shape=(4, 3)), value=Input(shape=(5, 3)))
+    called(torch.ones(2, 4, 3), torch.ones(2, 5, 3))
+    by_hand.build(value_shape=(None, 5, 3), query_shape=(None, 4, 3))
+    assert drawn.seen == called.seen == ((None, 4, 3), (None, 5, 3))
+
+
+def test_weights_have_their_keras_names_and_layout():
+    layer = Dense(2)
+    layer.build((None, 3))
+    assert layer.kernel.shape == (3, 2) and layer.bias is layer.weights[1]
+    layer.kernel.sum().backward()
+    assert torch.equal(layer.weights[0].grad, torch.ones(2, 3))
+    norm = BatchNormalization(scale=False)
+    norm.build((None, 3))
+    assert norm.gamma is None and norm.moving_mean.shape == (3,)
+
+
+def test_weights_of_one_name_are_all_kept():
+    class Several(Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = Dense(1)
+            self.parts = [self.add_weight(name="part", shape=(size,)) for size in (1, 2, 3)]
+            self.count = self.add_weight(name="inner", shape=(), dtype="int64")
+
+        def call(self, inputs):
+            return inputs
+
+    assert [weight.shape for weight in Several().get_weights()] == [(1,), (2,), (3,), ()]
+    assert Several().count.dtype is torch.int64 and Several().count.item() == 0
+
+
+def test_losses_hold_what_was_added_and_what_regularizers_ask():
+    block = Block(2)
+    block(torch.ones(4, 3))
+    assert [loss.item() for loss in block.losses] == [pytest.approx(0.01 * block.dense.kernel.square().sum().item())]
+    layer = Dense(2, activity_regularizer="l2", kernel_regularizer="l2")
+    layer(torch.ones(1, 3))
+    assert len(layer.losses) == 2
+    layer.trainable = False
+    assert len(layer.losses) == 1
+    x = Input(shape=(3,))
+    assert len(Model(x, Block(2)(x)).losses) == 1
+
+
+class Dropping(Layer):
+    """Names `training`, and leaves it to the layers inside to hear of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop = Dropout(0.5)
+
+    def call(self, inputs, training=None):
+        return self.drop(inputs)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_training_given_in_a_call_reaches_the_layers_inside(training):
+    layer = Dropping()
+    for outputs in (layer(torch.ones(100), training=training), layer(torch.ones(100), training)):
+        assert (outputs == 0).any().item() is training
+    assert layer.training and layer.drop.training
+
+
+def test_drawing_leaves_what_a_call_keeps_as_it_was():
+    class Centred(Layer):
+        def build(self, input_shape):
+            self.mean = self.add_weight(name="mean", shape=(input_shape[-1],), initializer="zeros", trainable=False)
+
+        def call(self, inputs):
+            with torch.no_grad():
+                self.mean.lerp_(inputs.mean(0), 0.5)
+            return inputs - self.mean
+
+    class Outer(Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = Centred()
+
+        def call(self, inputs):
+            return self.inner(inputs)
+
+    layer = Outer()
+    x = Input(shape=(3,))
+    model = Model(x, layer(x))
+    assert layer.get_weights()[0].tolist() == [0, 0, 0]
+    model(torch.ones(2, 3))
+    assert layer.get_weights()[0].tolist() == [0.5, 0.5, 0.5]

@@ -13,15 +13,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from torchkeras_fn.config import set_random_seed
-from torchkeras_fn.engine.loading import (
-    Epochs,
-    GeneratorSource,
-    LoaderSource,
-    Loading,
-    SequenceSource,
-    batch_starts,
-    dataset_source,
-)
+from torchkeras_fn.engine.loading import Epochs
+from torchkeras_fn.engine.sources import GeneratorSource, LoaderSource, SequenceSource, batch_starts, dataset_source
+from torchkeras_fn.engine.workers import Loading
 from torchkeras_fn.utils import Sequence
 
 pytestmark = [

@@ -337,23 +337,24 @@ def test_without_padding_there_is_no_mask():
     assert mask_of([i], Dense(2)(Embedding(7, 3)(i)), INDICES) is None
 
 
-def test_merging_takes_the_steps_that_both_masks_hold():
+def test_merging_takes_the_steps_that_either_mask_shows():
     i, j = Input(shape=(4,)), Input(shape=(4,))
     merged = Add()([Embedding(7, 3, mask_zero=True)(i), Embedding(7, 3, mask_zero=True)(j)])
     other = torch.tensor([[1, 0, 1, 0], [1, 1, 1, 0]])
-    assert torch.equal(mask_of([i, j], merged, INDICES, other), (INDICES != 0) & (other != 0))
+    assert torch.equal(mask_of([i, j], merged, INDICES, other), (INDICES != 0) | (other != 0))
 
 
-def test_merging_with_an_input_without_a_mask_keeps_the_mask():
+def test_merging_with_an_input_without_a_mask_drops_the_mask():
     i, x = Input(shape=(4,)), Input(shape=(4, 3))
     merged = Add()([Embedding(7, 3, mask_zero=True)(i), x])
-    assert torch.equal(mask_of([i, x], merged, INDICES, torch.ones(2, 4, 3)), INDICES != 0)
+    assert mask_of([i, x], merged, INDICES, torch.ones(2, 4, 3)) is None
 
 
-def test_concatenating_the_features_takes_the_steps_that_all_masks_hold():
-    i, x = Input(shape=(4,)), Input(shape=(4, 5))
-    merged = Concatenate()([Embedding(7, 3, mask_zero=True)(i), x])
-    assert torch.equal(mask_of([i, x], merged, INDICES, torch.ones(2, 4, 5)), INDICES != 0)
+def test_concatenating_the_features_takes_the_steps_that_any_mask_shows():
+    i, j = Input(shape=(4,)), Input(shape=(4,))
+    merged = Concatenate()([Embedding(7, 3, mask_zero=True)(i), Embedding(7, 5, mask_zero=True)(j)])
+    other = torch.tensor([[1, 0, 1, 0], [1, 1, 1, 0]])
+    assert torch.equal(mask_of([i, j], merged, INDICES, other), (INDICES != 0) | (other != 0))
 
 
 def test_concatenating_the_steps_concatenates_the_masks():

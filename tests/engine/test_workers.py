@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from torchkeras_fn.engine.loading import dataset_source
+from torchkeras_fn.engine.sources import dataset_source
 from torchkeras_fn.engine.workers import Items, Loading, Stream, Threaded, batches_from, end_workers, in_threads, loader_of
 
 pytestmark = [

@@ -1,5 +1,6 @@
 """Reactions to what happens in training."""
 
+from torchkeras_fn.callbacks.backup_and_restore import BackupAndRestore
 from torchkeras_fn.callbacks.base import CallbackList
 from torchkeras_fn.callbacks.callback import Callback
 from torchkeras_fn.callbacks.csv_logger import CSVLogger
@@ -17,6 +18,7 @@ from torchkeras_fn.callbacks.tensorboard import TensorBoard
 from torchkeras_fn.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",

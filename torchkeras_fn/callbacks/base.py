@@ -101,13 +101,17 @@ class CallbackList(Callback):
         return {"callbacks": [[type(one).__name__, one.state_dict() if hasattr(one, "state_dict") else {}] for one in self.callbacks]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Give every callback its state back. Raises `ValueError` where the state is that of other callbacks."""
-        saved, here = [name for name, _ in state["callbacks"]], [type(callback).__name__ for callback in self.callbacks]
-        if saved != here:
-            raise ValueError(f"The state is that of the callbacks {saved}, but these are {here}. Give the same ones in the same order.")
-        for callback, (_, own) in zip(self.callbacks, state["callbacks"], strict=True):
-            if hasattr(callback, "load_state_dict"):
-                callback.load_state_dict(own)
+        """Give every callback its state back; those that have none may be others than before.
+
+        Raises `ValueError` where the state is that of other callbacks.
+        """
+        saved = [(name, own) for name, own in state["callbacks"] if own]
+        stateful = [callback for callback in self.callbacks if hasattr(callback, "state_dict") and callback.state_dict()]
+        names, here = [name for name, _ in saved], [type(callback).__name__ for callback in stateful]
+        if names != here:
+            raise ValueError(f"The state is that of the callbacks {names}, but these are {here}. Give the same ones in the same order.")
+        for callback, (_, own) in zip(stateful, saved, strict=True):
+            callback.load_state_dict(own)
 
     # ------------------------------------------------------------------ events, for loops of one's own
 

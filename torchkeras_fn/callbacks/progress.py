@@ -34,10 +34,10 @@ class Progress:
         """Whether every batch is of interest."""
         return self.verbose == 1
 
-    def begin(self, title: str, total: int | None) -> None:
-        """Begin an epoch of so many steps (`None`: not known)."""
+    def begin(self, title: str, total: int | None, done: int = 0) -> None:
+        """Begin an epoch of so many steps (`None`: not known), some of which may be `done`."""
         self._title, self._begun = title, time.perf_counter()
-        self._done = self._drawn = 0
+        self._done, self._drawn = done, 0
         self._due = self._begun + _REDRAW_SECONDS
         if self.verbose == 1:
             self._bar = tqdm(total=total, desc=title, leave=True, file=sys.stderr, mininterval=0, unit=self.unit)

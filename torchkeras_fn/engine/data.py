@@ -14,18 +14,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from torchkeras_fn.engine.arrays import Arrays, Signature, arrays_of, split
+from torchkeras_fn.engine.border import Border
 from torchkeras_fn.engine.columns import Column, column
 from torchkeras_fn.engine.device import to_device
-from torchkeras_fn.engine.loading import (
-    Epochs,
-    GeneratorSource,
-    LoaderSource,
-    Loading,
-    SequenceSource,
-    Source,
-    batch_starts,
-    dataset_source,
-)
+from torchkeras_fn.engine.loading import Epochs
+from torchkeras_fn.engine.sources import GeneratorSource, LoaderSource, SequenceSource, Source, batch_starts, dataset_source
+from torchkeras_fn.engine.workers import Loading
 
 Batch = tuple[Any, Any, Any]
 
@@ -41,9 +35,14 @@ class Gather:
         self._w = [None if part is None else _taker(part, device, floats, floats) for part in arrays.sample_weight]
         for index, feed in signature.targets_fed.items():
             self._y[index] = _feeder(feed, device)
+        single = len(self._x) == len(self._y) == 1 and self._w == [None] and self._weights is None
+        self._single = (self._x[0], self._y[0]) if single and not signature.fed and self._rebuild([self]) is self else None
 
     def __call__(self, index: Any) -> Batch:
         """Return the batch of these rows."""
+        if self._single is not None:  # the way that most models go, without lists of one
+            take_x, take_y = self._single
+            return take_x(index), take_y(index) if take_y is not None else None, None
         x = self._rebuild([take(index) for take in self._x])
         y = [None if take is None else take(index) for take in self._y]
         weight = [None if take is None else take(index) for take in self._w]
@@ -80,14 +79,18 @@ class ArraySource(Source):
     """
 
     def __init__(self, arrays: Arrays, batch_size: int, shuffle: Any, signature: Signature):
-        self.samples, self.batch_size = arrays.samples, batch_size
+        self.arrays, self.samples, self.batch_size = arrays, arrays.samples, batch_size
         self.shuffle = False if signature.fed or signature.targets_fed else shuffle
         self._gather = Gather(arrays, signature)
         self.steps = -(-self.samples // batch_size)
 
     def one_pass(self) -> Iterator[Batch]:
         """Yield each batch of a pass."""
-        return map(self._gather, _rows(int(self.samples or 0), self.batch_size, self.shuffle))
+        return self.pass_after(0)
+
+    def pass_after(self, count: int) -> Iterator[Batch]:
+        """Yield the batches after the first `count`, which are not read."""
+        return map(self._gather, _rows(int(self.samples or 0), self.batch_size, self.shuffle)[count:])
 
 
 class TensorSource(Source):
@@ -102,8 +105,12 @@ class TensorSource(Source):
 
     def one_pass(self) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yield each batch of a pass."""
-        for index in _rows(int(self.samples or 0), self.batch_size, self.shuffle):
-            yield tuple(part.take(index) for part in self._columns)
+        return self.pass_after(0)
+
+    def pass_after(self, count: int) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yield the batches after the first `count`, which are not read."""
+        rows = _rows(int(self.samples or 0), self.batch_size, self.shuffle)[count:]
+        return (tuple(part.take(index) for part in self._columns) for index in rows)
 
     def first(self) -> tuple[torch.Tensor, ...]:
         """Return the first rows."""
@@ -128,6 +135,10 @@ class FedSource(Source):
         """Yield batches for ever."""
         while True:
             yield self._gather(slice(None))
+
+    def pass_after(self, count: int) -> Iterator[Batch]:
+        """Yield batches for ever, which are all alike."""
+        return self.one_pass()
 
 
 def is_batches(x: Any) -> bool:
@@ -172,13 +183,14 @@ def converter(source: Source, signature: Signature, with_targets: bool) -> Calla
     """Return the function that makes a batch of tensors of what a source gives."""
     inputs = len(signature.input_names or [0])
     names, wanted, fed = signature.output_names or [], signature.targets or [], signature.targets_fed
+    border = Border(signature)
     needed = [name for index, name in enumerate(names) if name in wanted and index not in fed]
 
     def convert(raw: Any) -> Batch:
         x, y, weight = unpack(raw, with_targets, source.batches_are_pairs, inputs)
         if with_targets and y is None and needed:
             raise ValueError(f"A batch is (x, y) or (x, y, sample_weight): the outputs {needed} need targets. What came: {_shown(raw)}.")
-        return batch_of(x, y, weight, signature)
+        return batch_of(x, y, weight, signature, border)
 
     return convert
 
@@ -215,9 +227,15 @@ def _shown(raw: Any) -> str:
     return type(raw).__name__ + shape
 
 
-def batch_of(x: Any, y: Any, sample_weight: Any, signature: Signature) -> Batch:
-    """Return data as one batch of tensors."""
+def batch_of(x: Any, y: Any, sample_weight: Any, signature: Signature, border: Border | None = None) -> Batch:
+    """Return data as one batch of tensors; the `border` knows how, if it saw others of its kind, and learns it."""
+    if border is not None and sample_weight is None:
+        batch = border.batch(x, y)
+        if batch is not None:
+            return batch
     arrays = arrays_of(x, y, sample_weight, signature)
+    if border is not None:
+        border.learn(x, y, arrays)
     return Gather(arrays, signature)(slice(0, arrays.samples) if arrays.columns else slice(None))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from torchkeras_fn.alignment import align, align_loosely, as_tensor
+from torchkeras_fn.alignment import align, align_loosely, as_tensor, refit
 from torchkeras_fn.arguments import number, positive_integer
 from torchkeras_fn.metrics.reduction import MeanMetricWrapper
 
@@ -103,14 +103,35 @@ class Accuracy(MeanMetricWrapper):
         super().__init__(accuracy, name, dtype)
 
 
-class BinaryAccuracy(MeanMetricWrapper):
+class _Counted(MeanMetricWrapper):
+    """An accuracy that can count its hits, where a sample is hit or not."""
+
+    direction = "up"
+    indices = False
+
+    def _hits(self, y_true: torch.Tensor, y_pred: torch.Tensor, kind: str | None) -> torch.Tensor:
+        """Return whether each sample of aligned tensors is hit."""
+        raise NotImplementedError
+
+    def recipe(self, y_true: torch.Tensor, y_pred: torch.Tensor, kind: str | None = None) -> Callable[[Any, Any], None] | None:
+        """Return a function that counts the hits."""
+        if not self.is_plain or "update_state" in vars(self) or (kind is not None and self.on_logits(kind) is None):
+            return None
+        fit = refit(y_true, align(y_true, y_pred, self.indices))
+        count, hits = len(y_pred), self._hits
+        if hits(y_true if fit is None else fit(y_true), y_pred, kind).numel() != count:
+            return None
+        if fit is None:
+            return lambda y_true, y_pred: self.add(torch.count_nonzero(hits(y_true, y_pred, kind)), count)
+        return lambda y_true, y_pred: self.add(torch.count_nonzero(hits(fit(y_true), y_pred, kind)), count)
+
+
+class BinaryAccuracy(_Counted):
     """The share of values on the right side of `threshold`.
 
     >>> float(BinaryAccuracy()(torch.tensor([1.0, 0.0]), torch.tensor([[0.7], [0.6]])))
     0.5
     """
-
-    direction = "up"
 
     def __init__(self, name: str | None = "binary_accuracy", dtype: Any = None, threshold: float = 0.5):
         super().__init__(binary_accuracy, name, dtype)
@@ -119,6 +140,9 @@ class BinaryAccuracy(MeanMetricWrapper):
     def compare(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return 1 or 0 for each value."""
         return _right_side(y_true, y_pred, self.threshold)
+
+    def _hits(self, y_true: torch.Tensor, y_pred: torch.Tensor, kind: str | None) -> torch.Tensor:
+        return (y_pred > (self.threshold if kind is None else 0.0)) == y_true
 
     def on_logits(self, kind: str) -> "Callable[[Any, Any, Any], None] | None":
         """Return the same metric on logits: a sigmoid is above 1/2 where its argument is positive."""
@@ -137,7 +161,7 @@ class _Ranking(MeanMetricWrapper):
         return self.update_state if kind == "softmax" and self.is_plain else None
 
 
-class CategoricalAccuracy(_Ranking):
+class CategoricalAccuracy(_Ranking, _Counted):
     """The share of samples whose largest prediction is at the largest target.
 
     >>> float(CategoricalAccuracy()(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.4, 0.6]])))
@@ -149,22 +173,30 @@ class CategoricalAccuracy(_Ranking):
 
     def compare(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return 1 or 0 for each sample."""
-        return align(y_true, y_pred).argmax(-1) == y_pred.argmax(-1)
+        return self._hits(align(y_true, y_pred), y_pred, None)
+
+    def _hits(self, y_true: torch.Tensor, y_pred: torch.Tensor, kind: str | None) -> torch.Tensor:
+        return y_true.argmax(-1) == y_pred.argmax(-1)
 
 
-class SparseCategoricalAccuracy(_Ranking):
+class SparseCategoricalAccuracy(_Ranking, _Counted):
     """The share of samples whose largest prediction is at the target class.
 
     >>> float(SparseCategoricalAccuracy()(torch.tensor([1]), torch.tensor([[0.4, 0.6]])))
     1.0
     """
 
+    indices = True
+
     def __init__(self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None):
         super().__init__(sparse_categorical_accuracy, name, dtype)
 
     def compare(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return 1 or 0 for each sample."""
-        return y_pred.argmax(-1) == align(y_true, y_pred, indices=True)
+        return self._hits(align(y_true, y_pred, indices=True), y_pred, None)
+
+    def _hits(self, y_true: torch.Tensor, y_pred: torch.Tensor, kind: str | None) -> torch.Tensor:
+        return y_pred.argmax(-1) == y_true
 
 
 class TopKCategoricalAccuracy(_Ranking):

@@ -10,6 +10,8 @@ from torchkeras_fn.metrics.base import Metric
 from torchkeras_fn.metrics.state import State, divide, fit_weights
 from torchkeras_fn.registry import Registry, snake_case
 
+_PACKAGE = __name__.rpartition(".")[0] + "."
+
 functions = Registry("metric function", {})
 """The functions of targets and predictions that the config of a `MeanMetricWrapper` may name."""
 
@@ -51,7 +53,12 @@ class Mean(Metric):
 
     def reset_state(self) -> None:
         """Forget all values."""
-        super().reset_state()
+        if type(self).__module__.startswith(_PACKAGE):  # holds no metrics
+            for state in self._states:
+                if state is not self._count or self._is_weighted:  # else it is 0 still
+                    state.zero_()
+        else:
+            super().reset_state()
         self._samples, self._is_weighted = 0, False
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
@@ -140,6 +147,13 @@ class MeanMetricWrapper(Mean):
             self._gather(values.expand(torch.as_tensor(weight).shape), weight)
         else:
             self._gather(values, weight)
+
+    def recipe(self, y_true: torch.Tensor, y_pred: torch.Tensor, kind: str | None = None) -> Callable[[Any, Any], None] | None:
+        """Return a function that takes in targets and predictions of just these shapes and types as `update_state` does.
+
+        With a `kind` the predictions are logits. `None` where there is no shorter way than `update_state`.
+        """
+        return None
 
     def check(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> None:
         """Raise `ValueError` for targets that do not fit, told by tensors without samples."""

@@ -1,0 +1,94 @@
+"""What comes into a layer: arrays, what `input_spec` demands, and masks where layers are called by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from torchkeras_fn import Input, Model, layers
+from torchkeras_fn.engine.incoming import as_tensors, carried_mask, carry_mask
+from torchkeras_fn.layers import Dense, InputSpec, Layer
+
+
+def test_arrays_in_lists_tuples_and_dicts_become_tensors():
+    inside = as_tensors([np.ones(2), (np.ones(2, dtype=np.int64), {"x": np.ones(2, dtype=np.float32)})], torch.float32)
+    assert inside[0].dtype is inside[1][1]["x"].dtype is torch.float32
+    assert isinstance(inside[1], tuple) and inside[1][0].dtype is torch.int64
+
+
+class Picky(Layer):
+    def __init__(self, spec):
+        super().__init__(name="picky")
+        self.input_spec = spec
+
+    def call(self, inputs):
+        return inputs[0] if isinstance(inputs, list) else inputs
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape", "message"),
+    [
+        (InputSpec(ndim=3), (2, 4), "expects input of 3 dimensions, got shape"),
+        (InputSpec(min_ndim=3), (2, 4), "expects input of at least 3 dimensions"),
+        (InputSpec(max_ndim=1), (2, 4), "expects input of at most 1 dimensions"),
+        (InputSpec(axes={-1: 5}), (2, 4), "expects size 5 along axis -1"),
+        (InputSpec(shape=(None, 5)), (2, 4), "expects size 5 along axis 1"),
+        ([InputSpec(ndim=2)] * 2, (2, 4), "expects 2 inputs, got 1"),
+    ],
+)
+def test_inputs_are_as_the_spec_demands(spec, shape, message):
+    with pytest.raises(ValueError, match=rf"picky \(Picky\) {message}"):
+        Picky(spec)(torch.ones(shape))
+    with pytest.raises(ValueError, match=rf"picky \(Picky\) {message}"):
+        Picky(spec)(Input(shape=shape[1:]))
+
+
+def test_inputs_that_fit_the_spec_go_through():
+    assert Picky(InputSpec(shape=(None, 4), min_ndim=1, axes={1: None}))(torch.ones(2, 4)).shape == (2, 4)
+    assert Picky([InputSpec(ndim=2), None])([torch.ones(2, 4), torch.ones(2)]).shape == (2, 4)
+
+
+INDICES = torch.tensor([[1, 2, 0], [3, 0, 0]])
+
+
+class Reader(Model):
+    """Layers called by hand."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.embedding = layers.Embedding(5, 4, mask_zero=True)
+        self.dropout = layers.Dropout(0.0)
+        self.recurrent = layers.LSTM(3, return_sequences=last is None)
+        self.last = last or Dense(1)
+
+    def call(self, inputs):
+        return self.last(self.recurrent(self.dropout(self.embedding(inputs))))
+
+
+def test_masks_reach_layers_that_are_called_by_hand():
+    reader = Reader(Dense(2))
+    by_hand = reader.predict(INDICES, verbose=0)
+    x = Input(shape=(3,))
+    drawn = Model(x, reader.last(reader.recurrent(reader.embedding(x))))
+    np.testing.assert_allclose(by_hand, drawn.predict(INDICES, verbose=0), rtol=1e-6)
+
+
+def test_the_loss_of_a_model_of_such_layers_skips_masked_steps():
+    reader = Reader(None)
+    reader.compile("sgd", "mse")
+    targets = torch.zeros(2, 3, 1)
+    loss = reader.evaluate(INDICES, targets, verbose=0)
+    targets[INDICES == 0] = 100.0
+    assert reader.evaluate(INDICES, targets, verbose=0) == pytest.approx(loss)
+
+
+def test_a_mask_given_in_the_call_goes_before_the_one_that_is_carried():
+    x = layers.Embedding(5, 4, mask_zero=True)(INDICES)
+    pool = layers.GlobalAveragePooling1D()
+    assert torch.allclose(pool(x), pool(x.clone(), mask=INDICES != 0))
+    assert torch.allclose(pool(x, mask=torch.ones(2, 3, dtype=torch.bool)), x.mean(1))
+
+
+def test_a_list_of_outputs_carries_a_list_of_masks():
+    first, second = torch.ones(2, 3), torch.ones(2, 3)
+    carry_mask([first, second], [None, INDICES != 0])
+    assert carried_mask(first) is None and torch.equal(carried_mask([first, second])[1], INDICES != 0)

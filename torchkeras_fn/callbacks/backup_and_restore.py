@@ -1,0 +1,210 @@
+"""`BackupAndRestore`: a training that can be interrupted at any moment, and goes on as if it never was."""
+
+import contextlib
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from torchkeras_fn.arguments import positive_integer
+from torchkeras_fn.callbacks.callback import Callback
+from torchkeras_fn.saving.archive import Archive, write_archive
+from torchkeras_fn.saving.atomic import replacing
+from torchkeras_fn.saving.tensors import pack, unpack
+from torchkeras_fn.saving.trees import decode, encode, parse_json, write_json
+
+FORMAT = "torchkeras_fn backup"
+_VERSION = 1
+_STATE, _TENSORS = "state.json", "state.safetensors"
+_NAME = "backup"
+
+
+class BackupAndRestore(Callback):
+    """Keeps a backup of the whole training in `backup_dir`, from which `fit` goes on when it is called again.
+
+    Run the program again after a crash, a kill or Ctrl-C: `fit` begins at the epoch and the batch of the backup, and on a
+    CPU ends with the weights and the history, bit for bit, of a training that was never interrupted. A backup holds the
+    weights, the optimizer, the learning rate, the state of every callback (`Callback.state_dict`) and metric, the random
+    generators of Python, numpy, torch, the device, the layers and the data, and the place in the data and its order. It is
+    made after every epoch, when all callbacks have been told of its end, or every `save_freq` batches; with `False` none
+    is made, and one that is there is still used. `delete_checkpoint` removes it when `fit` has come to its end.
+    `double_checkpoint` keeps the one before it as well, for a disk that damages files.
+
+    The file is there whole or not at all, whatever happens while it is written. A training taken up in the middle of an
+    epoch tells the callbacks again that the epoch begins, and then gives them the state that they had.
+
+    The data must come again as it did: arrays in any order, a `Sequence`, a data set or a `DataLoader` with or without
+    worker processes, which are started anew for each epoch. A generator is run again from its start, so it must not share
+    a random generator with the training, and should have one of its own; a `Sequence` is read in one thread or in
+    processes, as several threads draw random numbers in no certain order. What an object of the user's keeps in itself
+    goes on if it has `state_dict` and `load_state_dict`: a `Sequence`, or an attribute of the model.
+
+    Raises `ValueError` for bad arguments, and when training begins for a backup that is damaged, saying which part is, or
+    that was made by a training of another model, optimizer, or other data, saying what differs. Raises `OSError`, when
+    training begins or when a backup is due, for a folder or disk that cannot be written to; the last backup is whole then.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from torchkeras_fn import Sequential, callbacks, layers
+    >>> folder = tempfile.mkdtemp()
+    >>> class PullThePlug(callbacks.Callback):
+    ...     def on_epoch_begin(self, epoch, logs=None):
+    ...         if epoch == 2: raise KeyboardInterrupt
+    >>> def train(*others):
+    ...     model = Sequential([layers.Dense(1, input_shape=(2,))])
+    ...     model.compile("sgd", "mse")
+    ...     told = [callbacks.BackupAndRestore(folder), *others]
+    ...     return model.fit(np.ones((4, 2)), np.ones(4), epochs=4, verbose=0, callbacks=told).epoch
+    >>> try:
+    ...     train(PullThePlug())
+    ... except KeyboardInterrupt:
+    ...     os.listdir(folder)
+    ['backup']
+    >>> train()
+    [0, 1, 2, 3]
+    """
+
+    def __init__(self, backup_dir: Any, save_freq: Any = "epoch", double_checkpoint: bool = False, delete_checkpoint: bool = True):
+        if not backup_dir:
+            raise ValueError("Empty `backup_dir` argument passed: it is the folder for the backup.")
+        if save_freq is not False and save_freq != "epoch":
+            if isinstance(save_freq, (str, float)):
+                raise ValueError(f"Invalid value for argument `save_freq`: it is 'epoch' or a number of batches, got {save_freq!r}.")
+            save_freq = positive_integer(save_freq, "save_freq")
+        self.backup_dir = os.fspath(backup_dir)
+        self.save_freq = save_freq
+        self.double_checkpoint = double_checkpoint
+        self.delete_checkpoint = delete_checkpoint
+        self._batches_since = 0
+
+    @property
+    def path(self) -> str:
+        """The file with the backup."""
+        return os.path.join(self.backup_dir, _NAME)
+
+    @property
+    def _previous(self) -> str:
+        return f"{self.path}.previous"
+
+    @property
+    def counts_batches(self) -> bool:
+        """Whether a backup is made every so many batches, and not after every epoch."""
+        return isinstance(self.save_freq, int) and self.save_freq is not False
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Make the folder, see whether it can be written to, and clear away what a kill left half written."""
+        self._batches_since = 0
+        with self._reporting():
+            os.makedirs(self.backup_dir, exist_ok=True)
+            for name in os.listdir(self.backup_dir):
+                if name.startswith(f".{_NAME}") and name.endswith(".tmp"):
+                    os.unlink(os.path.join(self.backup_dir, name))
+            trial = os.path.join(self.backup_dir, f".{_NAME}.trial.tmp")
+            with open(trial, "wb"):
+                pass
+            os.unlink(trial)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of batches since the last backup."""
+        return {"batches": self._batches_since}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on counting."""
+        self._batches_since = state["batches"]
+
+    # ------------------------------------------------------------------ what fit asks
+
+    def is_due_after_batch(self) -> bool:
+        """Count a batch, and return whether it is time for a backup."""
+        self._batches_since += 1
+        if self._batches_since < self.save_freq:
+            return False
+        self._batches_since = 0
+        return True
+
+    def is_due_after_epoch(self) -> bool:
+        """Return whether it is time for a backup."""
+        return bool(self.save_freq == "epoch")
+
+    def save(self, made_for: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Write a backup of a training for which `made_for` says what it trains. Raises `OSError` where it cannot be written."""
+        tensors: dict[str, torch.Tensor] = {}
+        text = write_json(encode(state, tensors), "The state of the training")
+        parse_json(text)  # what could not be read is no backup
+        config = {"format": FORMAT, "version": _VERSION, "made_for": encode(made_for)}
+        with self._reporting():
+            if self.double_checkpoint and os.path.exists(self.path):
+                with open(self.path, "rb") as last, replacing(self._previous) as copy:
+                    shutil.copyfileobj(last, copy)
+            write_archive(self.path, config, {_STATE: [text], _TENSORS: pack(tensors)})
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            whole = " The last backup is whole." if os.path.exists(self.path) else ""
+            reason = f"the backup of the training cannot be written: {error.strerror or error}.{whole}"
+            raise OSError(error.errno, reason, self.path) from error
+
+    def load(self, made_for: Mapping[str, Any]) -> Any:
+        """Return the state in the backup; `None` where there is none. Raises `ValueError` for one that cannot be used."""
+        paths = [path for path in (self.path, self._previous) if os.path.exists(path)]
+        if not self.double_checkpoint:
+            paths = paths[:1]
+        for path in paths:
+            try:
+                return self._read(path, made_for)
+            except _DamagedError as error:
+                if path == paths[-1]:
+                    raise ValueError(f"{error} Remove it to begin anew.") from error.__cause__
+                warnings.warn(f"{error} Training goes on from the backup before it.", UserWarning, stacklevel=2)
+        return None
+
+    def _read(self, path: str, made_for: Mapping[str, Any]) -> Any:
+        try:
+            with Archive(path, {_STATE, _TENSORS}, FORMAT) as archive:
+                with archive.part("config.json"):
+                    if archive.config.get("version") != _VERSION:
+                        raise ValueError(f"its format is of version {archive.config.get('version')!r:.80}, not {_VERSION}.")
+                    found = decode(archive.config["made_for"])
+                with archive.part(_TENSORS):
+                    tensors = unpack(archive.read(_TENSORS))
+                with archive.part(_STATE):
+                    state = decode(archive.read_json(_STATE), tensors)
+        except ValueError as error:
+            raise _DamagedError(str(error)) from error
+        differences = list(_differences(found, made_for))
+        if differences:
+            raise ValueError(
+                f"The backup {path} was made by another training: {'; '.join(differences[:4])}. "
+                "Train as it did, or remove it to begin anew."
+            )
+        return state
+
+    def finish(self) -> None:
+        """Remove the backup, and its folder if nothing else is in it, unless it is to be kept."""
+        if self.delete_checkpoint:
+            for path in (self.path, self._previous):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+            with contextlib.suppress(OSError):
+                os.rmdir(self.backup_dir)
+
+
+class _DamagedError(ValueError):
+    """A backup of which a part is bad."""
+
+
+def _differences(saved: Mapping[str, Any], here: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """What is not the same, in words."""
+    for name in dict.fromkeys([*saved, *here]):
+        one, other = (values.get(name) for values in (saved, here))
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from _differences(one, other, f"{path}{name}: ")
+        elif one != other:
+            was, now = (repr(values[name]) if name in values else "not there" for values in (saved, here))
+            yield f"{path}{name} was {was}, and is {now}"

@@ -1,0 +1,249 @@
+"""`Run`: a call of `fit` while it goes on, and all that another process must know to go on with it."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchkeras_fn.callbacks.backup_and_restore import BackupAndRestore
+from torchkeras_fn.callbacks.base import CallbackList
+from torchkeras_fn.callbacks.callback import Callback
+from torchkeras_fn.engine.loading import Epochs
+from torchkeras_fn.engine.logs import Logs
+from torchkeras_fn.engine.random_state import (
+    device_states,
+    generators_of,
+    random_state,
+    set_device_states,
+    set_generators_of,
+    set_random_state,
+)
+from torchkeras_fn.metrics import Metric
+from torchkeras_fn.metrics.gathered import gathered, take_up
+
+_HAS_A_PLACE = ("optimizer", "objective", "history")
+"""Attributes of a model whose state is kept under a name of its own."""
+
+
+class Run:
+    """A call of `fit`: the model, its data, its callbacks, and how far it has come.
+
+    With a `BackupAndRestore` among the callbacks, which may go on with the run of another process, `epochs_to_do` begins
+    at the epoch in which that one was, and `batch` of its batches are done. Without one nothing here costs anything.
+
+    Raises `ValueError` for several of them, for a backup that cannot be used, and for one that was made by a training of
+    another model, optimizer, or other data; nothing has changed then.
+    """
+
+    def __init__(self, trainer: Any, train: Epochs, validation: Epochs | None, callbacks: CallbackList, initial_epoch: int):
+        self.trainer, self.callbacks = trainer, callbacks
+        self.data = {"training data": train, **({} if validation is None else {"validation data": validation})}
+        self.first_epoch, self.batch = initial_epoch, 0
+        self._resumed: Mapping[str, Any] | None = None
+        backups = [callback for callback in callbacks if isinstance(callback, BackupAndRestore)]
+        if len(backups) > 1:
+            raise ValueError(f"A training has one BackupAndRestore, but {len(backups)} were given.")
+        self._backup = backups[0] if backups else None
+        if self._backup is not None:
+            for epochs in self.data.values():
+                epochs.watch()
+            self.made_for = self._describe()
+            self._resume(self._backup.load(self.made_for))
+
+    def _resume(self, state: Mapping[str, Any] | None) -> None:
+        if state is None:
+            return
+        if state["epoch"] < self.first_epoch:
+            raise ValueError(
+                f"The backup is of epoch {state['epoch']}, counted from 0, but the training begins at initial_epoch={self.first_epoch}. "
+                "Remove the backup, or begin earlier."
+            )
+        self.first_epoch, self.batch = state["epoch"], state["batch"]
+        if self.batch:
+            self._resumed = state  # to be loaded again when the callbacks have been told that the epoch begins
+            self._load(copy.deepcopy(state))
+        else:
+            self._load(state)
+            self._seek(state)
+
+    # ------------------------------------------------------------------ what fit asks
+
+    def epochs_to_do(self, epochs: int) -> range:
+        """Return the epochs that are left."""
+        over = not self.batch and (self.trainer.stop_training or self.data["training data"].exhausted)
+        return range(self.first_epoch, self.first_epoch if over else epochs)
+
+    def begin_epoch(self) -> tuple[int, Any, bool]:
+        """Come back into the epoch, if another process was in it: return its batches done, their figures, and whether to stop."""
+        state, self._resumed, done = self._resumed, None, self.batch
+        if state is None:
+            return 0, None, False
+        self._load(state)
+        self.trainer.objective.load_state_dict(state["objective"])
+        self._seek(state)
+        self.batch = 0
+        result = self.trainer.objective.running if state["result"] is None else state["result"]
+        return done, result, bool(state["stop_training"])
+
+    def batch_listeners(self, epoch: int) -> list[Callable[[int, Any, Any], None]]:
+        """Return what is to be called after each batch of an epoch."""
+        backup = self._backup
+        if backup is None or not backup.counts_batches:
+            return []
+
+        def batch_is_over(index: int, _: Any, result: Any) -> None:
+            if backup.is_due_after_batch():
+                backup.save(self.made_for, self._state(epoch, index + 1, result))
+
+        return [batch_is_over]
+
+    def epoch_is_over(self, epoch: int) -> None:
+        """Make a backup, if it is time."""
+        if self._backup is not None and self._backup.is_due_after_epoch():
+            self._backup.save(self.made_for, self._state(epoch + 1, 0, None))
+
+    def is_over(self) -> None:
+        """Remove the backup, if that was asked for."""
+        if self._backup is not None:
+            self._backup.finish()
+
+    # ------------------------------------------------------------------ state
+
+    def _state(self, epoch: int, batch: int, result: Any) -> dict[str, Any]:
+        """All that is needed to go on with a batch of an epoch."""
+        trainer = self.trainer
+        own_step = trainer._overrides_train_step()
+        return {
+            "epoch": epoch,
+            "batch": batch,
+            "random": random_state(),
+            "devices": device_states(),
+            "callbacks": self.callbacks.state_dict()["callbacks"],
+            "stop_training": bool(trainer.stop_training),
+            "result": dict(Logs(result or {})) if own_step and batch else None,
+            "objective": trainer.objective.state_dict() if batch else None,
+            "gradients": _gradients(trainer) if own_step else {},
+            "weights": dict(trainer.state_dict()),
+            "buffers": dict(_hidden_buffers(trainer)),
+            "modules": {path: state for path, module in trainer.named_modules() if (state := _state_of_module(module))},
+            "learning_rate": _constant_rate(trainer.optimizer),
+            "optimizer": trainer.optimizer.state_dict(),
+            "positions": {name: epochs.position() for name, epochs in self.data.items()},
+        }
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        """Give model and callbacks back what `_state` returned."""
+        trainer = self.trainer
+        self.callbacks.load_state_dict(state)
+        weights = trainer.state_dict()  # which also says of what version its modules are
+        weights.update(state["weights"])
+        trainer.load_state_dict(weights)
+        for name, values in state["buffers"].items():
+            _set_hidden_buffer(trainer, name, values)
+        modules = dict(trainer.named_modules())
+        for path, own in state["modules"].items():
+            _load_module(modules[path], own)
+        if state["learning_rate"] is not None:
+            trainer.optimizer.learning_rate = state["learning_rate"]
+        trainer.optimizer.load_state_dict(state["optimizer"])
+        parameters = dict(trainer.named_parameters())
+        for name, gradient in state["gradients"].items():
+            parameters[name].grad = gradient.to(parameters[name].device)
+        trainer.stop_training = state["stop_training"]
+
+    def _seek(self, state: Mapping[str, Any]) -> None:
+        """Go where the data was, and set all random generators last."""
+        states = dict(state["random"])
+        for name, epochs in self.data.items():
+            position = state["positions"][name]
+            if name != "training data" and epochs.source.restarts:
+                position = {**position, "start": None}  # an evaluation begins anew
+            states |= epochs.seek(position, state["batch"] if name == "training data" else 0)
+        set_random_state(states)
+        set_device_states(state["devices"])
+
+    def _describe(self) -> dict[str, Any]:
+        """What a backup must have been made for."""
+        trainer = self.trainer
+        trained = {id(parameter) for parameter in trainer._collected}
+        return {
+            "weights": {name: _shape(value) for name, value in trainer.state_dict().items() if isinstance(value, torch.Tensor)},
+            "optimizer": type(trainer.optimizer).__name__,
+            "trained weights": [name for name, parameter in trainer.named_parameters() if id(parameter) in trained],
+            **trainer.objective.asked_for,
+            **{name: _described(epochs) for name, epochs in self.data.items()},
+        }
+
+
+def _described(epochs: Epochs) -> dict[str, Any]:
+    source = epochs.source
+    size = getattr(source, "batch_size", None) or getattr(getattr(source, "loader", None), "batch_size", None)
+    return {
+        "kind": type(source).__name__.removesuffix("Source").lower(),
+        "samples": source.samples,
+        "batches": source.steps,
+        "batch size": size if isinstance(size, int) else None,
+        "steps per epoch": epochs.steps,
+        "shuffle": getattr(source, "shuffle", None),
+    }
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _constant_rate(optimizer: Any) -> float | None:
+    """The learning rate, where it is a number that a `decay` starts from."""
+    return float(optimizer.learning_rate) if getattr(optimizer, "decay", 0) and isinstance(optimizer._rate_source, float) else None
+
+
+def _gradients(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The gradients that a training step of the user's may be gathering."""
+    return {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
+
+
+def _hidden_buffers(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """The buffers that are not in the `state_dict`, such as the states of stateful recurrent layers."""
+    for path, part in module.named_modules():
+        for name in part._non_persistent_buffers_set:
+            value = part._buffers.get(name)
+            if value is not None:
+                yield f"{path}.{name}".removeprefix("."), value
+
+
+def _set_hidden_buffer(module: nn.Module, full_name: str, values: torch.Tensor) -> None:
+    path, _, name = full_name.rpartition(".")
+    part = module.get_submodule(path)
+    own = part._buffers.get(name)
+    if own is not None and own.shape == values.shape and own.dtype == values.dtype:
+        own.copy_(values)
+        return
+    device = next((tensor.device for tensor in [*part.parameters(), *part.buffers()]), values.device)
+    part.register_buffer(name, values.to(device), persistent=False)
+
+
+def _state_of_module(module: nn.Module) -> dict[str, Any]:
+    """What a module keeps beside its tensors: random generators, metrics, and things with a `state_dict`, such as a loss scaler."""
+    generators = generators_of(module)
+    others = {name: gathered(part) if isinstance(part, Metric) else part.state_dict() for name, part in _stateful(module)}
+    return {"generators": generators, "others": others} if generators or others else {}
+
+
+def _load_module(module: nn.Module, state: Mapping[str, Any]) -> None:
+    set_generators_of(module, state["generators"])
+    for name, part in _stateful(module):
+        own = state["others"].get(name)
+        if own and isinstance(part, Metric):
+            take_up(part, own)
+        elif own:
+            part.load_state_dict(own)
+
+
+def _stateful(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(module).items():
+        if name in _HAS_A_PLACE or isinstance(value, (nn.Module, Callback)):
+            continue
+        if isinstance(value, Metric) or all(callable(getattr(value, method, None)) for method in ("state_dict", "load_state_dict")):
+            yield name, value
