@@ -49,21 +49,21 @@ Row = tuple[str, tuple[int, ...], Callable[[Any], Any], Callable[[], nn.Module],
 # name, input with the batch, what is drawn on it, the bare module, and whether that wants the channels first
 ROWS: list[Row] = [
     ("Dense", (128, 512), lambda x: layers.Dense(512)(x), lambda: nn.Linear(512, 512), False),
-    ("Embedding", (64, 200), lambda x: layers.Embedding(1000, 64)(x), lambda: nn.Embedding(1000, 64), False),
+    ("Embedding", (128, 200), lambda x: layers.Embedding(1000, 64)(x), lambda: nn.Embedding(1000, 64), False),
     ("Conv1D", (32, 128, 32), lambda x: layers.Conv1D(64, 3)(x), lambda: nn.Conv1d(32, 64, 3), True),
     ("Conv2D", (16, 28, 28, 16), lambda x: layers.Conv2D(32, 3)(x), lambda: nn.Conv2d(16, 32, 3), True),
     ("Conv2D same", (16, 28, 28, 16), lambda x: layers.Conv2D(32, 3, padding="same")(x), lambda: nn.Conv2d(16, 32, 3, padding=1), True),
     ("Conv3D", (4, 10, 14, 14, 8), lambda x: layers.Conv3D(16, 3)(x), lambda: nn.Conv3d(8, 16, 3), True),
-    ("Conv2DTranspose", (16, 14, 14, 16), lambda x: layers.Conv2DTranspose(16, 2, 2)(x), lambda: nn.ConvTranspose2d(16, 16, 2, 2), True),
-    ("DepthwiseConv2D", (16, 28, 28, 16), lambda x: layers.DepthwiseConv2D(3)(x), lambda: nn.Conv2d(16, 16, 3, groups=16), True),
-    ("MaxPooling2D", (16, 28, 28, 32), lambda x: layers.MaxPooling2D()(x), lambda: nn.MaxPool2d(2), True),
-    ("AveragePooling2D", (16, 28, 28, 32), lambda x: layers.AveragePooling2D()(x), lambda: nn.AvgPool2d(2), True),
-    ("UpSampling2D", (16, 14, 14, 32), lambda x: layers.UpSampling2D()(x), lambda: nn.UpsamplingNearest2d(scale_factor=2), True),
-    ("BatchNormalization", (16, 28, 28, 32), lambda x: layers.BatchNormalization()(x), lambda: nn.BatchNorm2d(32, 1e-3, 0.01), True),
+    ("Conv2DTranspose", (64, 14, 14, 16), lambda x: layers.Conv2DTranspose(16, 2, 2)(x), lambda: nn.ConvTranspose2d(16, 16, 2, 2), True),
+    ("DepthwiseConv2D", (64, 28, 28, 16), lambda x: layers.DepthwiseConv2D(3)(x), lambda: nn.Conv2d(16, 16, 3, groups=16), True),
+    ("MaxPooling2D", (64, 28, 28, 32), lambda x: layers.MaxPooling2D()(x), lambda: nn.MaxPool2d(2), True),
+    ("AveragePooling2D", (64, 28, 28, 32), lambda x: layers.AveragePooling2D()(x), lambda: nn.AvgPool2d(2), True),
+    ("UpSampling2D", (64, 14, 14, 32), lambda x: layers.UpSampling2D()(x), lambda: nn.UpsamplingNearest2d(scale_factor=2), True),
+    ("BatchNormalization", (64, 28, 28, 32), lambda x: layers.BatchNormalization()(x), lambda: nn.BatchNorm2d(32, 1e-3, 0.01), True),
     ("LayerNormalization", (64, 64, 64), lambda x: layers.LayerNormalization()(x), lambda: nn.LayerNorm(64, 1e-3), False),
     ("GroupNormalization", (16, 28, 28, 32), lambda x: layers.GroupNormalization(8)(x), lambda: nn.GroupNorm(8, 32, 1e-3), True),
     ("Dropout", (256, 1024), lambda x: layers.Dropout(0.5)(x), lambda: nn.Dropout(0.5), False),
-    ("PReLU", (256, 512), lambda x: layers.PReLU()(x), lambda: nn.PReLU(512), False),
+    ("PReLU", (512, 512), lambda x: layers.PReLU()(x), lambda: nn.PReLU(512), False),
     ("LeakyReLU", (256, 1024), lambda x: layers.LeakyReLU()(x), lambda: nn.LeakyReLU(0.3), False),
     ("Softmax", (256, 1024), lambda x: layers.Softmax()(x), lambda: nn.Softmax(-1), False),
     ("LSTM", (64, 50, 32), lambda x: layers.LSTM(64, return_sequences=True)(x), lambda: First(nn.LSTM(32, 64, batch_first=True)), False),
@@ -81,17 +81,15 @@ ROWS: list[Row] = [
 
 
 def step_of(module: nn.Module, inputs: torch.Tensor) -> Callable[[], None]:
-    """Return the function that runs forward and backward once."""
-    if inputs.is_floating_point():
-        inputs = inputs.requires_grad_()
+    """Return the function that runs forward and backward once, to the gradients of the weights and of the input.
+
+    They are asked for, not gathered in `.grad`: torch copies the gradient of an input that is seen through a permutation.
+    """
+    wanted = [*([inputs.requires_grad_()] if inputs.is_floating_point() else []), *module.parameters()]
     gradient = torch.ones_like(module(inputs))
-    parameters = list(module.parameters())
 
     def step() -> None:
-        for parameter in parameters:
-            parameter.grad = None
-        inputs.grad = None
-        module(inputs).backward(gradient)
+        torch.autograd.grad(module(inputs), wanted, gradient)
 
     return step
 

@@ -152,6 +152,8 @@ class Slopes(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Scale what is below zero."""
+        if self.weight.shape == inputs.shape[1:]:
+            return F.prelu(inputs.flatten(1), self.weight.flatten()).unflatten(1, self.weight.shape)
         return F.relu(inputs) + self.weight * inputs.clamp(max=0)
 
 

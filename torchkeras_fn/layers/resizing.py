@@ -50,8 +50,9 @@ class _UpSampling(_Resizing):
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Upsample."""
-        # of torch's two kinds of 'nearest' the exact one repeats every element equally often whatever the factor
-        mode = "nearest-exact" if self.interpolation == "nearest" else self.interpolation
+        mode = self.interpolation
+        if mode == "nearest" and any(factor & (factor - 1) for factor in self.size):
+            mode = "nearest-exact"  # slower, but torch's other 'nearest' rounds wrongly where a factor is no power of two
         scale = tuple(float(factor) for factor in self.size)
         if not self.is_channels_last:
             return F.interpolate(inputs, scale_factor=scale, mode=mode)
