@@ -107,3 +107,7 @@ def test_the_other_word_can_be_deleted_too():
 def test_figures_as_they_came():
     loss = torch.tensor(0.5)
     assert Logs({"loss": loss}).figures["loss"] is loss
+
+
+def test_a_figure_that_is_still_part_of_a_computation_is_read_without_a_warning():
+    assert to_number(torch.ones(1, requires_grad=True).sum() * 3) == 3.0

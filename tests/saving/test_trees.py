@@ -93,3 +93,8 @@ def test_text_is_bounded(text):
 def test_what_could_not_be_read_is_not_written():
     with pytest.raises(ValueError, match="set_weights"):
         write_json([0.123456789] * 4 * 10**6, "The configuration")
+
+
+def test_a_number_that_could_not_be_read_again_is_not_written():
+    with pytest.raises(ValueError, match="The configuration cannot be saved: 100000000000000000000... is no number of 64 bits"):
+        write_json({"units": 10**30}, "The configuration")

@@ -71,6 +71,10 @@ def write_json(value: Any, what: str) -> bytes:
             f"{what} takes {len(text)} bytes as JSON, too many to be saved. Arrays belong into weights: give them with set_weights, "
             "not as an argument of a layer or an initializer."
         )
+    try:
+        parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"{what} cannot be saved: {error}") from None
     return text
 
 
