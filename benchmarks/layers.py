@@ -20,15 +20,15 @@ from torchkeras_fn.config import set_random_seed
 
 
 class First(nn.Module):
-    """The first of the outputs of a module that returns several, called on the input as often as it takes arguments."""
+    """The first of the outputs of a module that returns several."""
 
-    def __init__(self, module: nn.Module, times: int = 1):
+    def __init__(self, module: nn.Module):
         super().__init__()
-        self.module, self.times = module, times
+        self.module = module
 
     def forward(self, inputs: torch.Tensor) -> Any:
         """Call the module."""
-        return self.module(*[inputs] * self.times)[0]
+        return self.module(inputs)[0]
 
 
 class Attention(First):
@@ -68,7 +68,13 @@ ROWS: list[Row] = [
     ("Softmax", (256, 1024), lambda x: layers.Softmax()(x), lambda: nn.Softmax(-1), False),
     ("LSTM", (64, 50, 32), lambda x: layers.LSTM(64, return_sequences=True)(x), lambda: First(nn.LSTM(32, 64, batch_first=True)), False),
     ("GRU", (64, 50, 32), lambda x: layers.GRU(64, return_sequences=True)(x), lambda: First(nn.GRU(32, 64, batch_first=True)), False),
-    ("SimpleRNN", (64, 50, 32), lambda x: layers.SimpleRNN(64, return_sequences=True)(x), lambda: First(nn.RNN(32, 64, batch_first=True)), False),
+    (
+        "SimpleRNN",
+        (64, 50, 32),
+        lambda x: layers.SimpleRNN(64, return_sequences=True)(x),
+        lambda: First(nn.RNN(32, 64, batch_first=True)),
+        False,
+    ),
     (
         "Bidirectional LSTM",
         (64, 50, 32),
@@ -77,7 +83,7 @@ ROWS: list[Row] = [
         False,
     ),
     ("MultiHeadAttention", (16, 64, 128), attended, lambda: Attention(nn.MultiheadAttention(128, 4, batch_first=True)), False),
-]  # fmt: skip
+]
 
 
 def step_of(module: nn.Module, inputs: torch.Tensor) -> Callable[[], None]:

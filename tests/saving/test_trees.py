@@ -96,5 +96,5 @@ def test_what_could_not_be_read_is_not_written():
 
 
 def test_a_number_that_could_not_be_read_again_is_not_written():
-    with pytest.raises(ValueError, match="The configuration cannot be saved: 100000000000000000000... is no number of 64 bits"):
+    with pytest.raises(ValueError, match="The configuration cannot be saved: 10000000000000000000... is no number of 64 bits"):
         write_json({"units": 10**30}, "The configuration")

@@ -42,7 +42,7 @@ def main():
 
     before = discriminator.get_weights()
     combined.train_on_batch(random.normal(size=(32, LATENT_DIM)), np.ones((32, 1)))
-    frozen = all(np.array_equal(a, b) for a, b in zip(before, discriminator.get_weights()))
+    frozen = all(np.array_equal(a, b) for a, b in zip(before, discriminator.get_weights(), strict=True))
     statistics = generator.get_weights()
 
     batch = 64
