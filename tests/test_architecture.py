@@ -17,14 +17,18 @@ SOURCES = {name.removesuffix(".__init__"): path for name, path in SOURCES.items(
 # From the ground up. A module imports only from its own floor and those below it.
 FLOORS = [
     ["arguments", "config", "configurable", "registry"],
-    ["activations", "alignment", "constraints", "fused", "initializers", "losses", "metrics", "optimizers", "regularizers"],
-    ["engine", "callbacks"],
+    ["activations", "alignment", "constraints", "initializers", "losses", "metrics", "optimizers", "regularizers"],
+    ["engine", "callbacks", "saving"],  # a Trainer saves itself; layers and models are found by their names
+    ["ops", "random"],
     ["layers"],
+    ["backend"],
     ["utils"],
+    ["preprocessing"],
     ["models"],
-    ["saving", ""],
+    [""],
 ]
 OPTIONAL = {"h5py", "pandas", "torchmetrics", "tensorboard", "torchvision", "matplotlib", "scipy", "sklearn", "ipywidgets"}
+OPTIONAL |= {"onnx", "onnxscript"}
 
 
 def imports(path):
@@ -65,7 +69,8 @@ def test_a_module_imports_from_its_floor_and_below(name):
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_imports_inside_functions_are_of_extras_only(name):
-    assert {module.split(".")[0] for module, inside in imports(SOURCES[name]) if inside} <= OPTIONAL
+    inner = {module.removeprefix("torch.utils.") for module, inside in imports(SOURCES[name]) if inside}  # torch.utils.tensorboard
+    assert {module.split(".")[0] for module in inner} <= OPTIONAL
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -1,5 +1,6 @@
 """Targets and weights brought into the shape of predictions, or refused: nothing is ever broadcast by chance."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -79,6 +80,20 @@ def align(y_true: torch.Tensor, y_pred: torch.Tensor, indices: bool = False, axi
                 hint = " If the targets are class indices, use 'sparse_categorical_crossentropy'."
             raise ValueError(f"Targets of shape {tuple(true)} do not fit predictions of shape {tuple(pred)}.{hint}")
     return y_true if y_true.dtype == y_pred.dtype or not y_pred.dtype.is_floating_point else y_true.to(y_pred.dtype)
+
+
+def refit(y_true: torch.Tensor, aligned: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """Return the function that does to other targets of this shape and type what made them `aligned`; `None` for nothing.
+
+    >>> refit(torch.ones(4), align(torch.ones(4), torch.zeros(4, 1)))(torch.zeros(4)).shape
+    torch.Size([4, 1])
+    """
+    if aligned is y_true:
+        return None
+    shape, dtype = aligned.shape, aligned.dtype
+    if dtype == y_true.dtype:
+        return lambda y_true: y_true.reshape(shape)
+    return lambda y_true: y_true.reshape(shape).to(dtype)
 
 
 def align_with_classes(y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:

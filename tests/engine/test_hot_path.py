@@ -238,7 +238,7 @@ def frames_per_step(model: Any, data: Any, **arguments: Any) -> float:
     return (count(STEPS) - count(STEPS // 2)) / (STEPS - STEPS // 2)
 
 
-@pytest.mark.parametrize(("metrics", "budget"), [(None, 33), (["accuracy"], 40)])
+@pytest.mark.parametrize(("metrics", "budget"), [(None, 24), (["accuracy"], 29)])
 def test_a_step_has_few_frames(metrics: Any, budget: int) -> None:
     model = drawn()
     model.compile("adam", "sparse_categorical_crossentropy", metrics=metrics, device="cpu")

@@ -42,6 +42,11 @@ def test_inputs_are_as_the_spec_demands(spec, shape, message):
         Picky(spec)(Input(shape=shape[1:]))
 
 
+def test_an_input_given_by_keyword_is_asked_too():
+    with pytest.raises(ValueError, match="expects input of 3 dimensions"):
+        Picky(InputSpec(ndim=3))(inputs=torch.ones(2, 4))
+
+
 def test_inputs_that_fit_the_spec_go_through():
     assert Picky(InputSpec(shape=(None, 4), min_ndim=1, axes={1: None}))(torch.ones(2, 4)).shape == (2, 4)
     assert Picky([InputSpec(ndim=2), None])([torch.ones(2, 4), torch.ones(2)]).shape == (2, 4)
@@ -85,7 +90,9 @@ def test_a_mask_given_in_the_call_goes_before_the_one_that_is_carried():
     x = layers.Embedding(5, 4, mask_zero=True)(INDICES)
     pool = layers.GlobalAveragePooling1D()
     assert torch.allclose(pool(x), pool(x.clone(), mask=INDICES != 0))
-    assert torch.allclose(pool(x, mask=torch.ones(2, 3, dtype=torch.bool)), x.mean(1))
+    everything = torch.ones(2, 3, dtype=torch.bool)
+    assert torch.allclose(pool(x, mask=everything), x.mean(1))
+    assert torch.allclose(pool(x, everything), x.mean(1))
 
 
 def test_a_list_of_outputs_carries_a_list_of_masks():

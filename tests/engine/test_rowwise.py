@@ -41,7 +41,7 @@ TOGETHER = [
     ([lambda x: torch.softmax(x, 0)], (8,)),
     ([lambda x: torch.cat([x, x], 0)], (8,)),
     ([LSTM(3, stateful=False)], (4, 2)),
-    ([lambda x: x + torch.ones(40, 8)], (8,)),
+    ([lambda x: x + torch.ones(8)], (8,)),
     ([Dense(4)], (None, 8)),
 ]
 

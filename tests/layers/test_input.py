@@ -17,6 +17,7 @@ from torchkeras_fn.layers import Dense, InputLayer
         ({"shape": np.int64(3)}, (None, 3)),
         ({"shape": (None, 3)}, (None, None, 3)),
         ({"shape": ()}, (None,)),
+        ({"shape": (3,), "batch_size": 8}, (8, 3)),
         ({"batch_shape": (8, 3)}, (8, 3)),
         ({"batch_shape": (None, None)}, (None, None)),
         ({"shape": (np.int64(2), np.int32(3))}, (None, 2, 3)),
@@ -86,3 +87,23 @@ def test_an_input_layer_is_among_the_layers():
 
 def test_every_call_makes_another_input():
     assert Input(shape=(3,)).node is not Input(shape=(3,)).node
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape"),
+    [({"shape": (3,)}, (None, 3)), ({"input_shape": (3,), "batch_size": 8}, (8, 3)), ({"batch_shape": (8, 3)}, (8, 3))],
+)
+def test_the_ways_to_make_an_input_layer(arguments, shape):
+    layer = InputLayer(**arguments)
+    assert layer.output.shape == layer.batch_shape == shape
+    assert InputLayer.from_config(layer.get_config()).batch_shape == shape
+
+
+def test_the_size_of_the_batch_is_said_once():
+    with pytest.raises(ValueError, match=r"batch_size=8 goes with a shape to Input; batch_shape=\(8, 3\)"):
+        Input(batch_shape=(8, 3), batch_size=8)
+
+
+def test_an_input_layer_needs_a_shape():
+    with pytest.raises(ValueError, match="InputLayer: give a shape"):
+        InputLayer()

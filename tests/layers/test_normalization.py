@@ -164,3 +164,33 @@ def test_a_group_normalization_trains_on_inputs_without_gradients(options):
     layer = layers.GroupNormalization(2, **options)
     layer(torch.randn(2, 3, 5, 4)).square().sum().backward()
     assert all(weight.grad is not None for weight in layer.trainable_weights)
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+@pytest.mark.parametrize("trainable", [True, False])
+def test_statistics_leave_out_what_a_mask_hides(axis, trainable):
+    data = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 1, 0, 1, 0]], dtype=torch.bool)
+    layer = BatchNormalization(axis=axis, momentum=0.5, trainable=trainable)
+    outputs = layer(data, mask=mask, training=True)
+    over = [0, 1] if axis == -1 else [0, 2]
+    shown = mask.unsqueeze(-1).expand_as(data).float()
+    mean = (data * shown).sum(over, keepdim=True) / shown.sum(over, keepdim=True)
+    variance = ((data - mean).square() * shown).sum(over, keepdim=True) / shown.sum(over, keepdim=True)
+    if not trainable:
+        mean, variance = torch.zeros(1), torch.ones(1)
+    else:
+        torch.testing.assert_close(layer.moving_mean, 0.5 * mean.flatten())
+        torch.testing.assert_close(layer.moving_variance, 0.5 + 0.5 * variance.flatten())
+    torch.testing.assert_close(outputs, (data - mean) / (variance + 1e-3).sqrt())
+
+
+def test_a_mask_of_steps_of_images_counts_for_every_pixel():
+    layer = BatchNormalization(momentum=0.0)
+    layer(torch.arange(8.0).reshape(1, 2, 2, 2, 1), mask=torch.tensor([[True, False]]), training=True)
+    assert layer.moving_mean.item() == pytest.approx(1.5)
+
+
+def test_synchronized_statistics_are_refused():
+    with pytest.raises(ValueError, match="'synchronized' must be False"):
+        BatchNormalization(synchronized=True)

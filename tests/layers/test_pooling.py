@@ -85,3 +85,11 @@ def test_mistakes_are_told_where_they_are_made(make, message):
 def test_keras_2_names():
     assert layers.MaxPool2D is MaxPooling2D and layers.AvgPool2D is AveragePooling2D
     assert layers.GlobalAvgPool2D is GlobalAveragePooling2D and layers.Convolution2D is layers.Conv2D
+
+
+@pytest.mark.parametrize(("size", "window", "stride"), itertools.product((1, 2, 3), (2, 3, 4, 5), (1, 2, None)))
+def test_a_volume_may_be_thinner_than_the_window(size, window, stride):
+    x = torch.randn(1, size, 2, 2, 3, generator=torch.Generator().manual_seed(0))
+    volume = layers.AveragePooling3D((window, 1, 1), stride and (stride, 1, 1), "same")(x)
+    image = layers.AveragePooling2D((window, 1), stride and (stride, 1), "same")(x.flatten(2, 3))
+    torch.testing.assert_close(volume.flatten(2, 3), image)

@@ -77,6 +77,9 @@ class Additions:
         elif _collected is not None:
             _collected.metrics.append((name or "metric", torch.as_tensor(value).detach()))
 
+    def add_update(self, updates: Any, inputs: Any = None) -> None:
+        """Do nothing: in torch what `updates` stands for, such as `backend.update(...)`, has happened when it is called."""
+
     @property
     def losses(self) -> list[torch.Tensor]:
         """The terms that were added when the layer last ran outside of training."""

@@ -1,5 +1,6 @@
 """One array of samples, whatever holds it: a shape, a dtype, and reading some rows as a tensor. Nothing is ever read whole."""
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -163,10 +164,16 @@ def _reader(data: Any) -> Callable[[Any], Any]:
 
 def _is_readable(array: np.ndarray) -> bool:
     """Whether torch can read the array as it lies there."""
-    if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:
+    return not any(stride < 0 for stride in array.strides) and _is_known(array.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _is_known(dtype: np.dtype) -> bool:
+    """Whether torch has a dtype of numpy's."""
+    if not dtype.isnative:
         return False
     try:
-        torch.from_numpy(np.empty(0, array.dtype))
+        torch.from_numpy(np.empty(0, dtype))
     except TypeError:
         return False
     return True

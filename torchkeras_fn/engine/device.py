@@ -1,5 +1,6 @@
 """Where things live: choosing a device, and moving batches to it."""
 
+import itertools
 from typing import Any
 
 import torch
@@ -50,9 +51,25 @@ def device_of(module: nn.Module) -> torch.device:
     >>> device_of(nn.ReLU())
     device(type='cpu')
     """
-    for tensor in [*module.parameters(), *module.buffers()]:
+    for tensor in itertools.chain(module.parameters(), module.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+def first_parameter(module: nn.Module) -> nn.Parameter | None:
+    """Return the first of a module's parameters, if it has any, without the walk that `parameters()` begins.
+
+    >>> first_parameter(nn.Sequential(nn.ReLU(), nn.Linear(2, 1))).shape
+    torch.Size([1, 2])
+    """
+    parts = [module]
+    while parts:
+        part = parts.pop()
+        for parameter in part._parameters.values():
+            if parameter is not None:
+                return parameter
+        parts += [child for child in reversed(part._modules.values()) if child is not None]
+    return None
 
 
 def device_is(module: nn.Module, device: torch.device) -> bool:

@@ -8,7 +8,7 @@ from torch import nn
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.inference import mode_of
 from torchkeras_fn.engine.layer import Layer, as_tensors, registry
-from torchkeras_fn.engine.lowering import GraphModule, lower, module_keys
+from torchkeras_fn.engine.lowering import GraphModule, lower, module_keys, with_own_mode
 from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.engine.weights import NamedWeight
@@ -24,6 +24,8 @@ class Drawn(Layer):
     >>> model.layer_name(model.layers[1])
     'dense_1'
     """
+
+    builds_itself = True
 
     def __init__(self, inputs: Sequence[Any] | None = None, outputs: Sequence[Any] | None = None, name: str | None = None, **kwargs: Any):
         super().__init__(name=name, **kwargs)
@@ -190,14 +192,20 @@ class Drawn(Layer):
     def to_torch(self) -> nn.Module:
         """Return the inference view alone: a `torch.fx.GraphModule` with the layers' names, that calls no layer of this library.
 
-        It shares weights and modes with the model, so what either learns the other knows; `copy.deepcopy` gives one of its
-        own, `eval()` puts both in inference mode. Its pickle needs this library only where it holds a module that torch
-        lacks, such as the one of `BatchNormalization`; what `export` writes never does. A model made by `from_module` gives
-        that module. Raises `AttributeError` for a model with a `forward` of its own, which is a torch module already.
+        It is over the same weights, so that what either learns the other knows, but in a mode of its own, which is
+        inference until `train()` is called; `copy.deepcopy` gives weights of its own too. Its pickle needs this library
+        only where it holds a module that torch lacks, such as that of `BatchNormalization`; what `export` writes never
+        does. For a model made by `from_module` it is that module. Raises `AttributeError` for a model with a `forward` of
+        its own, which is a torch module already.
+
+        >>> from torchkeras_fn.layers import Dropout, Input
+        >>> x = Input(shape=(3,))
+        >>> Drawn([x], [Dropout(0.5)(x)]).to_torch().training
+        False
         """
         if self.graph is None and self.module is not None and type(self).call is Layer.call:
             return self.module
-        return self.lowered
+        return with_own_mode(self.lowered)
 
     def _draw(self, *args: Any, **kwargs: Any) -> Any:
         graph = self.graph

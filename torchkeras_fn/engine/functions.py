@@ -74,7 +74,6 @@ def tensor_property(tensor: Any, name: str) -> Any:
 def function_name(function: Callable[..., Any]) -> str:
     """Return the name under which a configuration knows a function. Raises `ValueError` for one that it cannot name.
 
-    >>> import torch
     >>> function_name(torch.cat), function_name(operator.add)
     ('torch.cat', 'operator.add')
     """
@@ -92,10 +91,21 @@ def function_name(function: Callable[..., Any]) -> str:
 def find_function(name: str) -> Callable[..., Any]:
     """Return the function of that name. Raises `ValueError` for any that a configuration may not name.
 
-    >>> import torch
     >>> find_function("torch.cat") is torch.cat
     True
     """
     if name not in known_functions():
         raise ValueError(f"{name!r} is not a function of torch that a configuration may name.")
     return known_functions()[name]
+
+
+def dtype_named(name: Any) -> torch.dtype:
+    """Return the dtype of that name. Raises `ValueError` for what is none.
+
+    >>> dtype_named("float32")
+    torch.float32
+    """
+    found = getattr(torch, str(name), None)
+    if not isinstance(found, torch.dtype):
+        raise ValueError(f"{name!r} is not a dtype of torch.")
+    return found

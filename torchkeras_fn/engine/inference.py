@@ -103,6 +103,7 @@ class _Uncertain(Exception):
 
 _random_state_moved = False
 _creating_weights = False
+_inferring = False
 
 
 @contextmanager
@@ -134,6 +135,21 @@ def _untouched_random_state() -> Iterator[None]:
 
 
 @contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Leave the module's buffers as they were where a function is being inferred: what a call notes of no data is no news.
+
+    >>> with untouched(nn.BatchNorm1d(2)):
+    ...     pass
+    """
+    kept = [(buffer, buffer.clone()) for buffer in module.buffers()] if _inferring else []
+    try:
+        yield
+    finally:
+        for buffer, value in kept:
+            buffer.copy_(value)
+
+
+@contextmanager
 def mode_of(*modules: nn.Module, training: bool) -> Iterator[None]:
     """Run with every module in training or inference mode, and leave each as it was.
 
@@ -157,6 +173,21 @@ def mode_of(*modules: nn.Module, training: bool) -> Iterator[None]:
                     child.training = parent.training
 
 
+def is_in_mode(module: nn.Module, training: bool) -> bool:
+    """Return whether all of a module is in training or inference mode, and none of it does anything of its own when it is told so.
+
+    >>> is_in_mode(nn.Dropout().eval(), training=False)
+    True
+    """
+    parts = [module]
+    while parts:
+        part = parts.pop()
+        if part.training is not training or type(part).train is not nn.Module.train or "train" in part.__dict__:
+            return False
+        parts += [child for child in part._modules.values() if child is not None]
+    return True
+
+
 def infer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None = None) -> Any:
     """Return the structure of `function(*args, **kwargs)` with a `Spec` for each tensor; arguments hold `Spec`s for tensors.
 
@@ -166,6 +197,8 @@ def infer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
     >>> infer(torch.matmul, (Spec.of((None, 3), torch.float32), Spec.of((3, 5), torch.float32)), {}).shape
     (None, 5)
     """
+    global _inferring
+    outer, _inferring = _inferring, True
     with torch.no_grad(), _untouched_random_state(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of means over nothing
         try:
@@ -176,6 +209,8 @@ def infer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
             except Exception as second:
                 cause = second if isinstance(first, _Uncertain) else first
                 raise InferenceError(str(cause) or type(cause).__name__) from cause
+        finally:
+            _inferring = outer
 
 
 def _on_empty_batch(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None) -> Any:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -16,7 +15,10 @@ from torchkeras_fn.arguments import sizes
 from torchkeras_fn.configurable import constructor_arguments
 from torchkeras_fn.engine import inference
 from torchkeras_fn.engine.additions import Additions, collecting
-from torchkeras_fn.engine.symbolic import KerasTensor, Node, Shape, describe_operation, is_symbolic, record, symbolic_leaves
+from torchkeras_fn.engine.building import further_shapes, whole
+from torchkeras_fn.engine.connections import Connections, shapes_of
+from torchkeras_fn.engine.incoming import as_floats, as_tensors, carried_mask, carry_mask, check_inputs
+from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, is_symbolic, record, symbolic_leaves
 from torchkeras_fn.engine.weights import Weighted
 from torchkeras_fn.registry import Registry, snake_case
 
@@ -47,7 +49,7 @@ class _NamesItself(ABCMeta):
         return own.replace(parameters=list(own.parameters.values())[1:])
 
 
-class Layer(Additions, Weighted, metaclass=_NamesItself):
+class Layer(Additions, Connections, Weighted, metaclass=_NamesItself):
     """A step of a model: called on symbolic tensors it draws, called on tensors it runs.
 
     A built-in layer describes a torch module: `build(input_shape)` returns it, and `weight_map` says which of its
@@ -77,12 +79,26 @@ class Layer(Additions, Weighted, metaclass=_NamesItself):
     """The input is a tensor of indices: whatever else comes is cast to integers."""
     needs_floats: ClassVar[bool] = False
     """Integer input, such as the bytes of an image, is cast to a float type."""
+    builds_itself: ClassVar[bool] = False
+    """`build` alone does all that building takes, as in models; otherwise what it returns is taken over, by whomever it is called."""
+    makes_mask: ClassVar[bool] = False
+    """The layer gives its outputs a mask, whether or not the inputs come with one."""
+    stateful: bool = False
+    """The layer keeps states from batch to batch."""
     supports_masking: bool = False
+    input_spec: Any = None
+    """What the inputs must be: an `InputSpec`, or a list with one for each."""
     built_for: Any = None
     """The input shape for which the weights were made; `None` where they are not, or were made otherwise."""
     default_name: ClassVar[str] = ""
 
     _arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let `build` take over the torch module that it returns also where a user calls it, as Keras' layers are built by hand."""
+        super().__init_subclass__(**kwargs)
+        if "build" in vars(cls):
+            cls.build = whole(cls.build)  # type: ignore[method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
@@ -111,6 +127,7 @@ class Layer(Additions, Weighted, metaclass=_NamesItself):
         self.given_name = name
         self.automatic_name: str | None = None
         self.built = False
+        self._is_being_built = False
         self.activation: Any = None
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._trainable = trainable
@@ -152,7 +169,7 @@ class Layer(Additions, Weighted, metaclass=_NamesItself):
 
     def build_shape(self, *args: Any, **kwargs: Any) -> Any:
         """Return what `build` is given for a call with these arguments: the shape, or list of shapes, of the first."""
-        return _shapes(args[0] if args else next(iter(kwargs.values())))
+        return shapes_of(args[0] if args else next(iter(kwargs.values())))
 
     def mask_arguments(self, mask: Any, masks: Sequence[Any]) -> dict[str, Any]:
         """Return the keywords under which masks that come with the inputs are handed to the call.
@@ -172,6 +189,13 @@ class Layer(Additions, Weighted, metaclass=_NamesItself):
         self.activation = None if found is activations.linear else found
 
     @property
+    def compute_dtype(self) -> torch.dtype:
+        """The type in which the layer computes: that of its weights, as mixed precision is the trainer's."""
+        return self.dtype
+
+    variable_dtype = compute_dtype
+
+    @property
     def name(self) -> str:
         """The name: the one given, or a number after the class, fixed when a model takes the layer or when it is read."""
         if self.given_name is None and self.automatic_name is None:
@@ -188,6 +212,14 @@ class Layer(Additions, Weighted, metaclass=_NamesItself):
     def name_prefix(self) -> str:
         """What automatic names begin with: the class in snake case."""
         return self.default_name or snake_case(type(self).__name__)
+
+    @property
+    def losses(self) -> list[torch.Tensor]:
+        """What this layer, and those inside, added when they last ran outside of training, and what regularizers ask for their weights."""
+        added = [term for layer in self.sublayers() for term in layer._last_losses]
+        trained = {id(tensor) for tensor in self.trainable_weights}
+        regularized = [weight for weight in self.named_weights() if weight.options.regularizer is not None and id(weight.tensor) in trained]
+        return [*added, *(weight.options.regularizer(weight.arranged(weight.tensor)) for weight in regularized)]
 
     # ------------------------------------------------------------------ calling
 
@@ -209,17 +241,29 @@ class Layer(Additions, Weighted, metaclass=_NamesItself):
                     f"{describe_operation(self)} was called on {first!r} of type {type(first).__name__}. "
                     "Expected symbolic tensors from Input(...), or torch tensors."
                 )
-            self._build(self.build_shape(*args, **kwargs))
+            self._build(self.build_shape(*args, **kwargs), **further_shapes(type(self), args, kwargs))
+        if self.input_spec is not None:
+            check_inputs(self.input_spec, args[0] if args else next(iter(kwargs.values())), self)
         if self.needs_floats:
-            args = (_as_floats(args[0], self.dtype), *args[1:])
-        if self.call_takes("training") and "training" not in kwargs:
-            kwargs["training"] = self.training
+            args = (as_floats(args[0], self.dtype), *args[1:])
+        in_order = _call_arguments(type(self))[1 : len(args) + 1]
+        masks = [carried_mask(argument) for argument in args]
+        is_masked = any(mask is not None for mask in masks)
+        if is_masked:
+            kwargs = {**{name: mask for name, mask in self.mask_arguments(masks[0], masks).items() if name not in in_order}, **kwargs}
+        mask = kwargs.get("mask", masks[0] if masks else None)
+        mode = args[in_order.index("training")] if "training" in in_order else kwargs.pop("training", None)
+        if self.call_takes("training") and "training" not in in_order:
+            kwargs["training"] = self.training if mode is None else mode
         self.forget_losses()
-        mode = None if self.call_takes("training") else kwargs.pop("training", None)
-        with contextlib.nullcontext() if mode is None else inference.mode_of(*self._roots(), training=bool(mode)):
+        is_new_mode = mode is not None and mode != self.training
+        in_mode = inference.mode_of(*self._roots(), training=bool(mode)) if is_new_mode else contextlib.nullcontext()
+        with in_mode, contextlib.nullcontext() if type(self).call is Layer.call else inference.untouched(self):
             outputs = self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
             self.add_loss([self.activity_regularizer(part) for part in inference.leaves_of(outputs)])
+        if is_masked or self.makes_mask:
+            carry_mask(outputs, self.compute_mask(args[0], mask))
         return outputs
 
     def call_takes(self, argument: str) -> bool:
@@ -234,9 +278,11 @@ class Layer(Additions, Weighted, metaclass=_NamesItself):
                     f"{describe_operation(self)} was called on {part!r} of type {type(part).__name__}, which is not symbolic. "
                     "Expected what Input(...) or another layer returned."
                 )
-        self._build(self.build_shape(*args, **kwargs))
+        self._build(self.build_shape(*args, **kwargs), **({} if self.built else further_shapes(type(self), args, kwargs)))
+        if self.input_spec is not None:
+            check_inputs(self.input_spec, first, self)
         if self.needs_floats and args:
-            args = (_as_floats(first, self.dtype), *args[1:])
+            args = (as_floats(first, self.dtype), *args[1:])
         outputs = record(self, args, kwargs, function=self._inferred, device=self._weight_device())
         if not is_symbolic(outputs):
             raise ValueError(f"{describe_operation(self)} returned {outputs!r} of type {type(outputs).__name__}. A layer returns tensors.")
@@ -253,10 +299,10 @@ class Layer(Additions, Weighted, metaclass=_NamesItself):
                     steps = torch.ones(args[0].shape[:2], dtype=torch.bool, device=args[0].device)
                     with contextlib.suppress(Exception):  # a `call` that needs a mask runs with one that hides nothing
                         return self.forward(*args, **{**kwargs, "mask": steps})
-                declare = getattr(self, "compute_output_shape", None)
-                if declare is None or not isinstance(args[0], torch.Tensor):
+                declared = "compute_output_shape" in vars(self) or type(self).compute_output_shape is not Layer.compute_output_shape
+                if not declared or not isinstance(args[0], torch.Tensor):
                     raise
-                return torch.empty(declare(tuple(args[0].shape)), dtype=self.dtype, device=args[0].device)
+                return torch.empty(self.compute_output_shape(tuple(args[0].shape)), dtype=self.dtype, device=args[0].device)
 
     def _roots(self) -> tuple[nn.Module, ...]:
         return (self,) if self.module is None else (self, self.module)
@@ -264,15 +310,18 @@ class Layer(Additions, Weighted, metaclass=_NamesItself):
     def _weight_device(self) -> torch.device | None:
         return next((tensor.device for tensor in [*self.parameters(), *self.buffers()]), None)
 
-    def _build(self, input_shape: Any) -> None:
+    def _build(self, input_shape: Any, *others: Any, **further: Any) -> None:
         if self.built:
             return
         self.own_listed_modules()
+        self._is_being_built = True
         with inference.creating_weights():
             try:
-                module = self.build(input_shape)
+                module = self.build(input_shape, *others, **further)
             except (ValueError, TypeError) as error:
                 raise type(error)(f"{describe_operation(self)} cannot be built for input of shape {input_shape}: {error}") from error
+            finally:
+                self._is_being_built = False
             if module is not None:
                 if not self.training:
                     module.eval()
@@ -306,54 +355,11 @@ class Layer(Additions, Weighted, metaclass=_NamesItself):
             module._modules["activation"] = self.activation
         self._modules = module._modules
 
-    def __getattr__(self, name: str) -> Any:
-        """Let a property say itself why it has no value, where torch would say that there is no such attribute."""
-        known = getattr(type(self), name, None)
-        return known.fget(self) if isinstance(known, property) and known.fget else super().__getattr__(name)
-
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         if self.module is not None:
             self.module._apply(fn, recurse)
             return self
         return super()._apply(fn, recurse)
-
-    # ------------------------------------------------------------------ where the layer stands in the graph
-
-    @property
-    def input(self) -> Any:
-        """What the layer was called on. Raises `AttributeError` unless it was called exactly once."""
-        return self._only_node().args[0]
-
-    @property
-    def output(self) -> Any:
-        """What the layer returned. Raises `AttributeError` unless it was called exactly once."""
-        return self._only_node().outputs
-
-    def get_input_at(self, node_index: int) -> Any:
-        """Return what the layer was called on the given time (from 0)."""
-        return self._nodes[node_index].args[0]
-
-    def get_output_at(self, node_index: int) -> Any:
-        """Return what the layer returned the given time (from 0)."""
-        return self._nodes[node_index].outputs
-
-    @property
-    def input_shape(self) -> Any:
-        """The shape of `input`, with `None` for unknown dimensions; a list for several."""
-        return _shapes(self.input)
-
-    @property
-    def output_shape(self) -> Any:
-        """The shape of `output`, with `None` for unknown dimensions; a list for several."""
-        return _shapes(self.output)
-
-    def _only_node(self) -> Node:
-        if len(self._nodes) != 1:
-            raise AttributeError(
-                f"{describe_operation(self)} was called {len(self._nodes)} times, so it has no single input or output. "
-                "Use get_input_at(index) and get_output_at(index)."
-            )
-        return self._nodes[0]
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of a layer stands in no graph."""
@@ -383,6 +389,9 @@ class Layer(Additions, Weighted, metaclass=_NamesItself):
         return f"<{type(self).__name__} {self.given_name or self.automatic_name or '(unnamed)'}>"
 
 
+Layer.build = whole(Layer.build)  # type: ignore[method-assign]
+
+
 class FunctionModule(nn.Module):
     """Calls a Python function: the torch module of a `Lambda`, and of an activation that is not torch's own.
 
@@ -404,39 +413,7 @@ _OUR_ATTRIBUTES = frozenset(("_modules", "built_for", "_arguments", "_stack", "_
 """Attributes of a layer, and of the models, in which a user's class keeps nothing of its own."""
 
 
-def _call_arguments(cls: type, cache: dict[type, frozenset[str]] = {}) -> frozenset[str]:  # noqa: B006 - a cache for the process
+def _call_arguments(cls: type, cache: dict[type, tuple[str, ...]] = {}) -> tuple[str, ...]:  # noqa: B006 - a cache for the process
     if cls not in cache:
-        cache[cls] = frozenset(inspect.signature(cls.call).parameters)  # type: ignore[attr-defined]
+        cache[cls] = tuple(inspect.signature(cls.call).parameters)  # type: ignore[attr-defined]
     return cache[cls]
-
-
-def _shapes(tensors: Any) -> Any:
-    """The shape of a tensor with an unknown batch, or the list of shapes of several."""
-    if isinstance(tensors, (list, tuple)):
-        return [_shapes(tensor) for tensor in tensors]
-    if isinstance(tensors, dict):
-        return {key: _shapes(tensor) for key, tensor in tensors.items()}
-    if not isinstance(tensors, (KerasTensor, torch.Tensor)):
-        return None
-    shape: Shape = tuple(tensors.shape)
-    return shape if isinstance(tensors, KerasTensor) else (None, *shape[1:])
-
-
-def as_tensors(argument: Any, dtype: torch.dtype) -> Any:
-    """Return a numpy array, or a list of them, as tensors, of the given type where it is of doubles; anything else as it is.
-
-    >>> as_tensors(np.ones(2), torch.float32)
-    tensor([1., 1.])
-    """
-    if isinstance(argument, list):
-        return [as_tensors(part, dtype) for part in argument]
-    if isinstance(argument, np.ndarray):
-        return torch.as_tensor(argument, dtype=dtype if argument.dtype == np.float64 else None)
-    return argument
-
-
-def _as_floats(inputs: Any, dtype: torch.dtype) -> Any:
-    """Integers as floats; and what is drawn with another float type in the layer's own, as data of a known dtype would clash."""
-    if not isinstance(inputs, (torch.Tensor, KerasTensor)) or inputs.dtype.is_complex or inputs.dtype == dtype:
-        return inputs
-    return inputs.to(dtype) if isinstance(inputs, KerasTensor) or not inputs.dtype.is_floating_point else inputs

@@ -177,6 +177,21 @@ def in_fixed_mode(module: nn.Module, training: bool) -> nn.Module:
     return twin
 
 
+def with_own_mode(module: nn.Module) -> nn.Module:
+    """Return a copy of a module, over the same parameters and buffers, in an inference mode that is its own.
+
+    >>> module = nn.Linear(2, 1)
+    >>> twin = with_own_mode(module)
+    >>> twin.weight is module.weight, twin.training, module.training
+    (True, False, True)
+    """
+    tensors: dict[int, Any] = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
+    twin = copy.deepcopy(module, tensors)
+    for mine, theirs in zip(twin.modules(), module.modules(), strict=True):
+        mine._parameters, mine._buffers = theirs._parameters, theirs._buffers
+    return twin.eval()
+
+
 def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
     return module
 

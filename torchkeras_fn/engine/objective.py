@@ -30,6 +30,10 @@ class Running(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._objective.results())
 
+    def computed(self) -> dict[str, Any]:
+        """Return all figures as they are now, as tensors on the device."""
+        return {name: compute() for name, compute in self._objective.results().items()}
+
 
 class Objective:
     """The losses and metrics of all outputs.
@@ -57,6 +61,8 @@ class Objective:
             raise ValueError("No output has a loss. Pass loss=None to train on add_loss terms alone.")
         self._check_names()
         self.output_names: list[str] | None = None
+        self._fitting: list[Any] | None = None
+        """The shapes of outputs and targets that were found to fit."""
         self.outputs: list[Output] = []
         self.mean_loss = Mean("loss", "float64")
         self.running = Running(self)
@@ -103,10 +109,13 @@ class Objective:
     def name_outputs(self, names: Sequence[str]) -> None:
         """Make the losses and metrics of the outputs."""
         self._make_outputs(names)
-        self.output_names = list(names)
+        self.output_names, self._fitting = list(names), None
 
     def check(self, shapes: Sequence[Any], targets: Sequence[Any]) -> None:
         """Raise `ValueError` where targets do not fit outputs of these shapes, or metrics the targets, before a step is taken."""
+        asked = [shapes, [None if target is None else (target.shape[1:], target.dtype) for target in targets]]
+        if asked == self._fitting:
+            return
         for output, shape, target in zip(self.outputs, shapes, targets, strict=False):
             if output.loss is None or target is None or None in shape[1:]:
                 continue
@@ -121,6 +130,13 @@ class Objective:
                         metric.check(y_true, y_pred)
                 except ValueError as error:
                     raise ValueError(f"Metric {name!r}: {error}") from None
+        self._fitting = asked
+
+    @property
+    def asked_for(self) -> dict[str, list[str]]:
+        """The names of the losses and metrics as `compile` was given them."""
+        kinds = ("loss", "metrics", "weighted_metrics")
+        return {kind: [leaf if isinstance(leaf, str) else _label(leaf) for leaf in _leaves(self.settings[kind])] for kind in kinds}
 
     @property
     def targets(self) -> list[str] | None:
@@ -133,15 +149,16 @@ class Objective:
 
     def _entries(self, value: Any) -> Any:
         """Targets or weights as one entry for each output: a single tensor is the only one, `None` stands for all."""
+        if value is None:
+            return [None] * len(self.outputs)
         if isinstance(value, (list, tuple)):
             return value
-        if isinstance(value, Mapping):
-            return [value.get(output.name) for output in self.outputs]
-        return [value] * (len(self.outputs) if value is None else 1)
+        return [value.get(output.name) for output in self.outputs] if isinstance(value, Mapping) else [value]
 
     def loss(self, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> torch.Tensor:
         """Return the total loss of a batch: the weighted losses of the outputs, and the terms of the graph."""
-        targets, weights = self._entries(targets), self._entries(weights)
+        targets = [targets] if isinstance(targets, torch.Tensor) else self._entries(targets)
+        weights = self._entries(weights)
         total: Any = None
         single = len(self.outputs) == 1
         for index, output in enumerate(self.outputs):
@@ -166,14 +183,15 @@ class Objective:
 
     def track(self, loss: torch.Tensor | None, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> None:
         """Take a batch into the figures of the epoch; nothing is read from the device. The user's own step may keep its `loss`."""
-        samples = len(outputs.predictions[0])
+        samples = outputs.predictions[0].shape[0]
         if loss is not None:
             self._sees_loss = True
             self.mean_loss.add(loss.detach(), samples, times=samples)
         for name, value in outputs.metrics:
             figure = value.detach() if value.dtype.is_floating_point else value.float()
             self.added.setdefault(name, Mean(name)).add(figure.mean(), samples, times=samples)
-        targets, weights = self._entries(targets), self._entries(weights)
+        targets = [targets] if isinstance(targets, torch.Tensor) else self._entries(targets)
+        weights = self._entries(weights)
         for index, output in enumerate(self.outputs):
             if output.requested and targets[index] is not None:
                 output.update(outputs.predictions[index].detach(), outputs.masks[index], targets[index], weights[index], is_logits)
@@ -231,11 +249,18 @@ class Objective:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was gathered in the epoch so far, and what the data told about the metrics."""
-        seen = [output.seen for output in self.outputs]
-        return {"seen": seen, "sees_loss": self._sees_loss, "added": list(self.added), "figures": list(map(gathered, self._gatherers()))}
+        return {
+            "output_names": self.output_names,
+            "seen": [output.seen for output in self.outputs],
+            "sees_loss": self._sees_loss,
+            "added": list(self.added),
+            "figures": list(map(gathered, self._gatherers())),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there. Raises `ValueError` where the state is that of other metrics."""
+        if self.output_names is None and state["output_names"] is not None:
+            self.name_outputs(state["output_names"])
         for output, seen in zip(self.outputs, state["seen"], strict=True):
             if seen is not None:
                 output.resolve(*(torch.empty(shape, device="meta") for shape in seen))

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import torch
 
 from torchkeras_fn import losses
 from torchkeras_fn.alignment import combine
+from torchkeras_fn.engine.recipes import Recipes
 from torchkeras_fn.metrics import LossMetric, Mean, MeanMetricWrapper, TorchMetric, choose, is_open
 from torchkeras_fn.metrics import get as get_metric
 
@@ -31,19 +33,44 @@ class Output:
         self.logit_loss: losses.Loss | None = None
         self._plain: list[tuple[Update, bool]] = []
         self._on_logits: list[tuple[Update | None, bool]] = []
+        self._forget_recipes()
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy binds its metrics anew."""
-        return {**self.__dict__, "metrics": None, "requested": list(self.metrics or self.requested), "_plain": [], "_on_logits": []}
+        state = {name: value for name, value in self.__dict__.items() if not name.endswith("_recipes")}
+        return {**state, "metrics": None, "requested": list(self.metrics or self.requested), "_plain": [], "_on_logits": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Decide anew how to compute."""
+        self.__dict__.update(state)
+        self._forget_recipes()
+
+    def _forget_recipes(self) -> None:
+        """Decide anew, for predictions (0) and for logits (1), how to compute the loss and to take in the metrics; and the figures."""
+        self._figure_recipes: dict[str, Callable[[], Any]] | None = None
+        self._loss_recipes = [Recipes(partial(self._loss_recipe, is_logits)) for is_logits in (False, True)]
+        self._metric_recipes = [Recipes(partial(self._metrics_recipe, is_logits)) for is_logits in (False, True)]
+
+    def _loss_recipe(self, is_logits: bool, y_true: torch.Tensor, y_pred: torch.Tensor) -> Any:
+        loss = self.logit_loss if is_logits and self.kind else self.loss
+        return loss.recipe(y_true, y_pred) if loss is not None else None
+
+    def _metrics_recipe(self, is_logits: bool, y_true: torch.Tensor, y_pred: torch.Tensor) -> list[Any]:
+        """For each metric the short way to take in a batch, or `None`."""
+        kind = self.kind if is_logits else None
+        metrics = [metric for _, metric, _ in self.metrics or ()]
+        return [metric.recipe(y_true, y_pred, kind) if isinstance(metric, MeanMetricWrapper) else None for metric in metrics]
 
     def accept_logits(self, kind: str) -> bool:
         """Note what stands behind the logits that the training view offers; return whether the loss has a form for them."""
         self.logit_loss = self.loss.on_logits(kind) if self.loss is not None else None
         self.kind = kind if self.logit_loss is not None else None
+        self._forget_recipes()
         return self.kind is not None
 
     def resolve(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> None:
         """Decide what `'accuracy'` means, and which form each metric takes."""
+        self._forget_recipes()
         self.metrics, self.seen = [], [list(y_true.shape), list(y_pred.shape)]
         for name, metric, is_weighted in self.requested:
             if isinstance(metric, str):
@@ -58,6 +85,13 @@ class Output:
 
     def value(self, prediction: Any, mask: Any, y_true: Any, weight: Any, is_logits: bool) -> torch.Tensor:
         """Return the loss of a batch."""
+        if weight is None and mask is None:
+            recipe = self._loss_recipes[is_logits].get(y_true, prediction)
+            if recipe is not None:
+                try:
+                    return recipe(prediction, y_true)  # type: ignore[no-any-return]
+                except (IndexError, RuntimeError):
+                    recipe = None  # what is wrong with the targets is said below
         loss: Any = self.logit_loss if is_logits and self.kind else self.loss
         value = loss.compute(*loss.prepare(y_true, prediction), weight, mask)
         return value if value.ndim == 0 else value.mean()  # type: ignore[no-any-return]
@@ -74,12 +108,16 @@ class Output:
 
     def results(self) -> dict[str, Callable[[], Any]]:
         """Return for each figure the function that computes it."""
+        if self._figure_recipes is not None:
+            return self._figure_recipes
         for label, metric, _ in self.metrics or []:
             if label not in self._parts and not _gives_a_tensor(metric):
                 result = metric.result()
                 self._parts[label] = list(result) if isinstance(result, Mapping) else []
         named = self.named_metrics() if self.metrics else ()
-        return {name: metric.result if part is None else partial(_part_of, metric, part) for name, metric, part in named}
+        found = {name: metric.result if part is None else partial(_part_of, metric, part) for name, metric, part in named}
+        self._figure_recipes = found if self.metrics is not None else None
+        return found
 
     def update(self, prediction: torch.Tensor, mask: Any, y_true: Any, weight: Any, is_logits: bool) -> None:
         """Let the metrics take in a batch."""
@@ -87,8 +125,12 @@ class Output:
             self.resolve(y_true, prediction)
         probabilities = None
         forms = self._on_logits if is_logits and self.kind else self._plain
-        for (update, is_weighted), (plain, _) in zip(forms, self._plain, strict=True):
+        recipes = self._metric_recipes[is_logits].get(y_true, prediction) if mask is None else repeat(None)
+        for (update, is_weighted), (plain, _), recipe in zip(forms, self._plain, recipes):  # noqa: B905
             used = weight if is_weighted else None
+            if recipe is not None and used is None:
+                recipe(y_true, prediction)
+                continue
             combined = used if mask is None else combine(used, mask, scaled=getattr(plain, "is_like_a_loss", False))
             if update is not None:
                 update(y_true, prediction, combined)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import config, optimizers
+from torchkeras_fn.engine.border import Border
 from torchkeras_fn.engine.data import (
     Arrays,
     ArraySource,
@@ -25,13 +26,14 @@ from torchkeras_fn.engine.data import (
     open_batches,
     unpack,
 )
-from torchkeras_fn.engine.device import choose, device_is, device_of
+from torchkeras_fn.engine.device import choose, device_is, device_of, first_parameter
 from torchkeras_fn.engine.feeding import target_feeds
-from torchkeras_fn.engine.inference import InferenceError, Spec, infer, mode_of
-from torchkeras_fn.engine.loading import Epochs, Loading
+from torchkeras_fn.engine.inference import InferenceError, Spec, infer, is_in_mode, mode_of
+from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.weighting import ClassWeights, check_modes
+from torchkeras_fn.engine.workers import Loading
 
 
 class Preparation:
@@ -41,11 +43,13 @@ class Preparation:
     objective: Objective | None = None
     _placed = False
     _hold = optimizers.Hold()
+    _scale_loss: Callable[[torch.Tensor], torch.Tensor] | None = None
     _bound = False
     _in_training = False
     _frozen: Sequence[nn.Parameter] = ()
     _collected: Sequence[nn.Parameter] = ()
     _checked: Any = None
+    _borders: Mapping[bool, Border] = {}
     _weight_modes: Sequence[str | None] = ()
     _targets_fed: Mapping[int, Callable[[], torch.Tensor]] = {}
 
@@ -95,12 +99,12 @@ class Preparation:
         self._hold.constraints = ()  # those of the last compile
         if isinstance(chosen, optimizers.Optimizer):
             if chosen.taken and chosen is not self.optimizer:
-                chosen = type(chosen).from_config(chosen.get_config())  # two models never share the state of an optimizer
+                chosen = chosen.for_another_model()  # two models never share the state of an optimizer
             chosen.taken = True
         self._device = placed
         self.optimizer, self.objective = chosen, objective
         self._weight_modes, self._targets_fed = modes, targets_fed
-        self._bound, self._checked = False, None
+        self._bound, self._checked, self._borders = False, None, {}
         if self._is_built():
             self._bind()
 
@@ -114,8 +118,10 @@ class Preparation:
         self._collected = self._trainable_parameters()
         wanted = {id(parameter) for parameter in self._collected}
         self._frozen = [p for p in module.parameters() if p.requires_grad and id(p) not in wanted]
+        self._scale_loss = None
         if isinstance(self.optimizer, optimizers.Optimizer):
-            self.optimizer.bind(self._collected)
+            self.optimizer.bind(self._collected, names=self._parameter_names())
+            self._scale_loss = self.optimizer.scale_loss if self.optimizer.loss_scale_factor is not None else None
         elif not isinstance(self.optimizer, torch.optim.Optimizer):
             self.optimizer = self.optimizer(self._collected)
         self._hold_weights()
@@ -165,12 +171,17 @@ class Preparation:
     def _signature(self) -> Signature:
         """Say what data the model takes."""
         module = self._as_module()
-        floats = next((p.dtype for p in module.parameters() if p.dtype.is_floating_point), config.dtype(None))
+        first = first_parameter(module)
+        if first is not None and first.dtype.is_floating_point:
+            floats, device = first.dtype, first.device
+        else:
+            floats = next((p.dtype for p in module.parameters() if p.dtype.is_floating_point), config.dtype(None))
+            device = device_of(module)
         objective = self.objective
         return Signature(
             output_names=objective.output_names if objective is not None else None,
             float_dtype=floats,
-            device=device_of(module),
+            device=device,
             targets_fed=self._targets_fed,
             targets=objective.targets if objective is not None else None,
             weight_modes=self._weight_modes,
@@ -182,6 +193,20 @@ class Preparation:
 
     def _trainable_parameters(self) -> list[nn.Parameter]:
         return [parameter for parameter in self._as_module().parameters() if parameter.requires_grad]
+
+    def _parameter_names(self) -> dict[int, str]:
+        """The names of the parameters by their `id`: torch's, and Keras' where there is one."""
+        module = self._as_module()
+        names = {id(parameter): name for name, parameter in module.named_parameters()}
+        for weight in getattr(module, "named_weights", list)():
+            if id(weight.tensor) in names:
+                names[id(weight.tensor)] += f" {weight.name}"
+        return names
+
+    def _finalize_weights(self) -> None:
+        """Set the weights to the running means that an optimizer with `use_ema` keeps."""
+        if isinstance(self.optimizer, optimizers.Optimizer):
+            self.optimizer.finalize_variable_values()
 
     def _constraints(self) -> list[Callable[[], None]]:
         return []
@@ -223,6 +248,10 @@ class Preparation:
         values = list(predictions.values()) if isinstance(predictions, Mapping) else predictions
         values = values if isinstance(values, (list, tuple)) else (values,)
         return TrainingOutputs(values, (None,) * len(values))
+
+    def _rows_at_once(self, x: Any, batch_size: int) -> int:
+        """How many rows to predict at once where nobody can see that it is more than `batch_size`."""
+        return batch_size
 
     # ------------------------------------------------------------------ opening data
 
@@ -296,9 +325,24 @@ class Preparation:
 
     def _batch(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, with_targets: bool = True) -> Batch:
         """Return data as one batch, with the model ready for it."""
+        border = self._border(with_targets) if self._is_built() and sample_weight is None and class_weight is None else None
+        known = border.batch(x, y) if border is not None else None
+        if known is not None:
+            return known
         arrays = self._arrays(x, y, sample_weight, with_targets)
         self._make_ready(arrays, with_targets)
+        if border is not None:
+            self._border(with_targets).learn(x, y, arrays)  # of outputs, which may be known only now
         return Gather(arrays, self._weighted_signature(class_weight, with_targets))(slice(None))
+
+    def _border(self, with_targets: bool) -> Border:
+        """What is known of single batches, for the model as it is now."""
+        self._bind_if_needed()
+        signature, border = self._weighted_signature(None, with_targets), self._borders.get(with_targets)
+        if border is None or border.signature != signature:
+            border = Border(signature)
+            self._borders = {**self._borders, with_targets: border}
+        return border
 
     # ------------------------------------------------------------------ getting ready
 
@@ -346,17 +390,20 @@ class Preparation:
     def _session(self, training: bool) -> Iterator[None]:
         """Run in training or inference mode, and leave the modes and the parameters' flags as they were."""
         module = self._as_module()
-        modes = [(part, part.training) for part in module.modules()]
-        module.train(training)
+        modes = []
+        if not is_in_mode(module, training):
+            modes = [(part, part.training) for part in module.modules()]
+            module.train(training)
         frozen = list(self._frozen) if training else []
         for parameter in frozen:
             parameter.requires_grad_(False)
-        outer, self._in_training = self._in_training, training
+        own, outer = self.__dict__, self._in_training  # past the `__setattr__` of modules, which is slow
+        own["_in_training"] = training
         try:
             with torch.enable_grad() if training else torch.inference_mode():
                 yield
         finally:
-            self._in_training = outer
+            own["_in_training"] = outer
             for parameter in frozen:
                 parameter.requires_grad_(True)
             for part, mode in modes:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from torchkeras_fn.engine.functions import find_function, function_name
+from torchkeras_fn.engine.functions import dtype_named, find_function, function_name
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.layer import Layer
@@ -225,18 +225,11 @@ def _decode(value: Any) -> Any:
     if "ellipsis" in value:
         return Ellipsis
     if "constant" in value:
-        kind = _dtype(value["dtype"])
+        kind = dtype_named(value["dtype"])
         constant = torch.zeros(value["shape"], dtype=kind) if value["constant"] is None else torch.tensor(value["constant"], dtype=kind)
         return torch.nn.Parameter(constant) if value.get("trained") else constant
     if "dtype" in value:
-        return _dtype(value["dtype"])
+        return dtype_named(value["dtype"])
     if "tuple" in value:
         return tuple(_decode(part) for part in value["tuple"])
     return {name: _decode(part) for name, part in value["dict"].items()}
-
-
-def _dtype(name: Any) -> torch.dtype:
-    found = getattr(torch, str(name), None)
-    if not isinstance(found, torch.dtype):
-        raise ValueError(f"{name!r} is not a dtype of torch.")
-    return found

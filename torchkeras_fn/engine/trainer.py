@@ -8,18 +8,24 @@ import torch
 
 from torchkeras_fn.callbacks.base import CallbackList
 from torchkeras_fn.callbacks.history import History
-from torchkeras_fn.callbacks.progress import Progress
+from torchkeras_fn.callbacks.progress import ProgbarLogger, Progress
+from torchkeras_fn.callbacks.validation_data import ValidationData
 from torchkeras_fn.engine.data import Batch, check_batch_size, is_batches, split
 from torchkeras_fn.engine.generator_methods import GeneratorMethods
-from torchkeras_fn.engine.loading import Epochs, Loading
+from torchkeras_fn.engine.gradient import run_backward
+from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.logs import Logs
+from torchkeras_fn.engine.objective import Running
 from torchkeras_fn.engine.preparation import Preparation
+from torchkeras_fn.engine.resuming import Run
 from torchkeras_fn.engine.sink import Sink
+from torchkeras_fn.engine.workers import Loading
+from torchkeras_fn.saving.methods import Saving
 
 Listener = Callable[[int, Any, Any], None]
 
 
-class Trainer(GeneratorMethods, Preparation):
+class Trainer(GeneratorMethods, Saving, Preparation):
     """Gives an `nn.Module` Keras' training methods: `class Net(Trainer, nn.Module)` with a plain `forward`.
 
     `train_step`, `test_step` and `predict_step` may be overridden; each takes a batch `(x, y, sample_weight)` of tensors
@@ -47,6 +53,11 @@ class Trainer(GeneratorMethods, Preparation):
     def _overrides_train_step(self) -> bool:
         return type(self).train_step is not Trainer.train_step
 
+    def _names_are_known(self) -> bool:
+        """Whether no figure will come up that `metrics_names` does not name before the first batch."""
+        own_steps = type(self).train_step is not Trainer.train_step or type(self).test_step is not Trainer.test_step
+        return self._compiled("fit").output_names is not None and not own_steps
+
     @property
     def metrics_names(self) -> list[str]:
         """The labels of what `evaluate` and the `*_on_batch` methods return."""
@@ -66,7 +77,7 @@ class Trainer(GeneratorMethods, Preparation):
         objective.track(loss, outputs, y, sample_weight)
         if loss.requires_grad:  # it does not where every layer is frozen
             self.optimizer.zero_grad()
-            loss.backward()
+            run_backward(loss if self._scale_loss is None else self._scale_loss(loss))
             self.optimizer.step()
         return objective.running  # type: ignore[no-any-return]
 
@@ -106,15 +117,21 @@ class Trainer(GeneratorMethods, Preparation):
     # ------------------------------------------------------------------ the one loop
 
     def _run_epoch(
-        self, batches: Iterable[Batch], step: Callable[[Batch], Any], before: Sequence[Listener] = (), after: Sequence[Listener] = ()
+        self,
+        batches: Iterable[Batch],
+        step: Callable[[Batch], Any],
+        before: Sequence[Listener] = (),
+        after: Sequence[Listener] = (),
+        done: int = 0,
+        result: Any = None,
     ) -> Any:
         """Take a step for every batch, telling the listeners; return what the last step returned.
 
-        Setting `stop_training` ends an epoch of training, but neither an evaluation nor a prediction.
+        Batches that are `done`, in another process, left their `result`. Setting `stop_training` ends an epoch of training,
+        but neither an evaluation nor a prediction.
         """
         training = step == self.train_step
-        result = None
-        for index, batch in enumerate(batches):
+        for index, batch in enumerate(batches, done):
             for listen in before:
                 listen(index, batch, None)
             result = step(batch)
@@ -180,9 +197,11 @@ class Trainer(GeneratorMethods, Preparation):
         self.stop_training = False
         listeners.tell("on_train_begin", {})
         try:
-            for epoch in range(initial_epoch, epochs):
+            run = Run(self, train, validation, listeners, initial_epoch)
+            for epoch in run.epochs_to_do(epochs):
                 validating = validation if _is_due(epoch, validation_freq) else None
-                self._fit_epoch(epoch, epochs, train, validating, listeners, progress)
+                self._fit_epoch(epoch, epochs, train, validating, listeners, progress, run)
+                run.epoch_is_over(epoch)
                 if self.stop_training or train.exhausted:
                     break
         finally:
@@ -190,26 +209,31 @@ class Trainer(GeneratorMethods, Preparation):
             train.close()
             if validation is not None:
                 validation.close()
+        self._finalize_weights()
         listeners.tell("on_train_end", {})
+        run.is_over()
         return history
 
     def _open_validation(self, data: Any, size: int, steps: int | None, loading: Loading) -> Epochs | None:
         return None if data is None else self._open(*_parts(data), batch_size=size, steps=steps, loading=loading)
 
     def _fit_epoch(
-        self, epoch: int, epochs: int, train: Epochs, validation: Epochs | None, listeners: CallbackList, progress: Progress
+        self, epoch: int, epochs: int, train: Epochs, validation: Epochs | None, listeners: CallbackList, progress: Progress, run: Run
     ) -> None:
-        progress.begin(f"Epoch {epoch + 1}/{epochs}", _length(train))
+        progress.begin(f"Epoch {epoch + 1}/{epochs}", _length(train), run.batch)
         listeners.tell("on_epoch_begin", epoch, {})
         self._compiled("fit").reset()
+        done, result, stopped = run.begin_epoch()
+        before, after = self._hooks(listeners, "train", progress)
         with self._session(training=True):
-            result = self._run_epoch(train, self.train_step, *self._hooks(listeners, "train", progress))
+            batches = () if stopped else train
+            result = self._run_epoch(batches, self.train_step, before, [*after, *run.batch_listeners(epoch)], done, result)
         if result is None and train.exhausted:  # the data ended with the epoch before
             progress.abandon()
             return
         logs = self._figures(result)
         if validation is not None and not self.stop_training:
-            logs.figures |= {f"val_{name}": figure for name, figure in self._evaluate(validation, listeners).items()}
+            logs.update({f"val_{name}": figure for name, figure in self._evaluate(validation, listeners).items()})
         progress.end(logs)
         listeners.tell("on_epoch_end", epoch, logs)
 
@@ -219,12 +243,21 @@ class Trainer(GeneratorMethods, Preparation):
         names = self._compiled("fit").metrics_names
         if validation is not None:
             names = names + [f"val_{name}" for name in names]
-        steps = _length(train)
-        parameters = {"epochs": epochs, "steps": steps, "samples": train.samples or steps, "verbose": progress.verbose, "metrics": names}
         self.history = history = History()
-        return CallbackList(
-            [*_as_list(callbacks), history], self, {**parameters, "batch_size": size, "do_validation": validation is not None}
-        ), history
+        params = {"epochs": epochs, "batch_size": size, "metrics": names, "metrics_are_all": self._names_are_known()}
+        listeners = self._told([callbacks, history], train, progress, {**params, "do_validation": validation is not None})
+        arrays = getattr(validation.source, "arrays", None) if validation is not None else None
+        listeners.set_validation_data(None if arrays is None else ValidationData(arrays))
+        return listeners, history
+
+    def _told(self, callbacks: Any, batches: Epochs, progress: Progress, params: Mapping[str, Any]) -> CallbackList:
+        """The callbacks, with the model and the parameters. A `ProgbarLogger` among them shows the progress instead of the model."""
+        steps = _length(batches)
+        counted = {"epochs": 1, "steps": steps, "samples": batches.samples or steps, "verbose": progress.verbose}
+        listeners = CallbackList(callbacks, model=self, params={**counted, **params})
+        if any(isinstance(callback, ProgbarLogger) for callback in listeners):
+            progress.verbose = 0
+        return listeners
 
     def _hooks(self, listeners: CallbackList, stage: str, progress: Progress | None = None) -> tuple[list[Listener], list[Listener]]:
         """The listeners of each batch: only those that somebody overrode, and the bar."""
@@ -244,7 +277,7 @@ class Trainer(GeneratorMethods, Preparation):
 
     def _figures(self, result: Any) -> Logs:
         """The figures behind what a step returned, as they are now."""
-        return Logs(result or {})
+        return Logs(result.computed() if isinstance(result, Running) else result or {})
 
     # ------------------------------------------------------------------ evaluate, predict
 
@@ -269,7 +302,7 @@ class Trainer(GeneratorMethods, Preparation):
         self._compiled("evaluate")
         progress, loading = Progress(verbose), Loading(workers, use_multiprocessing, max_queue_size)
         batches = self._open(x, y, sample_weight, batch_size, False, steps, loading)
-        listeners = CallbackList(_as_list(callbacks), self, {"steps": _length(batches), "verbose": progress.verbose})
+        listeners = self._told(callbacks, batches, progress, {"batch_size": check_batch_size(batch_size)})
         try:
             return self._returned(self._evaluate(batches, listeners, progress), return_dict)
         finally:
@@ -307,8 +340,10 @@ class Trainer(GeneratorMethods, Preparation):
         Data is what `fit` takes, of which only `x` counts; the model need not be compiled.
         """
         progress, loading = Progress(verbose), Loading(workers, use_multiprocessing, max_queue_size)
-        batches = self._open(x, None, None, batch_size, False, steps, loading, with_targets=False)
-        listeners = CallbackList(_as_list(callbacks), self, {"steps": _length(batches), "verbose": progress.verbose})
+        unseen = not (callbacks or progress.verbose or steps) and type(self).predict_step is Trainer.predict_step
+        size = self._rows_at_once(x, check_batch_size(batch_size)) if unseen else batch_size
+        batches = self._open(x, None, None, size, False, steps, loading, with_targets=False)
+        listeners = self._told(callbacks, batches, progress, {"batch_size": check_batch_size(batch_size)})
         sink = Sink(batches.samples if steps is None else None)
         before, after = self._hooks(listeners, "predict", progress)
         progress.begin("Predict", _length(batches))
@@ -379,10 +414,6 @@ def _parts(validation_data: Any) -> tuple[Any, Any, Any]:
         raise ValueError(f"validation_data is (x, y), (x, y, sample_weight), or something that gives batches; got {count}.")
     x, y, *weight = validation_data
     return x, y, weight[0] if weight else None
-
-
-def _as_list(callbacks: Any) -> list[Any]:
-    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [] if callbacks is None else [callbacks]
 
 
 def _samples(x: Any) -> int:

@@ -1,5 +1,6 @@
 """`Weighted`: a torch module that knows its weights as Keras does: by name, in Keras' order and layout, with their options."""
 
+import itertools
 import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -125,7 +126,7 @@ class Weighted(nn.Module):
         """Create a weight of the layer: an `nn.Parameter`, or a buffer where it is not trainable.
 
         Arguments without a keyword are `name, shape, dtype, initializer` as in Keras 2, or `shape, initializer, dtype`
-        as in Keras 3. The initializer is `glorot_uniform` unless given. Assigned to an attribute, the weight is known
+        as in Keras 3. The initializer is `glorot_uniform` unless given, `zeros` for integers. Assigned to an attribute, the weight is known
         in `state_dict()` under the attribute's name.
 
         >>> layer = Weighted()
@@ -144,13 +145,13 @@ class Weighted(nn.Module):
             if len(leading) > len(order):
                 raise TypeError(f"add_weight takes at most {len(order)} arguments without a keyword: {', '.join(order)}.")
             name, shape, dtype, initializer = given.values()
-        name = (name or f"weight_{len(self._parameters) + len(self._buffers) + 1}").replace(".", "_").replace("/", "_")
+        name = self._free_name((name or "weight").replace(".", "_").replace("/", "_"), numbered=name is None)
         shape = () if shape is None else (int(shape),) if isinstance(shape, numbers.Integral) else tuple(int(size) for size in shape)
-        options = WeightOptions(
-            initializers.get(initializer or "glorot_uniform"), regularizers.get(regularizer), constraints.get(constraint)
-        )
+        kind = config.dtype(dtype) if dtype else self.dtype
+        initializer = initializer or ("glorot_uniform" if kind.is_floating_point else "zeros")
+        options = WeightOptions(initializers.get(initializer), regularizers.get(regularizer), constraints.get(constraint))
         with inference.creating_weights():
-            value = torch.as_tensor(options.initializer(shape, dtype=config.dtype(dtype) if dtype else self.dtype))
+            value = torch.as_tensor(options.initializer(shape, dtype=kind))
         self._weight_options[name] = options
         if trainable and value.is_floating_point():
             self.register_parameter(name, nn.Parameter(value))
@@ -158,6 +159,12 @@ class Weighted(nn.Module):
             self.register_buffer(name, value)
         weight: torch.Tensor = getattr(self, name)
         return weight
+
+    def _free_name(self, name: str, numbered: bool) -> str:
+        """A name under which nothing is registered: a number is added where there is."""
+        taken = {*self._parameters, *self._buffers, *self._modules}
+        candidates = (f"{name}_{number}" for number in itertools.count(len(self._parameters) + len(self._buffers) + 1))
+        return name if not numbered and name not in taken else next(word for word in candidates if word not in taken)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Keep a weight from `add_weight` under the name of the attribute it is assigned to; share the mode with `module`."""
@@ -217,6 +224,17 @@ class Weighted(nn.Module):
                 weights += [NamedWeight(key, tensor, None, nothing) for key, tensor in tensors]
         return [w for w in weights if isinstance(w.tensor, nn.Parameter)] + [w for w in weights if not isinstance(w.tensor, nn.Parameter)]
 
+    def __getattr__(self, name: str) -> Any:
+        """A weight of the torch module under its Keras name and in Keras' layout; gradients pass, and `no_grad` writes change it."""
+        known = getattr(type(self), name, None)
+        if isinstance(known, property) and known.fget:
+            return known.fget(self)  # let it say itself why it has no value, where torch would say that there is no such attribute
+        if self.__dict__.get("module") is not None and name in self.weight_map:
+            weight = self.weight_map[name]
+            tensor = self._read(weight.path)
+            return None if tensor is None else NamedWeight(name, tensor, weight.axes, WeightOptions(None), weight.blocks).arranged(tensor)
+        return super().__getattr__(name)
+
     def _read(self, path: str) -> torch.Tensor | None:
         owner: Any = self.module
         for part in path.split("."):
@@ -227,6 +245,21 @@ class Weighted(nn.Module):
     def weights(self) -> list[torch.Tensor]:
         """All weights, as torch tensors in torch's layout, in Keras' order."""
         return [weight.tensor for weight in self.named_weights()]
+
+    @property
+    def variables(self) -> list[torch.Tensor]:
+        """All weights: what `weights` gives."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[torch.Tensor]:
+        """The weights that training changes: what `trainable_weights` gives."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[torch.Tensor]:
+        """The weights that training leaves alone: what `non_trainable_weights` gives."""
+        return self.non_trainable_weights
 
     @property
     def trainable_weights(self) -> list[torch.Tensor]:

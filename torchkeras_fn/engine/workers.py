@@ -94,11 +94,13 @@ def in_threads(read: Callable[[int], Any], order: list[int], loading: Loading) -
     """Read the items of an order in several threads, and yield them in that order."""
     executor = ThreadPoolExecutor(loading.workers, thread_name_prefix="torchkeras_fn-sequence")
     try:
-        indices = iter(order)
+        indices, few = iter(order), max(loading.workers, loading.max_queue_size // 2)
         ahead: deque[Future[Any]] = deque(executor.submit(read, index) for index in itertools.islice(indices, loading.max_queue_size))
         while ahead:
             batch = ahead.popleft().result()
-            ahead.extend(executor.submit(read, index) for index in itertools.islice(indices, 1))
+            if len(ahead) <= few:  # several at once, for each time that threads take turns costs both of them
+                wanted = loading.max_queue_size - len(ahead)
+                ahead.extend(executor.submit(read, index) for index in itertools.islice(indices, wanted))
             yield batch
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

@@ -1,5 +1,6 @@
 """All layers, under the names they have in Keras."""
 
+from torchkeras_fn.engine.incoming import InputSpec
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
 from torchkeras_fn.layers.attention import AdditiveAttention, Attention
@@ -14,7 +15,7 @@ from torchkeras_fn.layers.convolution_transpose import (
     Deconvolution2D,
     Deconvolution3D,
 )
-from torchkeras_fn.layers.core import Activation, Dense, Embedding, Lambda, Masking, TorchModuleWrapper
+from torchkeras_fn.layers.core import Activation, Dense, Embedding, Identity, Lambda, Masking, TorchModuleWrapper
 from torchkeras_fn.layers.depthwise import (
     DepthwiseConv1D,
     DepthwiseConv2D,
@@ -170,8 +171,10 @@ __all__ = [
     "GroupNormalization",
     "GroupQueryAttention",
     "GroupedQueryAttention",
+    "Identity",
     "Input",
     "InputLayer",
+    "InputSpec",
     "LSTM",
     "LSTMCell",
     "Lambda",

@@ -108,7 +108,7 @@ class PReLU(Layer):
     Source: He et al., 2015, https://arxiv.org/abs/1502.01852
 
     >>> PReLU(alpha_initializer="ones")(torch.tensor([[-1.0, 2.0]]))
-    tensor([[-1.,  2.]], grad_fn=<AddBackward0>)
+    tensor([[-1.,  2.]], grad_fn=<ViewBackward0>)
     """
 
     weight_map = {"alpha": Weight("weight")}
@@ -153,7 +153,8 @@ class Slopes(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Scale what is below zero."""
         if self.weight.shape == inputs.shape[1:]:
-            return F.prelu(inputs.flatten(1), self.weight.flatten()).unflatten(1, self.weight.shape)
+            outputs: torch.Tensor = F.prelu(inputs.flatten(1), self.weight.flatten()).unflatten(1, self.weight.shape)
+            return outputs
         return F.relu(inputs) + self.weight * inputs.clamp(max=0)
 
 

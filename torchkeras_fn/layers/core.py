@@ -68,6 +68,18 @@ class Activation(Layer):
         self.set_activation(activation)
 
 
+class Identity(Layer):
+    """Returns what it is given.
+
+    >>> import torch
+    >>> Identity()(torch.ones(1, 2))
+    tensor([[1., 1.]])
+    """
+
+    inline = True
+    supports_masking = True
+
+
 class Embedding(Layer):
     """Looks up a vector of `output_dim` numbers for each index from 0 to `input_dim - 1`: `(...)` to `(..., output_dim)`.
 
@@ -81,6 +93,7 @@ class Embedding(Layer):
 
     weight_map = {"embeddings": Weight("weight")}
     takes_integers = True
+    makes_mask = True
 
     def __init__(
         self,
@@ -128,6 +141,7 @@ class Masking(Layer):
 
     inline = True
     supports_masking = True
+    makes_mask = True
 
     def __init__(self, mask_value: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
@@ -174,7 +188,8 @@ class Lambda(Layer):
         self.arguments = dict(arguments or {})
         self.mask = mask
         if output_shape is not None:
-            self.compute_output_shape = output_shape if callable(output_shape) else lambda shape: (shape[0], *output_shape)
+            declared = output_shape if callable(output_shape) else lambda shape: (shape[0], *output_shape)
+            object.__setattr__(self, "compute_output_shape", declared)
 
     def build(self, input_shape: Any) -> nn.Module:
         """Return the function as a module."""

@@ -15,8 +15,10 @@ from torchkeras_fn.engine.symbolic import KerasTensor, Node
 class InputLayer(Layer):
     """The entry of a symbolic tensor; made by `Input`, and listed among a model's layers.
 
-    >>> InputLayer(batch_shape=(None, 3)).batch_shape
-    (None, 3)
+    `shape` leaves out the batch, whose size may be given in `batch_size`; `batch_shape` has both. Raises `ValueError` without either.
+
+    >>> InputLayer(batch_shape=(None, 3)).batch_shape, InputLayer((3,), batch_size=8).batch_shape
+    ((None, 3), (8, 3))
     """
 
     default_name = "input"
@@ -24,14 +26,19 @@ class InputLayer(Layer):
 
     def __init__(
         self,
-        batch_shape: Sequence[int | None],
+        shape: Sequence[int | None] | int | None = None,
+        batch_size: int | None = None,
         dtype: Any = None,
         sparse: bool = False,
+        batch_shape: Sequence[int | None] | None = None,
         tensor: Any = None,
         name: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=name, input_shape=kwargs.pop("input_shape", shape), batch_size=batch_size, **kwargs)
+        batch_shape = self.batch_input_shape if batch_shape is None else batch_shape
+        if batch_shape is None:
+            raise ValueError("give a shape (without the batch), or a batch_shape")
         self.batch_shape = sizes(batch_shape, "batch_shape")
         self.declared_dtype = None if dtype is None else config.dtype(dtype)
         self.sparse = sparse
@@ -62,10 +69,12 @@ def Input(
     dtype: Any = None,
     sparse: bool = False,
     tensor: Any = None,
+    batch_size: int | None = None,
 ) -> KerasTensor:
     """Return a symbolic tensor for data that will come.
 
-    `shape` leaves out the batch, `batch_shape` includes it; unknown dimensions are `None`. `dtype` is `floatx()`
+    `shape` leaves out the batch, whose size may be given in `batch_size`; `batch_shape` includes it. Unknown dimensions are
+    `None`. `dtype` is `floatx()`
     unless given; data for an input that feeds an `Embedding` and declares no dtype stays integer. `tensor` (or a
     callable that returns one per step) feeds the input itself. Raises `ValueError` where no shape can be told.
 
@@ -77,12 +86,14 @@ def Input(
     if shape is not None and batch_shape is not None:
         raise ValueError(f"Give shape={shape!r} or batch_shape={batch_shape!r} to Input, not both.")
     if batch_shape is None and shape is not None:
-        batch_shape = (None, *sizes(shape, "shape"))
+        batch_shape = (batch_size, *sizes(shape, "shape"))
+    elif batch_shape is not None and batch_size is not None:
+        raise ValueError(f"batch_size={batch_size!r} goes with a shape to Input; batch_shape={batch_shape!r} includes the batch already.")
     if isinstance(tensor, torch.Tensor):
         batch_shape = batch_shape or (None, *tensor.shape[1:])
         dtype = dtype or tensor.dtype
     if batch_shape is None:
         raise ValueError("Input needs a shape (without the batch dimension), a batch_shape, or a tensor.")
-    layer = InputLayer(batch_shape, dtype=dtype, sparse=sparse, tensor=tensor, name=name)
+    layer = InputLayer(batch_shape=batch_shape, dtype=dtype, sparse=sparse, tensor=tensor, name=name)
     output: KerasTensor = layer.output
     return output

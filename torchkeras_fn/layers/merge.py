@@ -29,22 +29,36 @@ class _Merge(Layer):
         self._ranks = [len(shape) for shape in input_shape]
         return None
 
-    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self, inputs: Any, mask: Any = None, **kwargs: Any) -> Any:
         """Align the ranks, and merge."""
         highest = max(self._ranks)
         for index, rank in enumerate(self._ranks):
             for _ in range(highest - rank):
                 inputs = [*inputs[:index], inputs[index].unsqueeze(1), *inputs[index + 1 :]]
-        return self.merge(inputs)
+        if mask is None or all(part is None for part in mask):
+            return self.merge(inputs)
+        return self.merge_shown(inputs, [None if part is None else self._widened(part) for part in mask])
 
     def merge(self, inputs: Sequence[Any]) -> Any:
         """Join tensors of one rank."""
         raise NotImplementedError
 
+    def merge_shown(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
+        """Join tensors, of which masks, with as many axes, or `None` say what counts."""
+        return self.merge(inputs)
+
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return where all of the masks hold."""
-        present = [part for part in mask or [] if part is not None]
-        return functools.reduce(torch.logical_and, present) if present else None
+        """Return where any of the masks holds, as in Keras 3; none where an input has none."""
+        if mask is None or any(part is None for part in mask):
+            return None
+        return functools.reduce(torch.logical_or, mask)
+
+    def _widened(self, mask: Any) -> Any:
+        """A mask with as many axes as the inputs; one that is being lowered, and has no rank to ask for, is `(batch, steps)`."""
+        rank = mask.ndim if isinstance(mask, torch.Tensor) else 2
+        for _ in range(max(self._ranks) - rank):
+            mask = mask.unsqueeze(-1)
+        return mask
 
 
 class Add(_Merge):
@@ -74,7 +88,7 @@ class Subtract(_Merge):
 
 
 class Multiply(_Merge):
-    """The product of the inputs.
+    """The product of the inputs; what a mask hides counts as 1, and as 0 where all of the inputs' masks hide.
 
     >>> Multiply()([torch.full((1, 2), 3.0), torch.full((1, 2), 2.0)])
     tensor([[6., 6.]])
@@ -83,6 +97,14 @@ class Multiply(_Merge):
     def merge(self, inputs: Sequence[Any]) -> Any:
         """Multiply."""
         return functools.reduce(operator.mul, inputs)
+
+    def merge_shown(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
+        """Multiply what is shown."""
+        pairs = zip(inputs, masks, strict=True)
+        product = self.merge([x if mask is None else torch.where(mask, x, torch.ones_like(x)) for x, mask in pairs])
+        if any(mask is None for mask in masks):
+            return product
+        return torch.where(functools.reduce(torch.logical_or, masks), product, torch.zeros_like(product))
 
 
 class Average(_Merge):
@@ -97,28 +119,42 @@ class Average(_Merge):
         return functools.reduce(operator.add, inputs) / len(inputs)
 
 
-class Maximum(_Merge):
-    """The largest of the inputs, element by element.
+class _Extreme(_Merge):
+    choose: ClassVar[Any]
+
+    def merge(self, inputs: Sequence[Any]) -> Any:
+        """Choose among all."""
+        return functools.reduce(type(self).choose, inputs)
+
+    def merge_shown(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
+        """Choose among what is shown; what is hidden counts as what has been chosen so far."""
+        chosen, shown = inputs[0], masks[0]
+        for x, mask in zip(inputs[1:], masks[1:], strict=True):
+            x = x if mask is None else torch.where(mask, x, chosen)
+            chosen = chosen if shown is None else torch.where(shown, chosen, x)
+            shown = None if mask is None or shown is None else torch.logical_or(shown, mask)
+            chosen = type(self).choose(chosen, x)
+        return chosen
+
+
+class Maximum(_Extreme):
+    """The largest of the inputs, element by element; where the mask of one hides it, that of the others.
 
     >>> Maximum()([torch.zeros(1, 2), torch.ones(1, 2)])
     tensor([[1., 1.]])
     """
 
-    def merge(self, inputs: Sequence[Any]) -> Any:
-        """Take the maximum."""
-        return functools.reduce(torch.maximum, inputs)
+    choose = staticmethod(torch.maximum)
 
 
-class Minimum(_Merge):
-    """The smallest of the inputs, element by element.
+class Minimum(_Extreme):
+    """The smallest of the inputs, element by element; where the mask of one hides it, that of the others.
 
     >>> Minimum()([torch.zeros(1, 2), torch.ones(1, 2)])
     tensor([[0., 0.]])
     """
 
-    def merge(self, inputs: Sequence[Any]) -> Any:
-        """Take the minimum."""
-        return functools.reduce(torch.minimum, inputs)
+    choose = staticmethod(torch.minimum)
 
 
 class Concatenate(_Merge):
@@ -149,14 +185,7 @@ class Concatenate(_Merge):
             return None
         everywhere = [torch.ones_like(x, dtype=torch.bool) for x in inputs]
         wide = [full if m is None else torch.logical_and(full, self._widened(m)) for full, m in zip(everywhere, mask, strict=True)]
-        return torch.cat(wide, self.axis).all(-1)
-
-    def _widened(self, mask: Any) -> Any:
-        """A mask with as many axes as the inputs; one that is being lowered, and has no rank to ask for, is `(batch, steps)`."""
-        rank = mask.ndim if isinstance(mask, torch.Tensor) else 2
-        for _ in range(self._ranks[0] - rank):
-            mask = mask.unsqueeze(-1)
-        return mask
+        return torch.cat(wide, self.axis).any(-1)
 
 
 class Dot(_Merge):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from torchkeras_fn import config
 from torchkeras_fn.arguments import number, positive_integer
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.layout import channels_back, channels_to_front
@@ -17,7 +18,8 @@ from torchkeras_fn.layers.core import axes_of
 class BatchNormalization(Layer):
     """Brings each feature along `axis` to mean 0 and deviation 1, then scales by `gamma` and shifts by `beta`.
 
-    Training uses the batch's statistics and moves the running ones by `1 - momentum`; inference, and a layer with
+    Training uses the batch's statistics, those of the steps that a mask shows, and moves the running ones by
+    `1 - momentum`; inference, and a layer with
     `trainable=False`, uses the running ones. Weights: `gamma`, `beta`, `moving_mean`, `moving_variance`, each
     `(features,)`. As in Keras, and unlike `nn.BatchNorm1d`, the running variance is that of the batch itself (divided
     by n, not n - 1), and a batch of one is allowed.
@@ -32,6 +34,7 @@ class BatchNormalization(Layer):
         "moving_mean": Weight("running_mean"),
         "moving_variance": Weight("running_var"),
     }
+    module_takes = frozenset({"mask"})
     needs_floats = True
     supports_masking = True
 
@@ -50,9 +53,12 @@ class BatchNormalization(Layer):
         gamma_regularizer: Any = None,
         beta_constraint: Any = None,
         gamma_constraint: Any = None,
+        synchronized: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        if synchronized:
+            raise ValueError("'synchronized' must be False: statistics over several processes come from torch.nn.SyncBatchNorm")
         if len(axes_of(axis, "axis")) != 1:
             raise ValueError(f"'axis' must be one axis, got {axis!r}.")
         (self.axis,) = axes_of(axis, "axis")
@@ -77,6 +83,7 @@ class BatchNormalization(Layer):
         if features is None:
             raise ValueError(f"the size of axis {self.axis} must be known, got None")
         module = BatchNorm(features, self.epsilon, self.momentum, self.center, self.scale)
+        module.position = self._position
         module.frozen = not self.trainable
         return module
 
@@ -110,14 +117,20 @@ class BatchNorm(nn.BatchNorm1d):
     def __init__(self, features: int, epsilon: float = 1e-3, momentum: float = 0.99, center: bool = True, scale: bool = True):
         super().__init__(features, eps=epsilon, momentum=1 - momentum)
         self.num_batches_tracked = None
+        self.position = 1
         self.frozen = False
         if not scale:
             self.weight = None
         if not center:
             self.bias = None
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Normalize over all axes but axis 1."""
+    def forward(self, input: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Normalize over all axes but axis 1.
+
+        In training a mask over the leading axes says what counts; those of the layer's input, which had axis 1 at `position`.
+        """
+        if mask is not None and self.training and not self.frozen:
+            return self._normalize_shown(input, mask.bool())
         rate, count = float(self.momentum or 0.0), input.numel() // input.shape[1] if input.shape[1] else 0
         if not self.training or self.frozen:
             return self._normalize(input, self.running_mean, self.running_var, False)
@@ -132,6 +145,21 @@ class BatchNorm(nn.BatchNorm1d):
             # torch added n / (n - 1) times the batch's variance: take the excess, a share 1 / n of what came in, out again
             self.running_var.copy_(torch.lerp(moved, kept, 1 / count))
         return outputs
+
+    def _normalize_shown(self, inputs: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+        shown = shown.reshape(*shown.shape, *[1] * (inputs.ndim - shown.ndim)).movedim(self.position, 1)
+        over = [0, *range(2, inputs.ndim)]
+        count = shown.expand_as(inputs).sum(over, keepdim=True) + config.epsilon()
+        mean = inputs.masked_fill(~shown, 0).sum(over, keepdim=True) / count
+        variance = (inputs - mean).masked_fill(~shown, 0).square().sum(over, keepdim=True) / count
+        with torch.no_grad():
+            rate = float(self.momentum or 0.0)
+            self.running_mean.lerp_(mean.flatten().to(self.running_mean.dtype), rate)
+            self.running_var.lerp_(variance.flatten().to(self.running_var.dtype), rate)
+        outputs = (inputs - mean) * torch.rsqrt(variance + self.eps)
+        along = [-1, *[1] * (inputs.ndim - 2)]
+        outputs = outputs if self.weight is None else outputs * self.weight.view(along)
+        return outputs if self.bias is None else outputs + self.bias.view(along)
 
     def _normalize(self, inputs: torch.Tensor, mean: Any, variance: Any, training: bool) -> torch.Tensor:
         return torch.batch_norm(

@@ -1,5 +1,6 @@
 """Layers that keep the largest number or the mean of each window, or of all."""
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -40,11 +41,13 @@ class _Pooling(Spatial):
 
     def build(self, input_shape: Any) -> nn.Module:
         """Return the torch module: torch's own unless the padding depends on the size of the input."""
-        self.spatial_sizes(input_shape)
+        sizes = self.spatial_sizes(input_shape)
+        depends_on_size = any(stride > 1 or window % 2 == 0 for window, stride in zip(self.pool_size, self.strides, strict=True))
+        is_short = any((size or 0) < window for size, window in zip(sizes, self.pool_size, strict=True))
         options = {"count_include_pad": False} if self.kind == "average" else {}
         if self.padding == "valid":
             self.check_windows(input_shape, self.pool_size, "the window")
-        elif any(stride > 1 or size % 2 == 0 for size, stride in zip(self.pool_size, self.strides, strict=True)):
+        elif depends_on_size or is_short and self.kind == "average":
             return SamePool(self.kind, self.pool_size, self.strides)
         padding = tuple(size // 2 if self.padding == "same" else 0 for size in self.pool_size)
         module: nn.Module = _POOLINGS[self.kind][self.rank - 1](self.pool_size, self.strides, padding=padding, **options)
@@ -73,6 +76,8 @@ class SamePool(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Pool."""
+        if self.kind == "average" and len(self.pool_size) == 3 and any(map(operator.lt, inputs.shape[2:], self.pool_size)):
+            return self._average_of_small(inputs)
         padding, surplus = [], []
         for axis, (window, stride) in enumerate(zip(self.pool_size, self.strides, strict=True), start=2):
             padding.append(window // 2 if stride == 1 else same_padding(inputs.shape[axis], window, stride)[0])
@@ -84,6 +89,16 @@ class SamePool(nn.Module):
         for axis in surplus:
             outputs = outputs.narrow(axis, 1, inputs.shape[axis])
         return outputs  # type: ignore[no-any-return]
+
+    def _average_of_small(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Average where an axis of a volume is shorter than its window, which torch refuses in three dimensions only."""
+        zeros: list[int] = []
+        for size, window, stride in zip(inputs.shape[2:], self.pool_size, self.strides, strict=True):
+            zeros = [*same_padding(size, window, stride), *zeros]
+        sums, counts = (
+            F.avg_pool3d(F.pad(x, zeros), self.pool_size, self.strides, divisor_override=1) for x in (inputs, torch.ones_like(inputs))
+        )
+        return sums / counts
 
 
 class MaxPooling1D(_Pooling):
@@ -234,7 +249,7 @@ class GlobalAveragePooling1D(_GlobalAverage):
         """Average."""
         if mask is None:
             return super().call(inputs)
-        shown = mask.unsqueeze(-1 if self.channels_last else 1)
+        shown = mask.bool().unsqueeze(-1 if self.channels_last else 1)
         sums = inputs.masked_fill(~shown, 0).sum(self._axes, keepdim=self.keepdims)
         return sums / shown.to(inputs.dtype).sum(self._axes, keepdim=self.keepdims)
 

@@ -9,7 +9,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from torchkeras_fn.engine.drawn import Drawn, layer_of
 from torchkeras_fn.engine.graph import Graph
-from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.engine.layer import Layer, as_tensors, registry
 from torchkeras_fn.engine.records import describe_layer, make_layer
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.layers.core import TorchModuleWrapper
@@ -102,6 +102,7 @@ class TimeDistributed(Wrapper, Drawn):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the layer's outputs for each step; a `mask` is as in the class."""
+        args = tuple(as_tensors(argument, self.dtype) for argument in args)
         self._build(self.build_shape(*args, **kwargs))
         mask = kwargs.pop("mask", None)
         if mask is None or not self.layer.call_takes("mask") or args[0].dim() < 4:

@@ -1,11 +1,13 @@
 """What all losses share: how targets are fitted to predictions, and how the values of samples become one number."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
 from torchkeras_fn import config
-from torchkeras_fn.alignment import align, as_tensor, combine, weighted
+from torchkeras_fn.alignment import align, as_tensor, combine, refit, weighted
 from torchkeras_fn.arguments import one_of
 from torchkeras_fn.configurable import Configurable
 from torchkeras_fn.registry import snake_case
@@ -25,6 +27,24 @@ class Reduction:
     NONE = "none"
     SUM = "sum"
     SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
+
+
+Kernel = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""A function of predictions and targets that returns the mean over all samples."""
+
+
+def kernel_named(name: str, **options: Any) -> Kernel | None:
+    """Return torch's own function of that name for a mean, past the Python in front of it; `None` where this torch has none.
+
+    >>> kernel_named("mse_loss")(torch.zeros(2), torch.ones(2))
+    tensor(1.)
+    """
+    function = getattr(torch._C._nn, name, None) or getattr(torch._C._VariableFunctions, name, None)
+    return None if function is None else partial(function, reduction=_MEAN, **options)
+
+
+_MEAN = 1
+"""The mean among torch's numbers for reductions."""
 
 
 class Loss(Configurable):
@@ -134,6 +154,24 @@ class Loss(Configurable):
             return values.mean()
         total = torch.as_tensor(weight, device=values.device).sum().to(values.dtype)
         return values.sum() / torch.where(total == 0, torch.inf, total)
+
+    def kernel(self) -> Kernel | None:
+        """Return torch's own function of aligned predictions and targets that is this mean, if there is one."""
+        return None
+
+    def recipe(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> Kernel | None:
+        """Return a function of predictions and targets, of just these shapes and types, that computes what `compute` does.
+
+        All that there is to decide is decided here, once. `None` where that is not known beforehand, and for losses of the user's.
+        """
+        kernel = self.kernel() if type(self).__module__.startswith(_PACKAGE) and self.reduction in AVERAGES else None
+        if kernel is None:
+            return None
+        aligned, prediction = self.prepare(y_true, y_pred)
+        if prediction is not y_pred:
+            return None
+        fit = refit(y_true, aligned)
+        return kernel if fit is None else lambda y_pred, y_true: kernel(y_pred, fit(y_true))
 
     def _is_ours(self) -> bool:
         """Whether this library computes the values, not a subclass of the user's."""

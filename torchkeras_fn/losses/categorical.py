@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from torchkeras_fn.alignment import align
 from torchkeras_fn.arguments import fraction, integer, number
+from torchkeras_fn.losses.base import Kernel, kernel_named
 from torchkeras_fn.losses.probabilistic import Probabilistic, inside, power, smoothed
 
 
@@ -47,6 +48,16 @@ class CategoricalCrossentropy(Probabilistic):
             return self.call(y_true, y_pred).mean()
         y_true, y_pred = _classes_second(y_true, self.axis), _classes_second(y_pred, self.axis)
         return F.cross_entropy(y_pred, y_true, label_smoothing=self.label_smoothing)
+
+    def recipe(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> Kernel | None:
+        """Return torch's own function of predictions and targets where the classes are on axis 1."""
+        return super().recipe(y_true, y_pred) if y_pred.ndim > 1 and self.axis % y_pred.ndim == 1 else None
+
+    def kernel(self) -> Kernel | None:
+        """Return torch's function for the mean over logits."""
+        if not self.from_logits or type(self) is not CategoricalCrossentropy:
+            return None
+        return kernel_named("cross_entropy_loss", label_smoothing=self.label_smoothing)
 
 
 class CategoricalFocalCrossentropy(CategoricalCrossentropy):
@@ -132,6 +143,14 @@ class SparseCategoricalCrossentropy(Probabilistic):
         chosen = y_true if valid is None else torch.where(valid, y_true, 0)
         values = -_pick(_logarithms(y_pred, self.axis, self.from_logits), chosen, self.axis)
         return values if valid is None else torch.where(valid, values, 0)
+
+    def recipe(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> Kernel | None:
+        """Return torch's own function of predictions and targets where the classes are on axis 1."""
+        return super().recipe(y_true, y_pred) if y_pred.ndim > 1 and self.axis % y_pred.ndim == 1 else None
+
+    def kernel(self) -> Kernel | None:
+        """Return torch's function for the mean over logits."""
+        return kernel_named("cross_entropy_loss") if self.from_logits and self.ignore_class is None else None
 
     def mean(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the crossentropy over all samples."""

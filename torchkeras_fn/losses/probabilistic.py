@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from torchkeras_fn import config
 from torchkeras_fn.arguments import fraction, integer, number
-from torchkeras_fn.losses.base import Elementwise, Loss
+from torchkeras_fn.losses.base import Elementwise, Kernel, Loss, kernel_named
 
 
 class Probabilistic(Loss):
@@ -65,6 +65,11 @@ class BinaryCrossentropy(Probabilistic, Elementwise):
     def mean(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the crossentropy over all samples."""
         return self._elements(y_true, y_pred, "mean")
+
+    def kernel(self) -> Kernel | None:
+        """Return torch's function for the mean over logits."""
+        plain = self.from_logits and not self.label_smoothing and type(self) is BinaryCrossentropy
+        return kernel_named("binary_cross_entropy_with_logits") if plain else None
 
 
 class BinaryFocalCrossentropy(BinaryCrossentropy):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from torchkeras_fn import config
 from torchkeras_fn.arguments import integer, number
-from torchkeras_fn.losses.base import Elementwise, Loss
+from torchkeras_fn.losses.base import Elementwise, Kernel, Loss, kernel_named
 
 
 class MeanSquaredError(Elementwise):
@@ -28,6 +28,10 @@ class MeanSquaredError(Elementwise):
         """Return the error over all samples."""
         return F.mse_loss(y_pred, y_true)
 
+    def kernel(self) -> Kernel | None:
+        """Return torch's function for the mean."""
+        return kernel_named("mse_loss")
+
 
 class MeanAbsoluteError(Elementwise):
     """The mean of `|y_true - y_pred|` over the last axis.
@@ -45,6 +49,10 @@ class MeanAbsoluteError(Elementwise):
     def mean(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the error over all samples."""
         return F.l1_loss(y_pred, y_true)
+
+    def kernel(self) -> Kernel | None:
+        """Return torch's function for the mean."""
+        return kernel_named("l1_loss")
 
 
 class MeanAbsolutePercentageError(Elementwise):
@@ -107,6 +115,10 @@ class Huber(Elementwise):
     def mean(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the loss over all samples."""
         return F.huber_loss(y_pred, y_true, delta=self.delta)
+
+    def kernel(self) -> Kernel | None:
+        """Return torch's function for the mean."""
+        return kernel_named("huber_loss", delta=self.delta)
 
 
 class LogCosh(Elementwise):

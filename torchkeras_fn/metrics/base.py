@@ -14,6 +14,7 @@ from torchkeras_fn.metrics.state import State, move, new_state, supported
 from torchkeras_fn.registry import snake_case
 
 _PACKAGE = __name__.rpartition(".")[0] + "."
+_dtype_named = functools.lru_cache(maxsize=16)(config.dtype)
 
 
 class Metric(Configurable):
@@ -136,7 +137,7 @@ class Metric(Configurable):
         """Leave alone what `keep` has taken note of, from now until it is put back."""
 
     def _finish(self, value: torch.Tensor) -> torch.Tensor:
-        return value.to(supported(config.dtype(self._dtype), value.device))
+        return value.to(supported(_dtype_named(self._dtype), value.device))
 
     # ------------------------------------------------------------------ what the objective asks
 

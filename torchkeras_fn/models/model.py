@@ -3,17 +3,21 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from torchkeras_fn.engine.additions import collecting
 from torchkeras_fn.engine.data import Signature
 from torchkeras_fn.engine.drawn import Drawn
+from torchkeras_fn.engine.flat import Flat
 from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.incoming import carried_mask
 from torchkeras_fn.engine.inference import Spec, infer, map_only
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.lowering import TrainingOutputs, lower_for_training
 from torchkeras_fn.engine.objective import Objective
+from torchkeras_fn.engine.rowwise import rows_at_once
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.engine.trainer import Trainer
 from torchkeras_fn.engine.weights import NamedWeight
@@ -134,18 +138,12 @@ class Model(Trainer, Drawn):
         signature = super()._signature()
         graph = self.graph
         if graph is not None:
-            signature.input_names = graph.input_names
-            signature.input_shapes = [tensor.shape for tensor in graph.inputs]
-            signature.input_dtypes = [graph.input_dtype(index) for index in range(len(graph.inputs))]
+            drawn = self._views.get("signature")
+            if drawn is None:
+                drawn = self._views["signature"] = _signature_of(graph)
+            signature.__dict__.update(drawn)
             if all(layer.dtype != signature.float_dtype for layer in graph.layers):  # the model was cast, as by .double()
                 signature.input_dtypes = [signature.float_dtype if dtype.is_floating_point else dtype for dtype in signature.input_dtypes]
-            signature.output_names = graph.output_names
-            signature.output_shapes = [tensor.shape for tensor in graph.outputs]
-            signature.fed = {
-                index: tensor.node.operation.feed
-                for index, tensor in enumerate(graph.inputs)
-                if getattr(tensor.node.operation, "tensor", None) is not None
-            }
         return signature
 
     def _is_built(self) -> bool:
@@ -210,32 +208,61 @@ class Model(Trainer, Drawn):
                 graph = Graph(graph.inputs, graph.outputs, [*graph.terms, *own])
             accept = [output.accept_logits for output in objective.outputs]
             view = lower_for_training(graph, accept, [*self._symbolic_losses, *own], self._symbolic_metrics, type(self).__name__)
-            self._views["training"] = view.module
+            self._views["training"] = Flat(view.module)
             self._runs_layers = any(isinstance(module, Layer) for module in view.module.modules())
 
     def _training_outputs(self, x: Any) -> TrainingOutputs:
         view = self._views.get("training")
         if view is not None and not self._runs_layers:
-            outputs = TrainingOutputs(*(view(x) if isinstance(x, torch.Tensor) else view(*x)))
+            outputs = TrainingOutputs(*(view.run(x) if isinstance(x, torch.Tensor) else view.run(*x)))
         else:
             with collecting() as collected:
                 if view is None:
                     outputs = super()._training_outputs(x)
+                    outputs = outputs._replace(masks=[carried_mask(prediction) for prediction in outputs.predictions])
                 else:
-                    outputs = TrainingOutputs(*(view(x) if isinstance(x, torch.Tensor) else view(*x)))
+                    outputs = TrainingOutputs(*(view.run(x) if isinstance(x, torch.Tensor) else view.run(*x)))
             outputs = outputs._replace(losses=(*outputs.losses, *collected.losses), metrics=(*outputs.metrics, *collected.metrics))
         if self._terms:
             outputs = outputs._replace(losses=(*outputs.losses, *self._weight_terms()))
         return outputs
 
     def _call(self, x: Any) -> Any:
-        if self.uses_graph():
-            return self.lowered(x) if isinstance(x, torch.Tensor) else self.lowered(*x)
-        return super()._call(x)
+        flat = self._views.get("flat")
+        if flat is None:
+            if not self.uses_graph():
+                return super()._call(x)
+            flat = self._views["flat"] = Flat(self.lowered)
+        return flat.run(x) if isinstance(x, torch.Tensor) else flat.run(*x)
+
+    def _rows_at_once(self, x: Any, batch_size: int) -> int:
+        in_memory = all(type(part) in (np.ndarray, torch.Tensor) for part in (x if isinstance(x, (list, tuple)) else [x]))
+        if not in_memory or not self.uses_graph() or "predict_step" in self.__dict__:
+            return batch_size
+        if "rows" not in self._views:
+            self._views["flat"], self._views["rows"] = Flat(self.lowered), rows_at_once(self.lowered, self._drawn())
+        rows: int = 0 if self._views["flat"].is_watched() else self._views["rows"]
+        return max(batch_size, rows // batch_size * batch_size)
 
     def _output_shapes(self, arrays: Any) -> Any:
         graph = self.graph
         return [tensor.shape for tensor in graph.outputs] if graph is not None else super()._output_shapes(arrays)
+
+
+def _signature_of(graph: Graph) -> dict[str, Any]:
+    """What a graph alone says of the data that it takes, as attributes of a `Signature`."""
+    return {
+        "input_names": graph.input_names,
+        "input_shapes": [tensor.shape for tensor in graph.inputs],
+        "input_dtypes": [graph.input_dtype(index) for index in range(len(graph.inputs))],
+        "output_names": graph.output_names,
+        "output_shapes": [tensor.shape for tensor in graph.outputs],
+        "fed": {
+            index: tensor.node.operation.feed
+            for index, tensor in enumerate(graph.inputs)
+            if getattr(tensor.node.operation, "tensor", None) is not None
+        },
+    }
 
 
 def _spec(tensor: Any) -> Spec:

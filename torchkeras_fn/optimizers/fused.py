@@ -39,15 +39,24 @@ class FusedStep:
 
     def __call__(self) -> None:
         """Take a step with the gradients that the parameters have."""
-        optimizer = self._optimizer
-        gradients: list[Any] = [parameter.grad for parameter in self._parameters]
-        missing = any(gradient is None for gradient in gradients)
-        if self._kernel is None or optimizer.state is not self._state or missing or self._is_watched():
+        optimizer, kernel = self._optimizer, self._kernel
+        gradients: list[torch.Tensor] = []
+        for parameter in self._parameters:
+            gradient = parameter.grad
+            if gradient is None:
+                kernel = None
+            else:
+                gradients.append(gradient)
+        if kernel is None or optimizer.state is not self._state or self._is_watched():
             optimizer.step()
             self._take_state()
             return
-        with torch.no_grad():
-            self._kernel(gradients, optimizer.param_groups[0])
+        before = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)  # `torch.no_grad()` without its seven Python functions
+        try:
+            kernel(gradients, optimizer.param_groups[0])
+        finally:
+            torch._C._set_grad_enabled(before)
 
     def _is_watched(self) -> bool:
         optimizer: Any = self._optimizer
@@ -66,6 +75,15 @@ class FusedStep:
             self._kernel = make(self._parameters, [self._optimizer.state.get(parameter) for parameter in self._parameters], groups[0])
 
 
+def _steps(states: list[Any]) -> torch.Tensor:
+    """The counts of steps of all parameters as one tensor, of which those in the states are views: one addition counts for all."""
+    with torch.no_grad():
+        together = torch.stack([state["step"] for state in states])
+        for index, state in enumerate(states):
+            state["step"] = together[index]
+    return together
+
+
 def _kept(states: list[Any], *names: str) -> list[list[torch.Tensor]] | None:
     """The tensors of each name, one for each parameter; `None` where a parameter has none yet."""
     if not all(state and all(state.get(name) is not None for name in names) for state in states):
@@ -79,12 +97,13 @@ def _adam(parameters: list[torch.Tensor], states: list[Any], group: dict[str, An
     kept = _kept(states, "exp_avg", "exp_avg_sq", "step")
     if run is None or kept is None or not group["fused"]:
         return None
-    means, squares, steps = kept
+    counted = _steps(states)
+    means, squares, steps = kept[0], kept[1], [state["step"] for state in states]
     largest = [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else []
 
     def kernel(gradients: list[torch.Tensor], group: dict[str, Any]) -> None:
         beta_1, beta_2 = group["betas"]
-        torch._foreach_add_(steps, 1)
+        counted.add_(1)
         run(
             parameters,
             gradients,
@@ -133,10 +152,11 @@ def _adagrad(parameters: list[torch.Tensor], states: list[Any], group: dict[str,
     kept = _kept(states, "sum", "step")
     if not hasattr(torch, "_fused_adagrad_") or kept is None or not group["fused"]:
         return None
-    sums, steps = kept
+    counted = _steps(states)
+    sums, steps = kept[0], [state["step"] for state in states]
 
     def kernel(gradients: list[torch.Tensor], group: dict[str, Any]) -> None:
-        torch._foreach_add_(steps, 1)
+        counted.add_(1)
         torch._fused_adagrad_(
             parameters,
             gradients,

@@ -1,0 +1,114 @@
+"""`Border`: a ready batch becomes tensors by what was decided for the first batch of its kind."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchkeras_fn.engine.arrays import Arrays, Signature
+from torchkeras_fn.engine.columns import Column
+from torchkeras_fn.engine.device import to_device
+
+Parts = tuple[Any, ...]
+Batch = tuple[Any, Any, Any]
+
+
+class Border:
+    """What is known of batches that come to a model of this `signature`, by the types and shapes of their arrays.
+
+    >>> from torchkeras_fn.engine.arrays import arrays_of
+    >>> x, border = np.ones((2, 3)), Border(Signature())
+    >>> border.batch(x, None) is None
+    True
+    >>> border.learn(x, None, arrays_of(x, None, None, border.signature))
+    >>> border.batch(x, None)[0].dtype
+    torch.float32
+    """
+
+    def __init__(self, signature: Signature):
+        self.signature = signature
+        self._known: dict[Any, Callable[[Parts, Parts], Batch]] = {}
+
+    def __reduce__(self) -> Any:
+        """A copy learns anew."""
+        return Border, (Signature(),)
+
+    def batch(self, x: Any, y: Any) -> Batch | None:
+        """Return the arrays as a batch, if batches of their kind are known; `None` where they have to be checked first."""
+        inputs, targets = _parts(x), _parts(y)
+        convert = self._known.get(_kind(x, y, inputs, targets))
+        if convert is None:
+            return None
+        samples = len(inputs[0])
+        if not samples or any(len(part) != samples for part in (*inputs, *targets)):
+            return None
+        return convert(inputs, targets)
+
+    def learn(self, x: Any, y: Any, arrays: Arrays) -> None:
+        """Note how batches of this kind become tensors, unless it takes more than casting and moving them."""
+        inputs, targets, signature = _parts(x), _parts(y), self.signature
+        kind = _kind(x, y, inputs, targets)
+        more = signature.class_weights or signature.fed or signature.targets_fed or any(arrays.sample_weight)
+        if kind is None or more or not _are_as_given(arrays.x, inputs) or not _are_as_given(arrays.y if targets else (), targets):
+            return
+        floats, device, rebuild = signature.float_dtype, signature.device, arrays.rebuild
+        x_types = [dtype or _type(one, floats) for one, dtype in zip(arrays.x, arrays.x_dtypes, strict=True)]
+        to_x = [_maker(part, dtype, device) for part, dtype in zip(inputs, x_types, strict=True)]
+        to_y = [_maker(part, _type(one, floats), device) for part, one in zip(targets, arrays.y, strict=False)]
+        several = len(arrays.y) > 1
+
+        def convert(inputs: Parts, targets: Parts) -> Batch:
+            y: Any = [make(part) for make, part in zip(to_y, targets, strict=True)] or [None] * len(arrays.y)
+            nothing = [None] * len(y) if several else None
+            return rebuild([make(part) for make, part in zip(to_x, inputs, strict=True)]), y if several else y[0] if y else None, nothing
+
+        self._known[kind] = convert
+
+
+def _parts(value: Any) -> Parts:
+    return () if value is None else tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def _kind(x: Any, y: Any, inputs: Parts, targets: Parts) -> Any:
+    """What decides how arrays become tensors; `None` for anything but plain numpy arrays and tensors."""
+    kinds = [
+        (part.dtype, part.shape[1:], part.flags.writeable and part.flags.c_contiguous)
+        if type(part) is np.ndarray and part.ndim
+        else (part.dtype, part.shape[1:], part.device, part.requires_grad)
+        if type(part) is torch.Tensor and part.ndim
+        else None
+        for part in (*inputs, *targets)
+    ]
+    return None if None in kinds or not inputs else (type(x), type(y), len(inputs), *kinds)
+
+
+def _are_as_given(columns: Sequence[Any], parts: Parts) -> bool:
+    """Whether the columns are the arrays themselves, in their order."""
+    same = len(columns) == len(parts)
+    return same and all(type(one) is Column and _is_memory_of(one.tensor, part) for one, part in zip(columns, parts, strict=True))
+
+
+def _is_memory_of(tensor: torch.Tensor, part: Any) -> bool:
+    if isinstance(part, torch.Tensor):
+        return tensor is part
+    as_it_lies = part.flags.writeable and part.flags.c_contiguous
+    return bool(as_it_lies and tensor.shape == part.shape and tensor.data_ptr() == part.ctypes.data)
+
+
+def _type(column: Any, floats: torch.dtype) -> torch.dtype:
+    dtype: torch.dtype = column.dtype
+    return floats if dtype.is_floating_point else dtype
+
+
+def _maker(part: Any, dtype: torch.dtype, device: torch.device) -> Callable[[Any], torch.Tensor]:
+    """Return the function that makes such an array a tensor of this type on this device."""
+    read = torch.from_numpy if isinstance(part, np.ndarray) else _as_it_is
+    tensor = read(part)
+    if tensor.dtype == dtype and tensor.device == device:
+        return read
+    return lambda part: to_device(read(part).to(dtype), device)
+
+
+def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
