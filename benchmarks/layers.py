@@ -1,9 +1,10 @@
 """Layer by layer: forward and backward against the bare torch module, on one thread.
 
 Each layer runs as a model of this library lowers it, on data in Keras' layout; the torch module runs on the same numbers
-in torch's. The two take turns, and the ratio is the median over the rounds.
+in torch's. The two take turns, and the ratio is the median over the rounds. The two settings keep the C library from giving
+memory back to the system between steps, whose return costs more than some layers do.
 
-    python benchmarks/layers.py --rounds 9 --only LSTM GRU
+    MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000 python benchmarks/layers.py --rounds 9 --only LSTM GRU
 """
 
 import argparse
