@@ -120,6 +120,13 @@ def test_importing_the_library_leaves_heavy_modules_out(heavy, loaded):
     assert heavy not in loaded
 
 
+@pytest.mark.parametrize("setting", ["enable", "disable"])
+def test_importing_the_library_leaves_the_garbage_collector_as_it_was(setting):
+    program = f"import gc; gc.{setting}(); import torchkeras_fn; print(gc.isenabled())"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == str(setting == "enable")
+
+
 @pytest.fixture(scope="module")
 def loaded():
     program = "import sys, torchkeras_fn; print(*sys.modules)"
