@@ -16,7 +16,7 @@ from torchkeras_fn.engine.gradient import run_backward
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.logs import Logs
 from torchkeras_fn.engine.objective import Running
-from torchkeras_fn.engine.preparation import Preparation
+from torchkeras_fn.engine.opening import Opening
 from torchkeras_fn.engine.resuming import Run
 from torchkeras_fn.engine.sink import Sink
 from torchkeras_fn.engine.workers import Loading
@@ -25,7 +25,7 @@ from torchkeras_fn.saving.methods import Saving
 Listener = Callable[[int, Any, Any], None]
 
 
-class Trainer(GeneratorMethods, Saving, Preparation):
+class Trainer(GeneratorMethods, Saving, Opening):
     """Gives an `nn.Module` Keras' training methods: `class Net(Trainer, nn.Module)` with a plain `forward`.
 
     `train_step`, `test_step` and `predict_step` may be overridden; each takes a batch `(x, y, sample_weight)` of tensors

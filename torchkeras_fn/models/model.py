@@ -208,7 +208,7 @@ class Model(Trainer, Drawn):
                 graph = Graph(graph.inputs, graph.outputs, [*graph.terms, *own])
             accept = [output.accept_logits for output in objective.outputs]
             view = lower_for_training(graph, accept, [*self._symbolic_losses, *own], self._symbolic_metrics, type(self).__name__)
-            self._views["training"] = Flat(view.module)
+            self._views["training"] = self._for_execution(Flat(view.module), training=True)
             self._runs_layers = any(isinstance(module, Layer) for module in view.module.modules())
 
     def _training_outputs(self, x: Any) -> TrainingOutputs:
@@ -232,7 +232,7 @@ class Model(Trainer, Drawn):
         if flat is None:
             if not self.uses_graph():
                 return super()._call(x)
-            flat = self._views["flat"] = Flat(self.lowered)
+            flat = self._views["flat"] = self._for_execution(Flat(self.lowered), training=False)
         return flat.run(x) if isinstance(x, torch.Tensor) else flat.run(*x)
 
     def _rows_at_once(self, x: Any, batch_size: int) -> int:
@@ -240,7 +240,8 @@ class Model(Trainer, Drawn):
         if not in_memory or not self.uses_graph() or "predict_step" in self.__dict__:
             return batch_size
         if "rows" not in self._views:
-            self._views["flat"], self._views["rows"] = Flat(self.lowered), rows_at_once(self.lowered, self._drawn())
+            self._views["flat"] = self._for_execution(Flat(self.lowered), training=False)
+            self._views["rows"] = rows_at_once(self.lowered, self._drawn())
         rows: int = 0 if self._views["flat"].is_watched() else self._views["rows"]
         return max(batch_size, rows // batch_size * batch_size)
 

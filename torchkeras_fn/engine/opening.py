@@ -1,0 +1,169 @@
+"""`Opening`: whatever data a user passes is opened, with the model built, bound and checked for it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from torchkeras_fn.engine.border import Border
+from torchkeras_fn.engine.data import (
+    Arrays,
+    ArraySource,
+    Batch,
+    FedSource,
+    Gather,
+    Signature,
+    arrays_of,
+    check_batch_size,
+    check_count,
+    converter,
+    is_batches,
+    open_batches,
+    unpack,
+)
+from torchkeras_fn.engine.inference import InferenceError, Spec, infer, mode_of
+from torchkeras_fn.engine.loading import Epochs
+from torchkeras_fn.engine.preparation import Preparation
+from torchkeras_fn.engine.weighting import ClassWeights
+from torchkeras_fn.engine.workers import Loading
+
+
+class Opening(Preparation):
+    """What a `Trainer` does with data before its steps. A mixin for any `nn.Module`."""
+
+    # ------------------------------------------------------------------ opening data
+
+    def _open(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+        shuffle: Any = False,
+        steps: int | None = None,
+        loading: Loading | None = None,
+        class_weight: Any = None,
+        with_targets: bool = True,
+    ) -> Epochs:
+        """Return the batches of the data, whatever it is, with the model built and bound for them."""
+        size = check_batch_size(batch_size)
+        steps = None if steps is None else check_count(steps, "The number of steps")
+        if not is_batches(x):
+            arrays = self._arrays(x, y, sample_weight, with_targets)
+            self._make_ready(arrays, with_targets)
+            return self._open_arrays(arrays, size, shuffle, steps, class_weight, with_targets)
+        if y is not None or sample_weight is not None:
+            raise ValueError(f"y and sample_weight come with the batches of a {type(x).__name__}, and cannot be passed beside it.")
+        loading = loading or Loading()
+        epochs = open_batches(x, size, shuffle, loading, self._signature(), with_targets, steps)
+        if not self._is_built():
+            raw = unpack(epochs.peek(), with_targets, epochs.source.batches_are_pairs, 1)
+            self._build_for(arrays_of(raw[0], None, None, Signature()))
+        self._bind_if_needed()
+        epochs.convert = converter(epochs.source, self._weighted_signature(class_weight, with_targets), with_targets)
+        return epochs
+
+    def _open_arrays(
+        self, arrays: Arrays, size: int, shuffle: Any, steps: int | None, class_weight: Any = None, with_targets: bool = True
+    ) -> Epochs:
+        signature = self._weighted_signature(class_weight, with_targets)
+        if arrays.columns:
+            return Epochs(ArraySource(arrays, size, shuffle, signature), _as_it_is, steps)
+        if steps is None:
+            raise ValueError("The number of steps must be given where the model feeds itself: steps_per_epoch, steps or validation_steps.")
+        return Epochs(FedSource(arrays, signature), _as_it_is, steps)
+
+    def _weighted_signature(self, class_weight: Any, with_targets: bool = True) -> Signature:
+        """The signature, with the weights of the classes."""
+        signature = self._signature()
+        if not with_targets:
+            signature.targets, signature.targets_fed = None, {}
+        if class_weight is not None:
+            objective = self._compiled("class_weight")
+            names = objective.output_names or ["output_1"]
+            indices = [bool(getattr(output.loss, "indices", False)) for output in objective.outputs] or [False] * len(names)
+            widths = [shape[-1] for shape in signature.output_shapes] or [None] * len(names)
+            classes = [2 if width == 1 else width for width in widths]
+            signature.class_weights = ClassWeights(class_weight, names, indices, classes)
+        return signature
+
+    def _arrays(self, x: Any, y: Any, sample_weight: Any, with_targets: bool = True) -> Arrays:
+        if not self._is_built():
+            self._build_for(arrays_of(x, None, None, Signature()))
+        self._bind_if_needed()
+        signature = self._signature()
+        if not with_targets:
+            signature.targets, signature.targets_fed = None, {}
+        elif signature.output_names is None and isinstance(y, Mapping):
+            shapes = self._output_shapes(arrays_of(x, None, None, signature))
+            if isinstance(shapes, Mapping):
+                self._compiled("training").outputs_for(shapes)
+                signature = self._signature()
+        return arrays_of(x, y, sample_weight, signature)
+
+    def _batch(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, with_targets: bool = True) -> Batch:
+        """Return data as one batch, with the model ready for it."""
+        border = self._border(with_targets) if self._is_built() and sample_weight is None and class_weight is None else None
+        known = border.batch(x, y) if border is not None else None
+        if known is not None:
+            return known
+        arrays = self._arrays(x, y, sample_weight, with_targets)
+        self._make_ready(arrays, with_targets)
+        if border is not None:
+            self._border(with_targets).learn(x, y, arrays)  # of outputs, which may be known only now
+        return Gather(arrays, self._weighted_signature(class_weight, with_targets))(slice(None))
+
+    def _border(self, with_targets: bool) -> Border:
+        """What is known of single batches, for the model as it is now."""
+        self._bind_if_needed()
+        signature, border = self._weighted_signature(None, with_targets), self._borders.get(with_targets)
+        if border is None or border.signature != signature:
+            border = Border(signature)
+            self._borders = {**self._borders, with_targets: border}
+        return border
+
+    # ------------------------------------------------------------------ getting ready
+
+    def _make_ready(self, arrays: Arrays, with_targets: bool = True) -> None:
+        """Bind the model, and check that outputs and targets agree."""
+        self._bind_if_needed()
+        if not with_targets:
+            return
+        objective, shapes = self._compiled("training"), self._output_shapes(arrays)
+        if shapes is not None:
+            objective.outputs_for(shapes)
+            objective.check(list(shapes.values()) if isinstance(shapes, Mapping) else shapes, arrays.y)
+
+    def _build_for(self, arrays: Arrays) -> None:
+        """Create the weights that depend on the data's shape."""
+        self._infer_outputs(arrays)
+        if not self._is_built():
+            with torch.no_grad(), mode_of(self._as_module(), training=False):
+                self._call(Gather(arrays.part(0, 1), self._signature())(slice(None))[0])
+
+    def _output_shapes(self, arrays: Arrays) -> Any:
+        """The shapes of the outputs for this data, as far as they can be told without running on it."""
+        known = [(part.shape[1:], part.dtype) for part in arrays.x]
+        if self._checked is None or self._checked[0] != known:
+            self._checked = (known, self._infer_outputs(arrays))
+        return self._checked[1]
+
+    def _infer_outputs(self, arrays: Arrays) -> Any:
+        signature = self._signature()
+        specs = []
+        for part, dtype in zip(arrays.x, arrays.x_dtypes, strict=True):
+            seen = dtype or (signature.float_dtype if part.dtype.is_floating_point else part.dtype)
+            specs.append(Spec.of((None, *part.shape[1:]), seen))
+        try:
+            with mode_of(self._as_module(), training=False):
+                outputs = infer(self._call, (arrays.rebuild(specs),), {}, device=signature.device)
+        except InferenceError:
+            return None
+        if isinstance(outputs, Mapping):
+            return {name: spec.shape for name, spec in outputs.items()}
+        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        return [spec.shape for spec in outputs] if all(isinstance(spec, Spec) for spec in outputs) else None
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
