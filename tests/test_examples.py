@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sklearn.datasets import load_digits
+
+from torchkeras_fn.models import load_model
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -30,7 +33,17 @@ def check_resume(accuracy: list[float]) -> None:
     assert accuracy[-1] >= 0.98
 
 
-CHECKS = {"digits": check_digits, "two_inputs": check_two_inputs, "plain_module": check_plain_module, "resume": check_resume}
+def check_distributed(accuracy: float) -> None:
+    assert accuracy >= 0.96
+
+
+CHECKS = {
+    "digits": check_digits,
+    "two_inputs": check_two_inputs,
+    "plain_module": check_plain_module,
+    "resume": check_resume,
+    "distributed": check_distributed,
+}
 
 
 def run_main(name: str, **arguments: Any) -> Any:
@@ -92,3 +105,18 @@ def test_resume_goes_on_after_control_c(tmp_path: Path) -> None:
         assert f"Epoch {max(stops, default=0) - 1}/" not in run.stdout
         logs.append((folder / "resume-example" / "log.csv").read_bytes())
     assert logs[0] == logs[1]
+
+
+def test_distributed_runs_under_torchrun_and_its_file_is_read_alone(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(EXAMPLES / "distributed.py")]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180)
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith("Accuracy")]  # one process speaks
+    assert "with 2 process(es)" in line
+    check_distributed(float(line.rpartition(" ")[2]))
+    assert [line.split()[1] for line in lines if line.startswith("Epoch")] == [f"{epoch}/30" for epoch in range(1, 31)]
+    model = load_model(tmp_path / "distributed-example" / "best.model")
+    x = load_digits().data / 16
+    assert (model.predict(x).argmax(-1) == load_digits().target).mean() >= 0.96

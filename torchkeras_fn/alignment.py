@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from torchkeras_fn import portion
+
 
 def as_tensor(value: Any, like: Any = None) -> Any:
     """Return an array or nested lists as a tensor, on the device of the tensor `like`; what answers to torch functions as it is.
@@ -50,7 +52,7 @@ def combine(weight: Any, mask: Any, scaled: bool = False) -> Any:
         return weight
     mask = mask.to(torch.float32)
     if scaled:
-        mask = mask * (mask.numel() / mask.sum().clamp(min=1))
+        mask = portion.of_sum(mask * (mask.numel() / portion.whole(mask.sum()).clamp(min=1)))
     if weight is None:
         return mask
     weight = torch.as_tensor(weight, device=mask.device)

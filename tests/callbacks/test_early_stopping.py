@@ -10,7 +10,8 @@ from torch import nn
 from tests.callbacks.stand_ins import StandIn, drive
 from torchkeras_fn import Input, Model, Trainer
 from torchkeras_fn.callbacks import Callback, EarlyStopping
-from torchkeras_fn.layers import BatchNormalization, Dense
+from torchkeras_fn.callbacks.early_stopping import copy_of_weights, restore_weights
+from torchkeras_fn.layers import GRU, BatchNormalization, Dense
 
 X, Y = np.random.default_rng(0).normal(size=(20, 3)).astype("float32"), np.random.default_rng(1).normal(size=20).astype("float32")
 
@@ -236,6 +237,16 @@ def test_a_restored_state_goes_on_as_if_nothing_had_happened():
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         EarlyStopping(**options)
+
+
+def test_weights_that_torch_keeps_in_another_order_are_restored():
+    x = Input((3, 2))
+    model = Model(x, GRU(4)(x))
+    before, kept = model.get_weights(), copy_of_weights(model)
+    model.set_weights([np.zeros_like(weight) for weight in before])
+    restore_weights(model, kept)
+    for weight, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def test_the_order_of_arguments_is_that_of_keras():

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras_fn import Input, Model, Sequential, Trainer
+from torchkeras_fn import Input, Model, Sequential, Trainer, optimizers
+from torchkeras_fn.callbacks import Callback
 from torchkeras_fn.engine import device
 from torchkeras_fn.layers import BatchNormalization, Dense, Dropout, Embedding, Flatten, concatenate
 
-CPU, META, CUDA = torch.device("cpu"), torch.device("meta"), torch.device("cuda", 0)
+CPU, META = torch.device("cpu"), torch.device("meta")
 X, Y = np.random.default_rng(0).normal(size=(20, 6)).astype("float32"), np.arange(20) % 3
 
 
@@ -29,58 +30,57 @@ def compiled(make=classifier, **options):
 
 @pytest.fixture
 def no_accelerator(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
-
-
-@pytest.fixture
-def fake_cuda(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    fake(monkeypatch, None, count=0)
 
 
 @pytest.fixture
 def fake_accelerator(monkeypatch):
-    """`meta` stands for another accelerator that torch reports."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: META)
-    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    """`meta` stands for the accelerator that torch reports."""
+    fake(monkeypatch, META, count=2)
+
+
+def fake(monkeypatch, accelerator, count, index=0):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: accelerator)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
+    monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: index)
 
 
 # ---------------------------------------------------------------------- the choice
 
 
 def test_without_an_accelerator_it_is_the_cpu(no_accelerator):
-    assert device.choose(None, nn.Linear(1, 1), placed=False) == CPU
+    assert device.choose(None, nn.Linear(1, 1)) == CPU
 
 
-def test_cuda_comes_first(fake_cuda):
-    assert device.choose(None, nn.Linear(1, 1), placed=False) == CUDA
+@pytest.mark.parametrize("kind", ["cuda", "xpu", "mps"])
+@pytest.mark.parametrize("index", [0, 1])
+def test_an_accelerator_comes_first_and_it_is_the_one_torch_works_on(monkeypatch, kind, index):
+    fake(monkeypatch, torch.device(kind), count=2, index=index)
+    assert device.choose(None, nn.Linear(1, 1)) == torch.device(kind, index)
+    assert device.available() == ["cpu", f"{kind}:0", f"{kind}:1"]
 
 
-def test_then_another_accelerator_that_torch_reports(fake_accelerator):
-    assert device.choose(None, nn.Linear(1, 1), placed=False) == META
+def test_a_model_that_was_put_on_the_cpu_stays_there(fake_accelerator):
+    assert device.choose(None, nn.Linear(1, 1), placed=CPU) == CPU
 
 
-@pytest.mark.parametrize("fake", ["fake_cuda", "fake_accelerator"])
-def test_a_model_that_was_put_on_the_cpu_stays_there(fake, request):
-    request.getfixturevalue(fake)
-    assert device.choose(None, nn.Linear(1, 1), placed=True) == CPU
+def test_a_model_that_is_elsewhere_stays_there(no_accelerator):
+    assert device.choose(None, nn.Linear(1, 1, device="meta")) == META
 
 
-def test_a_model_that_is_elsewhere_stays_there(fake_cuda):
-    assert device.choose(None, nn.Linear(1, 1, device="meta"), placed=False) == META
+def test_a_model_without_weights_goes_where_it_was_put(no_accelerator):
+    assert device.choose(None, nn.ReLU(), placed=META) == META
 
 
 @pytest.mark.parametrize("wanted", ["cpu", CPU, "meta", META])
-def test_a_device_that_is_named_is_obeyed(fake_cuda, wanted):
-    assert device.choose(wanted, nn.Linear(1, 1), placed=True) == torch.device(wanted)
+def test_a_device_that_is_named_is_obeyed(fake_accelerator, wanted):
+    assert device.choose(wanted, nn.Linear(1, 1), placed=CPU) == torch.device(wanted)
 
 
 @pytest.mark.parametrize("wanted", ["cuda:99", "warp", "xpu", "cpu:three", ""])
 def test_a_device_that_is_not_there_is_a_runtime_error_that_names_those_that_are(wanted):
     with pytest.raises(RuntimeError, match=f"The device '{wanted}' is not available here; there are: cpu"):
-        device.choose(wanted, nn.Linear(1, 1), placed=False)
+        device.choose(wanted, nn.Linear(1, 1))
 
 
 def test_the_devices_that_there_are(fake_accelerator):
@@ -109,12 +109,13 @@ def test_moving_to_where_a_tensor_is_costs_nothing():
     assert device.to_device(tensor, META).device == META
 
 
-def test_tensors_for_cuda_are_pinned_and_the_copy_is_not_waited_for(monkeypatch):
+@pytest.mark.parametrize("kind", ["cuda", "xpu"])
+def test_tensors_for_an_accelerator_are_pinned_and_the_copy_is_not_waited_for(monkeypatch, kind):
     calls = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: calls.append("pin") or self)
     monkeypatch.setattr(torch.Tensor, "to", lambda self, *args, **options: calls.append((args, options)) or self)
-    device.to_device(torch.ones(3), CUDA)
-    assert calls == ["pin", ((CUDA,), {"non_blocking": True})]
+    device.to_device(torch.ones(3), torch.device(kind, 0))
+    assert calls == ["pin", ((torch.device(kind, 0),), {"non_blocking": True})]
 
 
 def test_what_goes_to_the_host_has_no_history_and_a_type_that_numpy_knows():
@@ -207,6 +208,208 @@ def test_a_module_of_somebody_else_is_placed_like_a_model(fake_accelerator):
     model.compile("sgd", nn.CrossEntropyLoss())
     model.fit(X, Y, verbose=0)
     assert device.device_is(module, META)
+
+
+# ---------------------------------------------------------------------- a model that is moved or cast after compile
+
+
+def late():
+    return Sequential([Dense(4), BatchNormalization(), Dense(3, activation="softmax")])
+
+
+@pytest.mark.parametrize("make", [classifier, late])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_model_stays_where_it_was_moved_though_its_weights_may_come_later(no_accelerator, make, when):
+    model = make()
+    if when == "before":
+        model.to("meta")
+    model.compile("adam", "sparse_categorical_crossentropy")
+    if when == "after":
+        model.to("meta")
+    model.fit(X, Y, verbose=0)
+    assert device.device_is(model, META)
+
+
+def test_a_model_stays_where_the_module_was_moved_that_it_is_part_of(fake_accelerator):
+    model, other = classifier(), classifier()
+    whole = nn.Sequential(model, other).to("meta").to_empty(device="cpu")
+    for part in (model, other):
+        part.compile("sgd", "mse")
+    assert device.device_is(whole, CPU)
+
+
+def constrained():
+    x = Input(shape=(6,))
+    hidden = Dense(8, activation="relu", kernel_regularizer="l2", kernel_constraint="max_norm")(x)
+    return Model(x, Dense(3, activation="softmax")(BatchNormalization()(hidden)))
+
+
+OPTIMIZERS = {
+    "descent": lambda: optimizers.SGD(0.1),
+    "momentum": lambda: optimizers.SGD(0.1, momentum=0.9, clipnorm=1.0),
+    "adam": lambda: optimizers.Adam(0.01, global_clipnorm=1.0),
+    "decaying": lambda: optimizers.Adam(0.01, weight_decay=0.1),
+    "amsgrad": lambda: optimizers.Adam(0.01, amsgrad=True),
+    "rmsprop": lambda: optimizers.RMSprop(0.01, momentum=0.5, centered=True),
+    "nadam": lambda: optimizers.Nadam(0.01),
+    "adagrad": lambda: optimizers.Adagrad(0.01),
+    "adadelta": lambda: optimizers.Adadelta(1.0),
+    "ftrl": lambda: optimizers.Ftrl(0.1),
+    "lion": lambda: optimizers.Lion(0.001),
+    "means": lambda: optimizers.Adam(0.01, use_ema=True, ema_momentum=0.5),
+    "gathering": lambda: optimizers.Adam(0.01, gradient_accumulation_steps=3),
+    "a class of torch": lambda: torch.optim.Adam,
+    "rprop of torch": lambda: torch.optim.Rprop,
+}
+
+
+def trained(name, make=constrained):
+    torch.manual_seed(0)
+    model = make()
+    model.compile(OPTIMIZERS[name](), "sparse_categorical_crossentropy", metrics=["accuracy"], device="cpu")
+    model.fit(X, Y, epochs=2, batch_size=5, verbose=0, shuffle=False)
+    return model
+
+
+def go_on(model):
+    history = model.fit(X, Y, epochs=2, batch_size=5, verbose=0, shuffle=False).history
+    return [*history["loss"], *history["accuracy"], *model.train_on_batch(X, Y), *model.evaluate(X, Y, verbose=0)]
+
+
+def kept(model):
+    """All that the optimizer keeps for the weights."""
+    own = getattr(model.optimizer, "torch_optimizer", model.optimizer)
+    found = [value for state in own.state.values() for name, value in state.items() if name not in ("step", "mu_product")]
+    state = model.optimizer.state_dict()
+    return [
+        *(value for value in found if isinstance(value, torch.Tensor)),
+        *state.get("averages", ()),
+        *state.get("gathered", {}).get("sums", ()),
+    ]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_trained_model_that_is_cast_and_cast_back_goes_on_as_if_nothing_had_happened(name):
+    model, other = trained(name), trained(name)
+    model.double()
+    assert all(value.dtype == torch.float64 for value in kept(model))
+    assert go_on(model.float()) == go_on(other)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), other.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_a_trained_model_that_was_cast_goes_on_in_the_new_type(name, dtype):
+    model, other = trained(name), trained(name)
+    steps = model.optimizer.state_dict().get("iterations")
+    model.to(dtype)
+    figures, expected = go_on(model), go_on(other)
+    assert figures[0] == pytest.approx(expected[0], rel=1e-4 if dtype == torch.float64 else 0.1)  # then the signs of tiny gradients differ
+    assert np.isfinite(figures).all()
+    assert {value.dtype for value in [*model.parameters(), *kept(model)]} == {dtype}
+    assert steps is None or model.optimizer.iterations > steps
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_optimizer_of_a_trained_model_goes_with_it_to_another_device(name):
+    model = trained(name)
+    own = getattr(model.optimizer, "torch_optimizer", model.optimizer)
+    shapes = [value.shape for value in kept(model)]
+    model.to("meta")
+    assert [value.shape for value in kept(model)] == shapes
+    assert all(value.is_meta for value in kept(model))
+    assert np.isnan(go_on(model)).all()
+    assert all(value.is_meta for value in kept(model)) and device.device_is(model, META)
+    assert getattr(model.optimizer, "torch_optimizer", model.optimizer) is own
+    held = [parameter for group in own.param_groups for parameter in group["params"]]
+    assert all(a is b for a, b in zip(held, model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", torch.optim.Adam], ids=str)
+def test_the_scale_of_the_loss_and_gathered_gradients_follow_a_model_that_computes_in_float16(optimizer):
+    model = constrained()
+    options = {"precision": "mixed_float16", "gradient_accumulation_steps": 3, "device": "cpu"}
+    model.compile(optimizer, "sparse_categorical_crossentropy", **options)
+    model.fit(X, Y, batch_size=5, verbose=0)
+    other = copy.deepcopy(model)
+    model.double().float()
+    figures = [one.fit(X, Y, batch_size=5, epochs=2, verbose=0, shuffle=False).history["loss"] for one in (model, other)]
+    assert figures[0] == figures[1]
+
+
+def test_weights_that_are_cast_layer_by_layer_are_noticed_too():
+    model = trained("momentum")
+    for layer in model.layers:
+        layer.double()
+    go_on(model)
+    assert all(value.dtype == torch.float64 for value in kept(model))
+
+
+def test_a_step_with_hooks_of_the_users_knows_the_same_optimizer_after_a_move():
+    calls, model = [], trained("adam")
+    model.optimizer.torch_optimizer.register_step_post_hook(lambda *_: calls.append(1))
+    model.double().fit(X, Y, batch_size=5, verbose=0)
+    assert len(calls) == 4
+
+
+def test_optimizers_in_attributes_follow_too():
+    class Own(Model):
+        def compile(self, other, **options):
+            super().compile(**options)
+            self.other = other
+
+        def train_step(self, batch):
+            loss = self.compute_loss(y=batch[1], y_pred=self(batch[0]))
+            self.other.apply(torch.autograd.grad(loss, self.trainable_weights), self.trainable_weights)
+            return {"loss": loss}
+
+    x = Input(shape=(6,))
+    model = Own(x, Dense(3, activation="softmax")(x))
+    model.compile(optimizers.Adam(), optimizer="sgd", loss="sparse_categorical_crossentropy", device="cpu")
+    model.fit(X, Y, verbose=0)
+    model.double().fit(X, Y, verbose=0)
+    assert {state["exp_avg"].dtype for state in model.other.torch_optimizer.state.values()} == {torch.float64}
+
+
+def test_a_model_may_be_elsewhere_between_epochs():
+    """Such as on the CPU, to be written to a file."""
+
+    class Away(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.double().float()
+
+    model, other = trained("adam"), trained("adam")
+    losses = [
+        one.fit(X, Y, batch_size=5, epochs=3, shuffle=False, verbose=0, callbacks=callbacks).history["loss"]
+        for one, callbacks in ((model, [Away()]), (other, []))
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_models_on_several_devices_are_trained_in_turns():
+    first, second = compiled(device="cpu"), compiled(device="meta")
+    shared = optimizers.Adam()
+    for model in (first, second):
+        model.compile(shared, "sparse_categorical_crossentropy", metrics=["accuracy"], device=device.device_of(model))
+    for _ in range(2):
+        for model, known in ((first, True), (second, False)):
+            model.fit(X, Y, validation_data=(X, Y), verbose=0)
+            assert np.isfinite(model.train_on_batch(X, Y)).all() == known
+            assert np.isfinite(model.predict(X)).all() == known
+    assert device.device_is(first, CPU) and device.device_is(second, META)
+    assert first.optimizer is not second.optimizer
+
+
+def test_a_frozen_model_inside_another_moves_with_it():
+    inner = classifier()
+    inner.trainable = False
+    x = Input(shape=(6,))
+    model = Model(x, Dense(3, activation="softmax")(inner(x)))
+    model.compile("adam", "sparse_categorical_crossentropy", device="cpu")
+    model.fit(X, Y, verbose=0)
+    before = [weight.copy() for weight in inner.get_weights()]
+    model.double().fit(X, Y, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, inner.get_weights(), strict=True))
 
 
 # ---------------------------------------------------------------------- whole runs on meta
@@ -322,3 +525,34 @@ def test_a_model_put_on_the_cpu_stays_there_though_there_is_cuda():
 def test_a_missing_cuda_device_is_a_runtime_error():
     with pytest.raises(RuntimeError, match="'cuda:99' is not available here; there are: cpu, cuda:0"):
         compiled(device="cuda:99")
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_trained_model_and_its_optimizer_move_to_cuda_and_back(name):
+    model, other = trained(name), trained(name)
+    model.cuda()
+    assert all(value.is_cuda for value in kept(model))
+    assert device.device_is(model, torch.device("cuda", torch.cuda.current_device()))
+    assert np.allclose(go_on(model), go_on(other), rtol=1e-3)
+    assert np.allclose(go_on(model.cpu()), go_on(other), rtol=1e-3)
+    assert not any(value.is_cuda for value in [*model.parameters(), *kept(model)])
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_models_on_two_cuda_devices():
+    models = [compiled(device=f"cuda:{index}") for index in (0, 1)]
+    for _ in range(2):
+        for index, model in enumerate(models):
+            assert np.isfinite(model.fit(X, Y, validation_split=0.25, verbose=0).history["val_loss"]).all()
+            assert device.device_is(model, torch.device("cuda", index))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("optimizer", ["adam", torch.optim.Adam], ids=str)
+def test_a_model_in_mixed_precision_moves_to_cuda(optimizer):
+    model = constrained()
+    model.compile(optimizer, "sparse_categorical_crossentropy", precision="mixed_float16", device="cpu")
+    model.fit(X, Y, verbose=0)
+    assert np.isfinite(model.cuda().fit(X, Y, epochs=3, verbose=0).history["loss"]).all()

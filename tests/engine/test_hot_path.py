@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -216,23 +217,28 @@ def test_the_short_ways_compute_no_more_than_the_public_ones() -> None:
     }
 
 
+def frames_in(function: Callable[[], Any]) -> int:
+    """Count the Python functions that are called."""
+    calls = 0
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
 def frames_per_step(model: Any, data: Any, **arguments: Any) -> float:
     """Count the Python functions that are called for each further step of a `fit`."""
 
     def count(steps: int) -> int:
         x, y = (array[: steps * BATCH_SIZE] for array in data)
-        calls = 0
-
-        def note(frame: Any, event: str, argument: Any) -> None:
-            nonlocal calls
-            calls += event == "call"
-
-        sys.setprofile(note)
-        try:
-            model.fit(x, y, batch_size=BATCH_SIZE, verbose=0, **arguments)
-        finally:
-            sys.setprofile(None)
-        return calls
+        return frames_in(lambda: model.fit(x, y, batch_size=BATCH_SIZE, verbose=0, **arguments))
 
     count(STEPS)
     return (count(STEPS) - count(STEPS // 2)) / (STEPS - STEPS // 2)
@@ -243,6 +249,16 @@ def test_a_step_has_few_frames(metrics: Any, budget: int) -> None:
     model = drawn()
     model.compile("adam", "sparse_categorical_crossentropy", metrics=metrics, device="cpu")
     assert frames_per_step(model, make_data()) <= budget
+
+
+def test_a_step_on_a_batch_has_few_frames_around_it() -> None:
+    model, (x, y) = drawn(), make_data()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], device="cpu")
+    x, y = x[:BATCH_SIZE], y[:BATCH_SIZE]
+    for _ in range(2):
+        model.train_on_batch(x, y)
+    batch = torch.from_numpy(x), torch.from_numpy(y), None
+    assert frames_in(lambda: model.train_on_batch(x, y)) - frames_in(lambda: model.train_step(batch)) <= 56
 
 
 def test_frames_do_not_grow_with_plain_layers() -> None:

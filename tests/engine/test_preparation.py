@@ -103,6 +103,18 @@ BAD_COMPILES = {
     "unknown mode": (lambda m: m.compile("sgd", "mse", sample_weight_mode="sometimes"), ValueError),
     "target tensors in a tuple": (lambda m: m.compile("sgd", "mse", target_tensors=(torch.ones(1),)), TypeError),
     "unknown keyword": (lambda m: m.compile("sgd", "mse", speed=3), TypeError),
+    "unknown precision": (lambda m: m.compile("sgd", "mse", precision="float16"), ValueError),
+    "precision the device cannot do": (lambda m: m.compile("sgd", "mse", precision="mixed_bfloat16", device="meta"), ValueError),
+    "a scale that is neither there nor not": (lambda m: m.compile("sgd", "mse", auto_scale_loss=1), ValueError),
+    "no batches to gather": (lambda m: m.compile("sgd", "mse", gradient_accumulation_steps=0), ValueError),
+    "half a batch to gather": (lambda m: m.compile("sgd", "mse", gradient_accumulation_steps=2.5), ValueError),
+    "another number of batches than the optimizer's": (
+        lambda m: m.compile(optimizers.SGD(gradient_accumulation_steps=2), "mse", gradient_accumulation_steps=3),
+        ValueError,
+    ),
+    "no steps in an execution": (lambda m: m.compile("sgd", "mse", steps_per_execution=0), ValueError),
+    "steps that are not counted": (lambda m: m.compile("sgd", "mse", steps_per_execution="auto"), ValueError),
+    "compiled and not": (lambda m: m.compile("sgd", "mse", jit_compile=True, run_eagerly=True), ValueError),
     "missing device": (lambda m: m.compile("sgd", "mse", device="cuda:99"), RuntimeError),
 }
 BAD_COMPILES_OF_A_GRAPH = {

@@ -71,6 +71,16 @@ def test_a_generator_that_is_made_when_needed_is_made():
     assert torch.rand(1, generator=holder.generator) == torch.rand(1, generator=other.generator)
 
 
+def test_a_generator_of_a_device_that_is_not_here_is_passed_over(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
+    states = {"generator": {"torch": torch.zeros(16, dtype=torch.uint8), "device": "cuda:0"}}
+    own, none = Holder(torch.Generator().manual_seed(3)), Holder(None)
+    before = own.generator.get_state()
+    set_generators_of(own, states)
+    set_generators_of(none, states)
+    assert torch.equal(own.generator.get_state(), before) and none.generator is None
+
+
 @pytest.mark.parametrize("holder", [None, 3, Holder(random.SystemRandom()), Holder(random), object()])
 def test_what_has_no_generator_with_a_state_has_none(holder):
     assert generators_of(holder) == {}

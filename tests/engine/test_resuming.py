@@ -53,10 +53,15 @@ class Interrupt(Callback):
         self.epochs += 1
 
 
-def model_of(*inner, optimizer="adam", loss="mse", metrics=("mae",)):
+def model_of(*inner, optimizer="adam", loss="mse", metrics=("mae",), **options):
     model = Sequential([layers.Input((3,)), layers.Dense(4, "tanh"), *inner, layers.Dense(2, "sigmoid")])
-    model.compile(optimizer, loss, metrics=list(metrics))
+    model.compile(optimizer, loss, metrics=list(metrics), **options)
     return model
+
+
+def large(y_true, y_pred):
+    """A loss that is too large for float16 with the first scales."""
+    return 1e5 * (y_true - y_pred).square().mean(-1)
 
 
 def trained(model, folder, data, callbacks=(), after=10**9, save_freq=1, epochs=EPOCHS, **options):
@@ -375,6 +380,13 @@ MODELS = {
     "own step with a closure": WithClosure,
     "torch's optimizer": lambda: model_of(optimizer=functools.partial(torch.optim.RAdam, lr=0.01)),
     "gathered gradients": lambda: model_of(optimizer=optimizers.Adam(0.01, gradient_accumulation_steps=3)),
+    "gathered gradients as compile was asked": lambda: model_of(gradient_accumulation_steps=3),
+    "gathered gradients of torch's optimizer": lambda: model_of(optimizer=torch.optim.RAdam, gradient_accumulation_steps=3),
+    "bfloat16": lambda: model_of(layers.Dropout(0.3), precision="mixed_bfloat16"),
+    "a scale that moves": lambda: model_of(loss=large, precision="mixed_float16"),
+    "a scale that moves, and gathered gradients": lambda: model_of(
+        optimizer=torch.optim.Adam, loss=large, precision="mixed_float16", gradient_accumulation_steps=3
+    ),
     "running means": lambda: model_of(optimizer=optimizers.Adam(0.01, use_ema=True, ema_overwrite_frequency=4)),
     "decay": lambda: model_of(optimizer=optimizers.SGD(0.5, momentum=0.9, decay=0.1)),
     "schedule": lambda: model_of(optimizer=optimizers.SGD(optimizers.schedules.CosineDecay(0.5, 20), momentum=0.9)),
@@ -388,6 +400,34 @@ def test_models(name, tmp_path):
     data = {"x": X[:28], "y": Y[:28], "batch_size": SIZE, "validation_data": (X[:8], Y[:8])}
     assert is_the_same(MODELS[name], lambda: data, tmp_path)
     assert is_the_same(MODELS[name], lambda: data, tmp_path, after="second epoch", save_freq="epoch")
+
+
+@pytest.mark.parametrize(
+    ("source", "save_freq"),
+    [
+        *((name, 4) for name in SOURCES if "processes" not in name),
+        *((name, freq) for name in ("arrays", "sequence") for freq in (1, "epoch")),
+    ],
+)
+def test_executions_of_several_steps(source, save_freq, tmp_path):
+    """A backup is made at the end of an execution."""
+    after = "second epoch" if save_freq == "epoch" else 2
+    options = {"steps_per_execution": 3, "gradient_accumulation_steps": 2}
+    assert is_the_same(lambda: model_of(layers.Dropout(0.2), **options), SOURCES[source], tmp_path, after=after, save_freq=save_freq)
+
+
+def test_executions_at_the_end_of_data_that_ends_before_the_last_epoch(tmp_path):
+    data = [(X[:SIZE], Y[:SIZE])] * 14
+    with pytest.warns(UserWarning, match="ended after 2 of the 6 steps"):
+        assert is_the_same(lambda: model_of(steps_per_execution=4), lambda: {"x": iter(data), "steps_per_epoch": 6}, tmp_path, after=2)
+
+
+@pytest.mark.parametrize("option", [{"precision": "mixed_bfloat16"}, {"gradient_accumulation_steps": 3}])
+def test_a_backup_of_another_precision_or_number_of_batches_is_refused(option, tmp_path):
+    with pytest.raises(Interruption):
+        trained(model_of(), tmp_path, ARRAYS, after=3)
+    with pytest.raises(ValueError, match=f"made by another training: {next(iter(option))} was not there"):
+        trained(model_of(**option), tmp_path, ARRAYS)
 
 
 # ---------------------------------------------------------------------- callbacks

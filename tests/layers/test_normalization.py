@@ -191,6 +191,7 @@ def test_a_mask_of_steps_of_images_counts_for_every_pixel():
     assert layer.moving_mean.item() == pytest.approx(1.5)
 
 
-def test_synchronized_statistics_are_refused():
-    with pytest.raises(ValueError, match="'synchronized' must be False"):
-        BatchNormalization(synchronized=True)
+def test_synchronized_statistics_are_those_of_the_batch_in_one_process():
+    layer, data = BatchNormalization(synchronized=True), torch.randn(4, 3)
+    torch.testing.assert_close(layer(data, training=True), BatchNormalization()(data, training=True))
+    assert layer.get_config()["synchronized"] is True

@@ -134,3 +134,25 @@ def test_a_subclass_that_gathers_through_its_parent():
     metric = Doubled(name="doubled")
     metric.update_state(torch.tensor([1.0, 2.0]))
     assert float(metric.result()) == 3.0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("values", [[], [0.1, 0.2], [1e300], [float("nan"), 1.0]])
+def test_the_number_is_the_result(dtype, values):
+    mean = metrics.Mean(dtype=dtype)
+    for value in values:
+        mean.update_state(torch.tensor([value], dtype=torch.float64))
+    assert mean.number() == pytest.approx(float(mean.result()), rel=0, abs=0, nan_ok=True)
+
+
+def test_the_number_of_a_weighted_mean_and_of_a_result_of_ones_own():
+    class Percent(metrics.Mean):
+        def result(self):
+            return 100 * super().result()
+
+    for mean in (metrics.Mean(), Percent()):
+        mean.update_state([1.0, 4.0], sample_weight=[2.0, 1.0])
+        assert mean.number() == float(mean.result())
+    percent = Percent()
+    percent.update_state([0.5])
+    assert percent.number() == 50.0

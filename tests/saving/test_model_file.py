@@ -15,6 +15,7 @@ from torch import nn
 from torchkeras_fn import Input, Model, Sequential, Trainer, layers, losses, models, optimizers, utils
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.models import load_model, save_model
+from torchkeras_fn.saving.training_state import load_training_state, training_state
 
 generator = np.random.default_rng(0)
 X = generator.normal(size=(24, 4)).astype("float32")
@@ -146,11 +147,51 @@ def test_torch_optimizers_are_saved_too(kind, tmp_path):
     assert same(model.state_dict(), twin.state_dict())
 
 
+def large(y_true, y_pred):
+    """A loss that is too large for float16 with the first scales."""
+    return 1e5 * (y_true - y_pred).square().mean(-1)
+
+
+EXECUTIONS = {
+    "bfloat16": {"precision": "mixed_bfloat16", "steps_per_execution": 2},
+    "a scale that moves": {"precision": "mixed_float16", "loss": large},
+    "gathered": {"gradient_accumulation_steps": 2},
+    "both": {"precision": "mixed_float16", "loss": large, "gradient_accumulation_steps": 2},
+    "no scale": {"precision": "mixed_float16", "auto_scale_loss": False},
+}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", torch.optim.Adam])
+@pytest.mark.parametrize("name", EXECUTIONS)
+def test_how_the_steps_run_comes_back(name, optimizer, tmp_path):
+    model = dense_stack(optimizer, **EXECUTIONS[name])
+    trained(model, 1)
+    model.save(tmp_path / "m.model")
+    twin = load_model(tmp_path / "m.model", {"large": large})
+    assert twin._execution == model._execution
+    assert trained(model, 3, 1) == trained(twin, 3, 1)
+    assert same(model.state_dict(), twin.state_dict())
+    scales = [one._around_steps.state_dict() if one._around_steps is not None else one.optimizer.state_dict() for one in (model, twin)]
+    assert scales[0].get("scaling") == scales[1].get("scaling")
+
+
 def test_loading_moves_no_random_generator(tmp_path):
     dense_stack().save(tmp_path / "m.model")
     before = torch.get_rng_state()
     load_model(tmp_path / "m.model")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
+def test_a_random_generator_of_a_device_that_is_not_here_begins_anew(monkeypatch, kind):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
+    model = Sequential([layers.Dense(2, input_shape=(4,)), layers.Dropout(0.5, seed=3)])
+    model.compile("sgd", "mse", device="cpu")
+    model.fit(X, Y, verbose=0)
+    state = training_state(model)
+    ((path, (name, _, _)),) = state["generators"].items()
+    load_training_state(model, {**state, "generators": {path: (name, kind, torch.zeros(16, dtype=torch.uint8))}})
+    model.fit(X, Y, verbose=0)
 
 
 # ---------------------------------------------------------------------- what the user wrote

@@ -14,6 +14,7 @@ import torch
 
 from saving.archives import file_of, forged, load, members_of, small_model
 from torchkeras_fn import Input, Model, Sequential, layers
+from torchkeras_fn.engine.execution import Execution
 from torchkeras_fn.engine.functions import find_function, known_functions
 from torchkeras_fn.saving.tensors import pack, unpack
 
@@ -296,7 +297,46 @@ def with_state_tensors(change):
     return forged({**members, "optimizer.safetensors": b"".join(pack(changed))})
 
 
+def in_float16(change, optimizer="adam"):
+    """The file of a trained model whose loss was scaled and gradients gathered, with its optimizer's state changed."""
+    model = small_model()
+    model.compile(optimizer, "mse", precision="mixed_float16", gradient_accumulation_steps=2)
+    model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    members = members_of(file_of(model))
+    value = json.loads(members["optimizer.json"])
+    change(value)
+    return forged({**members, "optimizer.json": json.dumps(value).encode()})
+
+
+EXECUTIONS = {
+    **{f"execution {value!r}": value for value in (None, 3, "fast", [1], {"speed": 3}, {"device": "cuda"}, {"distributed": "ddp"})},
+    "an unknown precision": {"precision": "mixed_float8"},
+    "a precision that is none": {"precision": [1]},
+    "gathering that is text": {"gradient_accumulation_steps": "2"},
+    "no steps": {"steps_per_execution": 0},
+    "scaling that is text": {"auto_scale_loss": "yes"},
+    "compiling that is text": {"jit_compile": [True]},
+}
+SCALES = [{"scale": 1e400, "steps": 0}, {"scale": -1.0, "steps": 0}, {"scale": "1", "steps": 0}, {"scale": 1.0, "steps": 2**80}, {}, [], 3]
+
 TRAININGS = {
+    **{
+        name: edited(lambda value, execution=execution: value.update(execution=execution), "compile.json")
+        for name, execution in EXECUTIONS.items()
+    },
+    **{f"scale {scale!r:.40}": in_float16(lambda value, scale=scale: value["optimizer"].update(scaling=scale)) for scale in SCALES},
+    **{
+        f"scale {scale!r:.40} of torch's optimizer": in_float16(
+            lambda value, scale=scale: value["around_steps"].update(scaling=scale), torch.optim.Adam
+        )
+        for scale in SCALES
+    },
+    "no state around the steps": in_float16(lambda value: value.update(around_steps=3), torch.optim.Adam),
+    "half a state around the steps": in_float16(lambda value: value["around_steps"].pop("gathered"), torch.optim.Adam),
+    "gathered for other weights": in_float16(lambda value: value["around_steps"]["gathered"]["sums"].pop(), torch.optim.Adam),
+    "gathered numbers": in_float16(lambda value: value["around_steps"]["gathered"].update(sums=[1, 2]), torch.optim.Adam),
+    "many gathered": in_float16(lambda value: value["around_steps"]["gathered"].update(batches=[1]), torch.optim.Adam),
+    "our own many gathered": in_float16(lambda value: value["optimizer"]["gathered"].update(batches="1")),
     "a loss from elsewhere": edited(lambda value: value.update(loss="os.system"), "compile.json"),
     "a loss that is a module": edited(lambda value: value.update(loss={"$module": "os"}), "compile.json"),
     "a loss by class and module": edited(
@@ -325,6 +365,11 @@ TRAININGS = {
     "scalar state": with_state_tensors(lambda name, tensor: tensor.flatten()[0] if "exp_avg" in name else tensor),
     "empty counts": with_state_tensors(lambda name, tensor: tensor.new_zeros(0) if "step" in name else tensor),
 }
+
+
+def test_a_file_from_before_there_were_such_settings_loads():
+    model = load(edited(lambda value: value.pop("execution"), "compile.json"))
+    assert model._execution == Execution()
 
 
 @pytest.mark.parametrize("name", TRAININGS)

@@ -42,6 +42,11 @@ class BackupAndRestore(Callback):
     processes, as several threads draw random numbers in no certain order. What an object of the user's keeps in itself
     goes on if it has `state_dict` and `load_state_dict`: a `Sequence`, or an attribute of the model.
 
+    Where several processes train the model together, the first writes one file for all of them and reads it for all, so
+    that no other needs to see its disk; in the file are the random generators and the place in the data of each. As many
+    processes go on bit for bit. Another number of them can take up a backup from the end of an epoch, and goes on with the
+    same weights and optimizer; one from the middle of an epoch is refused. Callbacks begin with the state of the first's.
+
     Raises `ValueError` for bad arguments, and when training begins for a backup that is damaged, saying which part is, or
     that was made by a training of another model, optimizer, or other data, saying what differs. Raises `OSError`, when
     training begins or when a backup is due, for a folder or disk that cannot be written to; the last backup is whole then.
@@ -97,6 +102,8 @@ class BackupAndRestore(Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Make the folder, see whether it can be written to, and clear away what a kill left half written."""
         self._batches_since = 0
+        if not self._speaks:
+            return
         with self._reporting():
             os.makedirs(self.backup_dir, exist_ok=True)
             for name in os.listdir(self.backup_dir):
@@ -117,9 +124,9 @@ class BackupAndRestore(Callback):
 
     # ------------------------------------------------------------------ what fit asks
 
-    def is_due_after_batch(self) -> bool:
-        """Count a batch, and return whether it is time for a backup."""
-        self._batches_since += 1
+    def is_due_after(self, batches: int) -> bool:
+        """Count batches, and return whether it is time for a backup."""
+        self._batches_since += batches
         if self._batches_since < self.save_freq:
             return False
         self._batches_since = 0
@@ -177,7 +184,7 @@ class BackupAndRestore(Callback):
                     state = decode(archive.read_json(_STATE), tensors)
         except ValueError as error:
             raise _DamagedError(str(error)) from error
-        differences = list(_differences(found, made_for))
+        differences = list(_differences(*_comparable(found, made_for)))
         if differences:
             raise ValueError(
                 f"The backup {path} was made by another training: {'; '.join(differences[:4])}. "
@@ -187,7 +194,7 @@ class BackupAndRestore(Callback):
 
     def finish(self) -> None:
         """Remove the backup, and its folder if nothing else is in it, unless it is to be kept."""
-        if self.delete_checkpoint:
+        if self.delete_checkpoint and self._speaks:
             for path in (self.path, self._previous):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
@@ -197,6 +204,18 @@ class BackupAndRestore(Callback):
 
 class _DamagedError(ValueError):
     """A backup of which a part is bad."""
+
+
+def _comparable(saved: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What must be the same: all, but for the shares that each process has of the data where there are more or fewer of them now."""
+    if saved.get("processes", 1) == here.get("processes", 1):
+        return saved, here
+    return _without_shares(saved), _without_shares(here)
+
+
+def _without_shares(made_for: Mapping[str, Any]) -> dict[str, Any]:
+    own = ("processes", "batches", "batch size", "steps per epoch")
+    return {name: _without_shares(value) if isinstance(value, Mapping) else value for name, value in made_for.items() if name not in own}
 
 
 def _differences(saved: Mapping[str, Any], here: Mapping[str, Any], path: str = "") -> Iterator[str]:

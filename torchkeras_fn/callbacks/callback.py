@@ -20,6 +20,9 @@ class Callback:
     `logs` are mappings of names to figures: those of a batch are running means over the epoch so far, and are
     turned into Python floats when they are read, which waits for the device.
 
+    Where several processes train the model together, each has its callbacks, which are told the same at the end of an
+    epoch; one that prints or writes files should do so where `self.model.is_first_process`.
+
     >>> class Shout(Callback):
     ...     def on_epoch_end(self, epoch, logs=None):
     ...         print(f"epoch {epoch} is over")
@@ -35,6 +38,15 @@ class Callback:
     def __getstate__(self) -> dict[str, Any]:
         """A copy leaves the other callbacks and the validation data behind."""
         return {name: value for name, value in self.__dict__.items() if name not in ("companions", "validation_data")}
+
+    @property
+    def _speaks(self) -> bool:
+        """Whether this process prints and writes for all."""
+        return bool(getattr(self.model, "is_first_process", True))
+
+    def _print(self, text: str) -> None:
+        if self._speaks:
+            print(text)
 
     def set_model(self, model: Any) -> None:
         """Note the model."""

@@ -48,12 +48,14 @@ class CSVLogger(Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Make sure that the file can be written. What is in it stays until the first epoch begins."""
         self.keys = self._position = None
+        if not self._speaks:
+            return
         with open(self.filename, "a"):
             pass
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Begin the file, unless it was begun."""
-        if self._position is None:
+        if self._position is None and self._speaks:
             self._begin()
 
     def _begin(self) -> None:
@@ -64,6 +66,8 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write a row."""
+        if not self._speaks:
+            return
         logs = logs if isinstance(logs, Logs) else Logs(logs or {})
         if self._position is None:
             self._begin()
@@ -102,7 +106,7 @@ class CSVLogger(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Cut off rows that were written after `state_dict`, and go on. Warns where rows from before it are gone."""
         self.keys, self._position = state["keys"], state["position"]
-        if self._position is None:
+        if self._position is None or not self._speaks:
             return
         size = os.path.getsize(self.filename) if os.path.exists(self.filename) else 0
         if size > self._position:

@@ -8,6 +8,7 @@ from torch import nn
 
 from torchkeras_fn.arguments import number, positive_integer
 from torchkeras_fn.callbacks.monitoring import MonitorCallback
+from torchkeras_fn.shards import whole
 
 _STATE = ("wait", "stopped_epoch", "best", "best_epoch", "best_weights")
 
@@ -80,10 +81,10 @@ class EarlyStopping(MonitorCallback):
     def on_train_end(self, logs: Any = None) -> None:
         """Restore the best weights, where that was asked for."""
         if self.stopped_epoch and self.verbose:
-            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+            self._print(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self.best_weights is not None:
             if self.verbose:
-                print(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
+                self._print(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
             restore_weights(self.model, self.best_weights)
 
     def state_dict(self) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def copy_of_weights(model: Any) -> Any:
     2
     """
     if hasattr(model, "named_weights"):
-        return [weight.view.clone() for weight in model.named_weights()]
+        return [weight.arranged(weight.tensor.detach()).clone() for weight in model.named_weights()]
     if isinstance(model, nn.Module):
         return {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in model.state_dict().items()}
     return model.get_weights()
@@ -120,7 +121,7 @@ def restore_weights(model: Any, weights: Any) -> None:
     if hasattr(model, "named_weights"):
         with torch.no_grad():
             for weight, kept in zip(model.named_weights(), weights, strict=True):
-                weight.view.copy_(kept)
+                weight.write(whole(kept))
     elif isinstance(model, nn.Module):
         model.load_state_dict(weights)
     else:

@@ -73,7 +73,7 @@ class LearningRateScheduler(Callback):
             change_learning_rate(self.model.optimizer, lambda rate: self.rate_at(epoch, rate))
         if self.verbose and self.step == "epoch":
             rate = learning_rate(self.model.optimizer)
-            print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
+            self._print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Note the rate of the epoch in the logs, and step torch's schedule."""

@@ -52,6 +52,7 @@ class ModelCheckpoint(MonitorCallback):
         self._names = [name.partition(".")[0].partition("[")[0] for _, name, _, _ in string.Formatter().parse(self.filepath) if name]
         self._epoch = 0
         self.epochs_since_last_save = self._batches_seen_since_last_saving = 0
+        self._last_batch = -1
 
     @property
     def _counts_batches(self) -> bool:
@@ -78,12 +79,14 @@ class ModelCheckpoint(MonitorCallback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note the epoch."""
-        self._epoch = epoch
+        self._epoch, self._last_batch = epoch, -1
 
     @only_if(lambda self: self._counts_batches)
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Save, if it is time."""
-        self._batches_seen_since_last_saving += 1
+        last = self._last_batch if self._last_batch < batch else -1
+        self._batches_seen_since_last_saving += batch - last  # several with `steps_per_execution`
+        self._last_batch = batch
         if self._batches_seen_since_last_saving >= self.save_freq:
             self._batches_seen_since_last_saving = 0
             self._save(self._epoch, batch, logs)
@@ -109,7 +112,8 @@ class ModelCheckpoint(MonitorCallback):
         path = self.path(epoch, logs, batch)
         improved = f"{self.monitor} improved from {_shown(best)} to {_shown(current)}, " if current is not None else ""
         self._say(epoch, f"{improved}saving model to {path}")
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        if self._speaks:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         save = self.model.save_weights if self.save_weights_only else self.model.save
         save(path, overwrite=True)
         self.best = best if current is None else current
@@ -128,16 +132,17 @@ class ModelCheckpoint(MonitorCallback):
 
     def _say(self, epoch: int, what: str) -> None:
         if self.verbose:
-            print(f"\nEpoch {epoch + 1}: {what}")
+            self._print(f"\nEpoch {epoch + 1}: {what}")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best so far, and how long ago the last save was."""
-        return {"best": self.best, "epochs": self.epochs_since_last_save, "batches": self._batches_seen_since_last_saving}
+        counts = {"epochs": self.epochs_since_last_save, "batches": self._batches_seen_since_last_saving, "last_batch": self._last_batch}
+        return {"best": self.best, **counts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from an earlier run."""
         self.best, self.epochs_since_last_save = state["best"], state["epochs"]
-        self._batches_seen_since_last_saving = state["batches"]
+        self._batches_seen_since_last_saving, self._last_batch = state["batches"], state.get("last_batch", -1)
 
 
 def _shown(figure: float | None) -> str:

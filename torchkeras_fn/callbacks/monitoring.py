@@ -1,6 +1,6 @@
 """`MonitorCallback`: what the callbacks that watch one figure share: is it there, and is it better than before?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,8 +66,15 @@ class MonitorCallback(Callback):
         return f"{type(self).__name__} monitors {self.monitor!r}, which is none of the figures {list(names)}.{hint}"
 
     def get_monitor_value(self, logs: Any) -> float | None:
-        """Return the monitored figure; `None` at an epoch without validation. Raises `ValueError` where it is never there."""
-        logs = logs or {}
+        """Return the monitored figure; `None` at an epoch without validation. Raises `ValueError` where it is never there.
+
+        Where several processes train the model together it is that of the first, so that all of them decide alike.
+        """
+        team = getattr(self.model, "_team", None)
+        own = self._own_value(logs or {})
+        return own if team is None else team.number_of_first(own)  # type: ignore[no-any-return]
+
+    def _own_value(self, logs: Mapping[str, Any]) -> float | None:
         name = known_name(self.monitor, logs)
         if name in logs:
             self._seen = True

@@ -37,14 +37,14 @@ class Progress:
     def begin(self, title: str, total: int | None, done: int = 0) -> None:
         """Begin an epoch of so many steps (`None`: not known), some of which may be `done`."""
         self._title, self._begun = title, time.perf_counter()
-        self._done, self._drawn = done, 0
+        self.done, self._drawn = done, 0
         self._due = self._begun + _REDRAW_SECONDS
         if self.verbose == 1:
             self._bar = tqdm(total=total, desc=title, leave=True, file=sys.stderr, mininterval=0, unit=self.unit)
 
     def step(self, read: Callable[[], Mapping[str, Any]], count: int = 1) -> None:
         """Note that a batch is done; `read` returns its figures, and is called only when the bar is drawn."""
-        self._done += count
+        self.done += count
         if time.perf_counter() >= self._due:
             self._draw(read())
             self._due = time.perf_counter() + _REDRAW_SECONDS
@@ -68,9 +68,9 @@ class Progress:
 
     def _draw(self, logs: Mapping[str, Any]) -> None:
         self._bar.set_postfix({name: _short(value) for name, value in logs.items()}, refresh=False)
-        self._bar.update(self._done - self._drawn)
+        self._bar.update(self.done - self._drawn)
         self._bar.refresh()
-        self._drawn = self._done
+        self._drawn = self.done
 
 
 class ProgbarLogger(Callback):
@@ -99,9 +99,9 @@ class ProgbarLogger(Callback):
         self.progress.abandon()
         self.progress.begin(title, self.params.get(self.count_mode))
 
-    def _step(self, logs: Any, show: bool = True) -> None:
+    def _step(self, batch: int, logs: Any, show: bool = True) -> None:
         logs = logs or {}
-        count = logs.get("size", 0) if self.count_mode == "samples" else 1
+        count = logs.get("size", 0) if self.count_mode == "samples" else batch + 1 - self.progress.done
         self.progress.step(lambda: {name: logs[name] for name in logs if show and name not in ("batch", "size")}, count)
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -115,7 +115,7 @@ class ProgbarLogger(Callback):
     @only_if(lambda self: self.progress.active)
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Move the bar."""
-        self._step(logs)
+        self._step(batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """End the bar, with all figures."""
@@ -134,7 +134,7 @@ class ProgbarLogger(Callback):
     @only_if(lambda self: self.progress.active and not self._training)
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         """Move the bar."""
-        self._step(logs)
+        self._step(batch, logs)
 
     def on_test_end(self, logs: Any = None) -> None:
         """End the bar, with all figures."""
@@ -148,7 +148,7 @@ class ProgbarLogger(Callback):
     @only_if(lambda self: self.progress.active)
     def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
         """Move the bar."""
-        self._step(logs, show=False)
+        self._step(batch, logs, show=False)
 
     def on_predict_end(self, logs: Any = None) -> None:
         """End the bar."""

@@ -85,7 +85,7 @@ class ReduceLROnPlateau(MonitorCallback):
         self.cooldown_counter = self.cooldown
         self.wait = 0
         if self.verbose:
-            print(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {', '.join(map(str, changed))}.")
+            self._print(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {', '.join(map(str, changed))}.")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the patience spent, what is left of the cooldown, and the best so far."""

@@ -52,6 +52,8 @@ class RemoteMonitor(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Send the figures."""
+        if not self._speaks:
+            return
         kind = "application/json" if self.send_as_json else "application/x-www-form-urlencoded"
         address = self.root + self.path
         request = urllib.request.Request(address, self.body(epoch, logs), {"Content-Type": kind, **(self.headers or {})}, method="POST")

@@ -13,6 +13,7 @@ from torchkeras_fn.arguments import positive_integer
 from torchkeras_fn.callbacks.callback import Callback, only_if
 from torchkeras_fn.callbacks.learning_rates import learning_rate
 from torchkeras_fn.callbacks.tensorboard_graph import graph_definition
+from torchkeras_fn.shards import whole
 
 
 class TensorBoard(Callback):
@@ -79,7 +80,9 @@ class TensorBoard(Callback):
     # ------------------------------------------------------------------ files
 
     def _writer(self, folder: str) -> Any:
-        """The writer into a folder, opened when there is something to write."""
+        """The writer into a folder, opened when there is something to write; of several processes the first alone has one."""
+        if not self._speaks:
+            return _Silent()
         from torch.utils.tensorboard import SummaryWriter
 
         if folder not in self._writers:
@@ -98,7 +101,7 @@ class TensorBoard(Callback):
         self._training = True
         self._train_batches = 0
         self._check_metadata()
-        definition = graph_definition(self.model) if self.write_graph else None
+        definition = graph_definition(self.model) if self.write_graph and self._speaks else None
         if definition is not None:
             from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import]
 
@@ -107,7 +110,7 @@ class TensorBoard(Callback):
     @only_if(lambda self: self.profile_batch[0])
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Begin to record."""
-        if self._train_batches + 1 == self.profile_batch[0]:
+        if self._train_batches + 1 == self.profile_batch[0] and self._speaks:
             handler = torch.profiler.tensorboard_trace_handler(os.path.join(self.log_dir, "train"))
             self._profiler = torch.profiler.profile(on_trace_ready=handler)
             self._profiler.start()
@@ -118,7 +121,7 @@ class TensorBoard(Callback):
         self._train_batches += 1
         if self._profiler is not None and self._train_batches >= self.profile_batch[1]:
             self._end_profile()
-        if self.update_freq != "epoch" and self._train_batches % self.update_freq == 0:
+        if self._speaks and self.update_freq != "epoch" and self._train_batches % self.update_freq == 0:
             figures = {f"batch_{name}": logs[name] for name in logs or {} if name not in ("batch", "size")}
             self._write("train", figures, self._train_batches)
 
@@ -189,6 +192,7 @@ class TensorBoard(Callback):
                 self._write_histogram(f"{name}/gradient", parameter.grad, epoch)
 
     def _write_histogram(self, tag: str, values: torch.Tensor, epoch: int) -> None:
+        values = whole(values)
         finite = values.detach().float()[values.isfinite()]  # NaN and infinity have no place in a histogram
         if finite.numel():
             self._writer("train").add_histogram(tag, finite, epoch)
@@ -213,7 +217,14 @@ class TensorBoard(Callback):
             if path is not None:
                 with open(path) as file:
                     labels = file.read().splitlines()
-            self._writer("train").add_embedding(module.weight.detach().float(), metadata=labels, tag=name, global_step=epoch)
+            self._writer("train").add_embedding(whole(module.weight).detach().float(), metadata=labels, tag=name, global_step=epoch)
+
+
+class _Silent:
+    """A writer that writes nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
 
 
 def _first_and_last(profile_batch: Any) -> tuple[int, int]:
@@ -232,7 +243,7 @@ def _weights_of(model: Any) -> list[tuple[str, torch.Tensor]]:
     """The weights by name: in Keras' layout, or as a plain module has them."""
     if hasattr(model, "named_weights"):
         return [(weight.name, weight.view) for weight in model.named_weights()]
-    return [(name, parameter.detach()) for name, parameter in model.named_parameters()]
+    return [(name, whole(parameter.detach())) for name, parameter in model.named_parameters()]
 
 
 def _picture(weight: torch.Tensor) -> torch.Tensor | None:

@@ -55,7 +55,7 @@ class TerminateOnNaN(Callback):
             return True
         if self.raise_error:
             raise RuntimeError(f"Batch {batch}: NaN or Inf loss encountered: {loss}. The training is at its end.")
-        print(f"Batch {batch}: Invalid loss, terminating training")
+        self._print(f"Batch {batch}: Invalid loss, terminating training")
         self.model.stop_training = True
         return False
 

@@ -28,6 +28,8 @@ class Border:
 
     def __init__(self, signature: Signature):
         self.signature = signature
+        self.key: Any = None
+        """What the model's signature was told by; a copy belongs to another model."""
         self._known: dict[Any, Callable[[Parts, Parts], Batch]] = {}
 
     def __reduce__(self) -> Any:
@@ -41,8 +43,9 @@ class Border:
         if convert is None:
             return None
         samples = len(inputs[0])
-        if not samples or any(len(part) != samples for part in (*inputs, *targets)):
-            return None
+        for part in (*inputs, *targets):
+            if len(part) != samples or not samples:
+                return None
         return convert(inputs, targets)
 
     def learn(self, x: Any, y: Any, arrays: Arrays) -> None:
@@ -57,6 +60,10 @@ class Border:
         to_x = [_maker(part, dtype, device) for part, dtype in zip(inputs, x_types, strict=True)]
         to_y = [_maker(part, _type(one, floats), device) for part, one in zip(targets, arrays.y, strict=False)]
         several = len(arrays.y) > 1
+        if len(to_x) == len(to_y) == 1 and not several and rebuild([self]) is self:
+            (read_x,), (read_y,) = to_x, to_y
+            self._known[kind] = lambda inputs, targets: (read_x(inputs[0]), read_y(targets[0]), None)
+            return
 
         def convert(inputs: Parts, targets: Parts) -> Batch:
             y: Any = [make(part) for make, part in zip(to_y, targets, strict=True)] or [None] * len(arrays.y)
@@ -72,15 +79,15 @@ def _parts(value: Any) -> Parts:
 
 def _kind(x: Any, y: Any, inputs: Parts, targets: Parts) -> Any:
     """What decides how arrays become tensors; `None` for anything but plain numpy arrays and tensors."""
-    kinds = [
-        (part.dtype, part.shape[1:], part.flags.writeable and part.flags.c_contiguous)
-        if type(part) is np.ndarray and part.ndim
-        else (part.dtype, part.shape[1:], part.device, part.requires_grad)
-        if type(part) is torch.Tensor and part.ndim
-        else None
-        for part in (*inputs, *targets)
-    ]
-    return None if None in kinds or not inputs else (type(x), type(y), len(inputs), *kinds)
+    kinds: list[Any] = [type(x), type(y), len(inputs)]
+    for part in (*inputs, *targets):
+        if type(part) is np.ndarray and part.ndim:
+            kinds += (part.dtype, part.shape[1:], part.flags.num)  # of which the order and the right to write count
+        elif type(part) is torch.Tensor and part.ndim:
+            kinds += (part.dtype, part.shape[1:], part.device, part.requires_grad)
+        else:
+            return None
+    return tuple(kinds) if inputs else None
 
 
 def _are_as_given(columns: Sequence[Any], parts: Parts) -> bool:

@@ -7,6 +7,7 @@ for each of several outputs.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,12 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchkeras_fn.engine.arrays import Arrays, Signature, arrays_of, split
 from torchkeras_fn.engine.border import Border
 from torchkeras_fn.engine.columns import Column, column
+from torchkeras_fn.engine.dealing import part_of, rows_in
 from torchkeras_fn.engine.device import to_device
 from torchkeras_fn.engine.loading import Epochs
+from torchkeras_fn.engine.processes import Processes
 from torchkeras_fn.engine.sources import GeneratorSource, LoaderSource, SequenceSource, Source, batch_starts, dataset_source
+from torchkeras_fn.engine.staging import ahead, is_worth_it, staged
 from torchkeras_fn.engine.workers import Loading
 
 Batch = tuple[Any, Any, Any]
@@ -29,6 +33,7 @@ class Gather:
 
     def __init__(self, arrays: Arrays, signature: Signature):
         floats, device = signature.float_dtype, signature.device
+        self._made_of = arrays, signature
         self._rebuild, self._weights = arrays.rebuild, signature.class_weights
         self._x = [_taker(part, device, floats, dtype) for part, dtype in zip(arrays.x, arrays.x_dtypes, strict=True)]
         self._y = [None if part is None else _taker(part, device, floats) for part in arrays.y]
@@ -49,6 +54,13 @@ class Gather:
         if self._weights is not None:
             weight = self._weights.combine(y, weight)
         return x, natural(y), natural(weight)
+
+    def each(self, rows: Sequence[Any]) -> Iterator[Batch]:
+        """Yield the batches of several row numbers: made ready ahead of time where the arrays are here and the model is not."""
+        arrays, signature = self._made_of
+        if len(rows) < 2 or signature.fed or signature.targets_fed or not is_worth_it(arrays.columns, signature.device):
+            return map(self, rows)
+        return staged(Gather(arrays, replace(signature, device=torch.device("cpu"))), rows, signature.device, arrays.columns)
 
 
 def natural(parts: list[Any]) -> Any:
@@ -72,17 +84,41 @@ def _feeder(feed: Callable[[], torch.Tensor], device: torch.device) -> Callable[
     return lambda index: to_device(feed(), device)
 
 
-class ArraySource(Source):
+class RowSource(Source):
+    """Passes over rows that can be read in any order: a batch is known by its row numbers before anything is read."""
+
+    is_planned = True
+    batch_size = 32
+
+    @property
+    def is_dealt(self) -> bool:  # type: ignore[override]
+        """Whether each process has a part of the rows."""
+        return self.processes is not None
+
+    def total_at(self, position: int) -> int:
+        """Return how many rows the processes have together."""
+        return min(self._rows_at_once(), int(self.samples or 0) - position * self._rows_at_once())
+
+    def rows_at(self, position: int, rows: int) -> int:
+        """Return how many rows are this process's."""
+        return rows_in(self.total_at(position), self.processes) if self.processes is not None else rows
+
+    def _rows_at_once(self) -> int:
+        return self.batch_size * (1 if self.processes is None else self.processes.count)
+
+
+class ArraySource(RowSource):
     """Passes over arrays. `shuffle` is `True` (new order of the samples), `'batch'` (of whole batches), or `False`.
 
     Beside tensors that the model feeds itself, the rows keep their order, for theirs is fixed.
     """
 
-    def __init__(self, arrays: Arrays, batch_size: int, shuffle: Any, signature: Signature):
+    def __init__(self, arrays: Arrays, batch_size: int, shuffle: Any, signature: Signature, processes: Processes | None = None):
         self.arrays, self.samples, self.batch_size = arrays, arrays.samples, batch_size
         self.shuffle = False if signature.fed or signature.targets_fed else shuffle
+        self.processes, self.is_planned = processes, all(type(column) is Column for column in arrays.columns)
         self._gather = Gather(arrays, signature)
-        self.steps = -(-self.samples // batch_size)
+        self.steps = -(-self.samples // self._rows_at_once())
 
     def one_pass(self) -> Iterator[Batch]:
         """Yield each batch of a pass."""
@@ -90,18 +126,18 @@ class ArraySource(Source):
 
     def pass_after(self, count: int) -> Iterator[Batch]:
         """Yield the batches after the first `count`, which are not read."""
-        return map(self._gather, _rows(int(self.samples or 0), self.batch_size, self.shuffle)[count:])
+        return self._gather.each(_rows(int(self.samples or 0), self.batch_size, self.shuffle, self.processes)[count:])
 
 
-class TensorSource(Source):
+class TensorSource(RowSource):
     """Passes over the tensors of a `TensorDataset`, whose batches are gathered at once instead of sample by sample."""
 
     batches_are_pairs = True
 
-    def __init__(self, tensors: Sequence[torch.Tensor], batch_size: int, shuffle: Any):
+    def __init__(self, tensors: Sequence[torch.Tensor], batch_size: int, shuffle: Any, processes: Processes | None = None):
         self._columns = [column(tensor, f"Tensor {index} of the data set") for index, tensor in enumerate(tensors)]
-        self.samples, self.batch_size, self.shuffle = len(self._columns[0]), batch_size, shuffle
-        self.steps = -(-self.samples // batch_size)
+        self.samples, self.batch_size, self.shuffle, self.processes = len(self._columns[0]), batch_size, shuffle, processes
+        self.steps = -(-self.samples // self._rows_at_once())
 
     def one_pass(self) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yield each batch of a pass."""
@@ -109,16 +145,24 @@ class TensorSource(Source):
 
     def pass_after(self, count: int) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yield the batches after the first `count`, which are not read."""
-        rows = _rows(int(self.samples or 0), self.batch_size, self.shuffle)[count:]
-        return (tuple(part.take(index) for part in self._columns) for index in rows)
+        rows = _rows(int(self.samples or 0), self.batch_size, self.shuffle, self.processes)[count:]
+        if len(rows) > 1 and is_worth_it(self._columns, self.device):
+            return ahead(self._take, rows, self.device, self._columns)
+        return map(self._take, rows)
 
     def first(self) -> tuple[torch.Tensor, ...]:
         """Return the first rows."""
-        return tuple(part.take(slice(0, self.batch_size)) for part in self._columns)
+        return self._take(slice(0, self.batch_size))
+
+    def _take(self, index: Any) -> tuple[torch.Tensor, ...]:
+        return tuple(part.take(index) for part in self._columns)
 
 
-def _rows(samples: int, size: int, shuffle: Any) -> Sequence[Any]:
-    """The row numbers of each batch of a pass."""
+def _rows(samples: int, size: int, shuffle: Any, processes: Processes | None = None) -> Sequence[Any]:
+    """The row numbers of each batch of a pass; of this process's part of it, where there are several `processes`."""
+    if processes is not None:
+        whole = partial(_rows, samples, size * processes.count, shuffle)
+        return [part_of(rows, samples, processes) for rows in (processes.as_first(whole) if shuffle else whole())]
     if shuffle and shuffle != "batch":
         batches: Sequence[torch.Tensor] = torch.randperm(samples).split(size)
         return batches
@@ -155,18 +199,28 @@ def is_batches(x: Any) -> bool:
 
 
 def open_batches(
-    x: Any, batch_size: int, shuffle: Any, loading: Loading, signature: Signature, with_targets: bool, steps: int | None
+    x: Any,
+    batch_size: int,
+    shuffle: Any,
+    loading: Loading,
+    signature: Signature,
+    with_targets: bool,
+    steps: int | None,
+    processes: Processes | None = None,
 ) -> Epochs:
-    """Return batches out of a `Sequence`, a generator or iterator, a torch data set or a `DataLoader`."""
+    """Return batches out of a `Sequence`, a generator or iterator, a torch data set or a `DataLoader`.
+
+    Where there are several `processes`, they are this one's share; generators, and what else cannot be told, come as they are.
+    """
     source: Source
     if type(x) is TensorDataset:
-        source = TensorSource(x.tensors, batch_size, shuffle)
+        source = TensorSource(x.tensors, batch_size, shuffle, processes)
     elif isinstance(x, DataLoader):
-        source = LoaderSource(x)
+        source = LoaderSource(x, processes=processes, in_order=not with_targets)
     elif isinstance(x, Dataset):
-        source = dataset_source(x, batch_size, shuffle, loading)
+        source = dataset_source(x, batch_size, shuffle, loading, processes)
     elif hasattr(x, "__getitem__") and hasattr(x, "__len__"):
-        source = SequenceSource(x, bool(shuffle), replace(loading, **getattr(x, "loading_options", {})))
+        source = SequenceSource(x, bool(shuffle), replace(loading, **getattr(x, "loading_options", {})), processes)
     elif hasattr(x, "__next__"):
         steps = len(x) if steps is None and hasattr(x, "__len__") else steps
         if steps is None:

@@ -7,31 +7,30 @@ import torch
 from torch import nn
 
 
-def choose(device: Any, module: nn.Module, placed: bool) -> torch.device:
+def choose(device: Any, module: nn.Module, placed: torch.device | None = None) -> torch.device:
     """Return the device a model should train on.
 
-    `device` where given; where the model is, if its user put it there (`placed`) or it is not on the CPU; else CUDA,
-    another accelerator that torch reports, or the CPU. Raises `RuntimeError` for a device that is not there.
+    `device` where given; where the model is, if its user put it there (`placed`) or it is not on the CPU; else the
+    accelerator that torch reports (CUDA, XPU, MPS, ...), or the CPU. Raises `RuntimeError` for a device that is not there.
 
-    >>> choose("cpu", nn.Linear(1, 1), placed=False)
+    >>> choose("cpu", nn.Linear(1, 1))
     device(type='cpu')
     """
-    if device is not None:
-        try:
-            chosen = torch.device(device)
-            torch.empty(0, device=chosen)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise RuntimeError(
-                f"The device {str(device)!r} is not available here; there are: {', '.join(available())}. ({error})"
-            ) from error
-        return chosen
-    current = device_of(module)
-    if placed or current.type != "cpu":
-        return current
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return accelerator if accelerator is not None else torch.device("cpu")
+    if device is None:
+        current = device_of(module, placed)
+        if placed is None and current.type == "cpu":
+            return accelerator() or current
+        device = current
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise RuntimeError(f"The device {str(device)!r} is not available here; there are: {', '.join(available())}. ({error})") from error
+
+
+def accelerator() -> torch.device | None:
+    """Return the accelerator on which torch works now, `None` where there is none."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return None if found is None else torch.device(found.type, torch.accelerator.current_device_index())
 
 
 def available() -> list[str]:
@@ -40,20 +39,29 @@ def available() -> list[str]:
     >>> "cpu" in available()
     True
     """
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    count = torch.accelerator.device_count() if accelerator is not None else 0
-    return ["cpu", *(f"{accelerator.type}:{index}" for index in range(count) if accelerator is not None)]
+    found = accelerator()
+    return ["cpu", *(f"{found.type}:{index}" for index in range(torch.accelerator.device_count()) if found is not None)]
 
 
-def device_of(module: nn.Module) -> torch.device:
-    """Return the device of a module's first parameter or buffer; the CPU where it has none.
+def is_here(device: str) -> bool:
+    """Return whether torch sees a device of this type, or this device.
+
+    >>> is_here("cpu:0"), is_here("warp")
+    (True, False)
+    """
+    found, kind = accelerator(), device.partition(":")[0]
+    return kind == "cpu" or (found is not None and found.type == kind)
+
+
+def device_of(module: nn.Module, otherwise: torch.device | None = None) -> torch.device:
+    """Return the device of a module's first parameter or buffer; where it has none, that which is named, or the CPU.
 
     >>> device_of(nn.ReLU())
     device(type='cpu')
     """
     for tensor in itertools.chain(module.parameters(), module.buffers()):
         return tensor.device
-    return torch.device("cpu")
+    return otherwise or torch.device("cpu")
 
 
 def first_parameter(module: nn.Module) -> nn.Parameter | None:
@@ -81,11 +89,20 @@ def device_is(module: nn.Module, device: torch.device) -> bool:
     return all(tensor.device == device for tensor in [*module.parameters(), *module.buffers()])
 
 
+_COPIES_ALONE = ("cuda", "xpu")
+"""The types of devices that copy from pinned memory while the program goes on."""
+
+
+def pinned(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor ready to be copied to the device: in pinned memory, where the device gains by that."""
+    return tensor.pin_memory() if device.type in _COPIES_ALONE and tensor.device.type == "cpu" else tensor
+
+
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return the tensor on the device; from the CPU to CUDA through pinned memory, without waiting for the copy."""
+    """Return the tensor on the device; from the CPU through pinned memory, without waiting for the copy, where that pays."""
     if tensor.device == device:
         return tensor
-    if device.type == "cuda" and tensor.device.type == "cpu":
+    if device.type in _COPIES_ALONE and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 

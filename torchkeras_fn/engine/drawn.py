@@ -26,6 +26,8 @@ class Drawn(Layer):
     """
 
     builds_itself = True
+    _sharding: Any = None
+    """What keeps the weights in parts on several processes, if they are."""
 
     def __init__(self, inputs: Sequence[Any] | None = None, outputs: Sequence[Any] | None = None, name: str | None = None, **kwargs: Any):
         super().__init__(name=name, **kwargs)
@@ -158,7 +160,8 @@ class Drawn(Layer):
             with mode_of(self, training=bool(training)):
                 return self.forward(*args, **kwargs)
         given = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple, Mapping)) else args
-        return self.lowered(*(as_tensors(part, self.dtype) for part in self._ordered(graph, given)))
+        inputs = [as_tensors(part, self.dtype) for part in self._ordered(graph, given)]
+        return self.lowered(*inputs) if self._sharding is None else self._sharding.call(self.lowered, *inputs)
 
     def _ordered(self, graph: Graph, inputs: Any) -> Sequence[Any]:
         """The inputs in the graph's order. Raises `ValueError` unless there is one for each of the graph's inputs."""

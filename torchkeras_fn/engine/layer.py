@@ -20,6 +20,7 @@ from torchkeras_fn.engine.connections import Connections, shapes_of
 from torchkeras_fn.engine.incoming import as_floats, as_tensors, carried_mask, carry_mask, check_inputs
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, is_symbolic, record, symbolic_leaves
 from torchkeras_fn.engine.weights import Weighted
+from torchkeras_fn.portion import of_sum
 from torchkeras_fn.registry import Registry, snake_case
 
 registry = Registry("layer", {})
@@ -219,7 +220,7 @@ class Layer(Additions, Connections, Weighted, metaclass=_NamesItself):
         added = [term for layer in self.sublayers() for term in layer._last_losses]
         trained = {id(tensor) for tensor in self.trainable_weights}
         regularized = [weight for weight in self.named_weights() if weight.options.regularizer is not None and id(weight.tensor) in trained]
-        return [*added, *(weight.options.regularizer(weight.arranged(weight.tensor)) for weight in regularized)]
+        return [*added, *(weight.penalty() for weight in regularized)]
 
     # ------------------------------------------------------------------ calling
 
@@ -261,7 +262,7 @@ class Layer(Additions, Connections, Weighted, metaclass=_NamesItself):
         with in_mode, contextlib.nullcontext() if type(self).call is Layer.call else inference.untouched(self):
             outputs = self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
-            self.add_loss([self.activity_regularizer(part) for part in inference.leaves_of(outputs)])
+            self.add_loss([of_sum(self.activity_regularizer(part)) for part in inference.leaves_of(outputs)])
         if is_masked or self.makes_mask:
             carry_mask(outputs, self.compute_mask(args[0], mask))
         return outputs

@@ -21,6 +21,10 @@ class Epochs:
         self.steps = steps
         self.samples = source.samples
         self.exhausted = False
+        self.spare: Any = None
+        """A batch with which to take part in steps for which there is no data left, while other processes have some."""
+        self.rows = 0
+        """How many rows this process, which is one of several, has had in the epoch."""
         self._pass: Any = None
         self._position = 0
         self._length: int | None = None
@@ -61,6 +65,11 @@ class Epochs:
             message = f"The data ended after {done} of the {wanted or 1} steps that were wanted, and the run ends with it."
             warnings.warn(message, stacklevel=2)
 
+    @property
+    def place_in_pass(self) -> int:
+        """Where in its pass the batch was that came last, counted from 0."""
+        return self._position - 1
+
     def peek(self) -> Any:
         """Return the first batch as the source gave it, without using it up. Raises `ValueError` where there is none.
 
@@ -77,6 +86,11 @@ class Epochs:
         """Note from now on what it takes to come back; worker processes then begin anew with each pass."""
         self.source.is_watched = True
 
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the epoch that comes is one of which another run has done a part."""
+        return self._done_before > 0
+
     def position(self) -> dict[str, Any]:
         """Return where the data is: the random states as the pass under way began, and how many of its batches were taken."""
         source, start = self.source, self._start if self._pass is not None else None
@@ -87,6 +101,8 @@ class Epochs:
             "ahead": None if start is None or source.ahead is None else source.ahead.state(),
             "begun": self._begun,
             "exhausted": self.exhausted,
+            "rows": self.rows,
+            "spare": self.spare,
             "source": source.state_dict(),
         }
 
@@ -104,8 +120,11 @@ class Epochs:
             self._pass, self._length = source.pass_after(position["batches"]), source.steps
             if position["ahead"] is not None:
                 now = Place.from_state(position["ahead"])
+        elif done and self.steps is None:  # the epoch's only pass had ended, as it has when the last execution is over
+            self._pass = iter(())
         self._position, self._done_before = position["batches"], done
         self._begun, self.exhausted = position["begun"], position["exhausted"]
+        self.rows, self.spare = position.get("rows", 0), position.get("spare")
         now.come_back(source.holders())
         return now.shared
 

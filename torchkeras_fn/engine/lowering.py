@@ -24,6 +24,7 @@ from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.layout import Spatial, settle_permutations
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
+from torchkeras_fn.portion import of_sum
 
 
 class TrainingOutputs(NamedTuple):
@@ -264,7 +265,8 @@ class _Writer:
             result, mask = self.write_layer(scope, operation, args, kwargs, inputs, each)
             if operation.activity_regularizer is not None:
                 for tensor in node.tensors:
-                    self.losses.append(self.through(operation.activity_regularizer, self.pick(tensor, result)))
+                    term = self.through(operation.activity_regularizer, self.pick(tensor, result))
+                    self.losses.append(self.fx.call_function(of_sum, (term,)))
         masks = mask if isinstance(mask, (list, tuple)) else [mask, *[None] * (len(node.tensors) - 1)]
         for tensor, own_mask in zip(node.tensors, masks, strict=True):
             scope.values[id(tensor)] = _Value(self.pick(tensor, result), own_mask)

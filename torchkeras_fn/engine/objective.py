@@ -9,10 +9,12 @@ from typing import Any
 import torch
 
 from torchkeras_fn import losses
+from torchkeras_fn.engine.logs import to_number
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.output import Output, metric_of
 from torchkeras_fn.metrics import Mean, Metric, TorchMetric, keep
 from torchkeras_fn.metrics.gathered import gathered, take_up
+from torchkeras_fn.metrics.merging import check_mergeable, merge
 
 
 class Running(Mapping[str, Any]):
@@ -33,6 +35,10 @@ class Running(Mapping[str, Any]):
     def computed(self) -> dict[str, Any]:
         """Return all figures as they are now, as tensors on the device."""
         return {name: compute() for name, compute in self._objective.results().items()}
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all figures as they are now, read from the device."""
+        return {name: _read(compute) for name, compute in self._objective.results().items()}
 
 
 class Objective:
@@ -189,7 +195,9 @@ class Objective:
             self.mean_loss.add(loss.detach(), samples, times=samples)
         for name, value in outputs.metrics:
             figure = value.detach() if value.dtype.is_floating_point else value.float()
-            self.added.setdefault(name, Mean(name)).add(figure.mean(), samples, times=samples)
+            if name not in self.added:
+                self.added[name] = Mean(name)
+            self.added[name].add(figure.mean(), samples, times=samples)
         targets = [targets] if isinstance(targets, torch.Tensor) else self._entries(targets)
         weights = self._entries(weights)
         for index, output in enumerate(self.outputs):
@@ -242,6 +250,15 @@ class Objective:
             figures += [output.mean_loss, *(m for _, m, _ in output.metrics or output.requested if not isinstance(m, str))]
         return figures
 
+    def check_mergeable(self) -> None:
+        """Raise `ValueError` for a metric whose figures cannot be put together over several processes."""
+        for metric in self._gatherers():
+            check_mergeable(metric)
+
+    def merge(self, exchange: Callable[[Any], list[Any]]) -> None:
+        """Put together what all processes have gathered; `exchange` returns what each of them gave."""
+        merge(self._gatherers(), exchange)
+
     def reset(self) -> None:
         """Begin a new epoch."""
         for metric in self._gatherers():
@@ -269,6 +286,11 @@ class Objective:
             self.added.setdefault(name, Mean(name))
         for metric, figures in zip(self._gatherers(), state["figures"], strict=True):
             take_up(metric, figures)
+
+
+def _read(compute: Callable[[], Any]) -> Any:
+    metric = getattr(compute, "__self__", None)
+    return metric.number() if isinstance(metric, Mean) and not metric.total.is_meta else to_number(compute())
 
 
 def reset_state(metric: Any) -> None:

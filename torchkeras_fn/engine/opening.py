@@ -55,23 +55,37 @@ class Opening(Preparation):
         if y is not None or sample_weight is not None:
             raise ValueError(f"y and sample_weight come with the batches of a {type(x).__name__}, and cannot be passed beside it.")
         loading = loading or Loading()
-        epochs = open_batches(x, size, shuffle, loading, self._signature(), with_targets, steps)
+        epochs = open_batches(x, size, shuffle, loading, self._signature(), with_targets, steps, self._team)
         if not self._is_built():
             raw = unpack(epochs.peek(), with_targets, epochs.source.batches_are_pairs, 1)
             self._build_for(arrays_of(raw[0], None, None, Signature()))
         self._bind_if_needed()
-        epochs.convert = converter(epochs.source, self._weighted_signature(class_weight, with_targets), with_targets)
-        return epochs
+        signature = self._weighted_signature(class_weight, with_targets)
+        epochs.convert, epochs.source.device = converter(epochs.source, signature, with_targets), signature.device
+        return self._alike(epochs)
 
     def _open_arrays(
         self, arrays: Arrays, size: int, shuffle: Any, steps: int | None, class_weight: Any = None, with_targets: bool = True
     ) -> Epochs:
         signature = self._weighted_signature(class_weight, with_targets)
         if arrays.columns:
-            return Epochs(ArraySource(arrays, size, shuffle, signature), _as_it_is, steps)
+            return self._alike(Epochs(ArraySource(arrays, size, shuffle, signature, self._team), _as_it_is, steps))
         if steps is None:
             raise ValueError("The number of steps must be given where the model feeds itself: steps_per_epoch, steps or validation_steps.")
         return Epochs(FedSource(arrays, signature), _as_it_is, steps)
+
+    def _alike(self, epochs: Epochs) -> Epochs:
+        """Return data that is dealt out to several processes. Raises `ValueError` where they have not the same, or not all of it."""
+        source = epochs.source
+        if self._team is not None and source.is_dealt:
+            told = self._team.gathered((source.samples, source.steps, epochs.steps))
+            if len(set(told)) > 1:
+                shown = ", ".join(f"{samples or 'unknown'} samples, {steps} batches" for samples, steps, _ in told)
+                raise ValueError(
+                    f"Data is shared out among the {self._team.count} processes, each of which was to have all of it, but they have: "
+                    f"{shown}. Give each process the same data, or compile with distributed=False."
+                )
+        return epochs
 
     def _weighted_signature(self, class_weight: Any, with_targets: bool = True) -> Signature:
         """The signature, with the weights of the classes."""
@@ -116,10 +130,14 @@ class Opening(Preparation):
     def _border(self, with_targets: bool) -> Border:
         """What is known of single batches, for the model as it is now."""
         self._bind_if_needed()
-        signature, border = self._weighted_signature(None, with_targets), self._borders.get(with_targets)
+        key, border = self._signature_key(), self._borders.get(with_targets)
+        if border is not None and key is not None and border.key == key:
+            return border
+        signature = self._weighted_signature(None, with_targets)
         if border is None or border.signature != signature:
             border = Border(signature)
             self._borders = {**self._borders, with_targets: border}
+        border.key = key
         return border
 
     # ------------------------------------------------------------------ getting ready

@@ -1,6 +1,7 @@
 """`Output`: the loss and the metrics of one output of a model, in plain form and in the form for logits."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import repeat
 from typing import Any
@@ -96,6 +97,28 @@ class Output:
         value = loss.compute(*loss.prepare(y_true, prediction), weight, mask)
         return value if value.ndim == 0 else value.mean()  # type: ignore[no-any-return]
 
+    @contextmanager
+    def handing_out(self, chosen: Callable[[Any], bool], take: Callable[[Update, Sequence[Any]], None]) -> Iterator[None]:
+        """Within the block, let the chosen metrics take in nothing: `take` is given their update and its arguments instead.
+
+        What was decided for tensors of certain shapes is forgotten before and after: those of the block may hold no data.
+        """
+        kept = {name: getattr(self, name) for name in ("metrics", "_plain", "_on_logits")}
+
+        def handed(forms: Sequence[Any]) -> list[Any]:
+            given = zip(forms, self.metrics or (), strict=True)
+            return [(_Handed(update, take) if update and chosen(metric) else update, own) for (update, own), (_, metric, _) in given]
+
+        self._plain, self._on_logits = handed(self._plain), handed(self._on_logits)
+        if self.metrics is not None:
+            self.metrics = [(name, None if chosen(metric) else metric, is_weighted) for name, metric, is_weighted in self.metrics]
+        self._forget_recipes()
+        try:
+            yield
+        finally:
+            self.__dict__.update(kept)
+            self._forget_recipes()
+
     def named_metrics(self) -> Iterator[tuple[str, Any, str | None]]:
         """The names of the figures in the logs, the metric of each, and which of its parts it is where it has several."""
         for label, metric, _ in self.metrics or self.requested:
@@ -138,6 +161,17 @@ class Output:
             if probabilities is None:
                 probabilities = torch.softmax(prediction, -1) if self.kind == "softmax" else torch.sigmoid(prediction)
             plain(y_true, probabilities, combined)
+
+
+class _Handed:
+    """Stands for an update of a metric, and hands its arguments out."""
+
+    def __init__(self, update: Update, take: Callable[[Update, Sequence[Any]], None]):
+        self.update, self.take = update, take
+        self.is_like_a_loss = getattr(update, "is_like_a_loss", False)
+
+    def __call__(self, y_true: Any, y_pred: Any, weight: Any) -> None:
+        self.take(self.update, (y_true, y_pred, weight))
 
 
 def _gives_a_tensor(metric: Any) -> bool:

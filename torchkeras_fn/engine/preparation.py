@@ -11,6 +11,7 @@ from torch import nn
 
 from torchkeras_fn import config, optimizers
 from torchkeras_fn.engine.border import Border
+from torchkeras_fn.engine.compiled import CompiledSteps
 from torchkeras_fn.engine.data import (
     Signature,
 )
@@ -20,22 +21,24 @@ from torchkeras_fn.engine.feeding import target_feeds
 from torchkeras_fn.engine.inference import is_in_mode
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective
+from torchkeras_fn.engine.placement import Placement, places_of
+from torchkeras_fn.engine.processes import Processes, join, local_device
+from torchkeras_fn.engine.sharded import Sharded
+from torchkeras_fn.engine.stepping import Stepping
+from torchkeras_fn.engine.walking import parameters_of
 from torchkeras_fn.engine.weighting import check_modes
 
 
-class Preparation:
+class Preparation(Stepping, Sharded, Placement):
     """What a `Trainer` does before and around its steps. A mixin for any `nn.Module`."""
 
-    optimizer: Any = None
     objective: Objective | None = None
-    _placed = False
-    _execution = Execution()
+    _processes: Processes | None = None
+    _team: Processes | None = None
+    """The processes, if there are several, among whom each step is shared out."""
     _hold = optimizers.Hold()
-    _scale_loss: Callable[[torch.Tensor], torch.Tensor] | None = None
     _bound = False
     _in_training = False
-    _frozen: Sequence[nn.Parameter] = ()
-    _collected: Sequence[nn.Parameter] = ()
     _checked: Any = None
     _borders: Mapping[bool, Border] = {}
     _weight_modes: Sequence[str | None] = ()
@@ -63,6 +66,7 @@ class Preparation:
         run_eagerly: bool = False,
         jit_compile: Any = False,
         precision: str | None = None,
+        auto_scale_loss: bool = True,
         gradient_accumulation_steps: int | None = None,
         steps_per_execution: int = 1,
         distributed: Any = None,
@@ -77,13 +81,47 @@ class Preparation:
         `target_tensors` supplies targets from tensors, so that no `y` is passed. `device` is the best one there is
         unless given; a model that was moved with `.to()` stays where it is. Weights are kept.
 
+        `jit_compile=True` compiles training steps up to the optimizer's step: forward, loss, gradients and this library's metrics
+        become one function for each shape of batch, on CUDA one recording that is replayed. Compiling takes seconds and
+        begins when a shape comes again; a short last batch is not compiled. What Python does in layers, losses and
+        metrics (numbers, prints, branches) it does while the step is compiled, and not again. A change of the model counts
+        from the next epoch on. A step that cannot be compiled (it reads values from tensors, `train_step` is overridden, there
+        are hooks, several processes train, there is no compiler) runs as it is, and one warning says why. `evaluate` and
+        `predict` are not compiled. It excludes `run_eagerly=True`; `'auto'` is `False`.
+
+        `precision` is that of the forward passes of fit, evaluate and predict: `'float32'`, or `None` for the same, or one
+        of Keras' policies `'mixed_bfloat16'` and `'mixed_float16'`. These let `torch.autocast` compute in 16 bits what is
+        safe in them, for all layers alike, whatever their `dtype`; weights, losses, metrics and predictions are float32.
+        In a step of your own, so are calls of the model and its parts. For `mixed_float16` the loss is multiplied by a
+        scale before the backward pass, in a `train_step` of your own by `self.scale_loss(loss)`, which keeps small
+        gradients: it begins at 2**15, and a step with a gradient that is not finite is left out (but counted) and halves
+        it. Optimizers of torch that are not fused, and ours without a fused kernel (all but SGD, Adam, AdamW and Adagrad),
+        read one number from the device at each such step. `auto_scale_loss=False` leaves the scale out.
+
+        With `gradient_accumulation_steps=n`, 2 or more, one step is taken with the mean gradient of n batches, as with the
+        optimizer's own argument; `None` and 1 mean every batch. It works for torch's optimizers too. With
+        `steps_per_execution=n`, 1 unless given, callbacks and the bar are told once for n batches: of the beginning with
+        the number of the first, of the end with that of the last; `stop_training` is looked at then, and a backup is made
+        then. What is computed does not change. `run_eagerly=True` says that nothing is to be compiled, as is usual.
+
+        Where `torchrun` started several processes, or a process group of `torch.distributed` is there, they train the model
+        together unless `distributed=False`: all begin with the weights of the first, `fit`, `evaluate` and `predict` give each
+        its share of the data, `batch_size` counts for each, and gradients, figures and predictions are those of all rows.
+        All of them call `compile`, as the methods named. `distributed='fsdp'` shares out the weights too, for models that
+        are too large for one device; `True` and `'ddp'` mean copies, which is the default. Without other processes none of
+        this changes anything. `sync_batchnorm=True` lets `BatchNormalization` take its statistics over the rows of all
+        processes, and not of each by itself.
+
         Raises `ValueError` for an unknown or unfit argument, `TypeError` for one of the wrong kind, and `RuntimeError`
-        for a device that is not there; the model is then as it was.
+        for a device that is not there; the model is then as it was. `ValueError` too for a `precision` that the device cannot
+        do or with weights that are not float32, for numbers below 1, for a `gradient_accumulation_steps` that the optimizer
+        contradicts, and for an optimizer that takes a closure where gradients are to be gathered or scaled.
         """
         execution = Execution.of(
             jit_compile,
             run_eagerly,
             precision=precision,
+            auto_scale_loss=auto_scale_loss,
             gradient_accumulation_steps=gradient_accumulation_steps,
             steps_per_execution=steps_per_execution,
             distributed=distributed,
@@ -99,41 +137,53 @@ class Preparation:
         targets_fed = target_feeds(target_tensors, names)
         if loss is None and not own_step and not self._has_loss_terms():
             raise ValueError("There is nothing to train on: give a loss, or add one with add_loss, or override train_step.")
+        processes = join(distributed)
+        if processes is not None and device is None and not self._placed:
+            device = local_device()
+        team = processes if processes is not None and processes.count > 1 else None
+        if team is not None:
+            objective.check_mergeable()
+            if optimizers.takes_closure(chosen):
+                raise ValueError("An optimizer that takes steps with a closure cannot train over several processes: use another one.")
         placed = choose(device, self._as_module(), self._placed)
+        self._check_sharding(execution, processes)
+        self._check_execution(execution, chosen, placed, self._as_module() if own is not None else None)
         self._hold.constraints = ()  # those of the last compile
+        if self._around_steps is not None:
+            self._around_steps.detach()
         if isinstance(chosen, optimizers.Optimizer):
             if chosen.taken and chosen is not self.optimizer:
                 chosen = chosen.for_another_model()  # two models never share the state of an optimizer
             chosen.taken = True
-        self._device = placed
+        self._device, self._processes, self._team = placed, processes, team
         self.optimizer, self.objective, self._execution = chosen, objective, execution
         self._weight_modes, self._targets_fed = modes, targets_fed
         self._bound, self._checked, self._borders = False, None, {}
         if self._is_built():
             self._bind()
+            self._share_weights()
 
     def _bind(self) -> None:
         """Give the optimizer the parameters, and lower the training view. The model is built by now."""
         module, objective = self._as_module(), self._compiled("training")
-        placed = self._placed
-        if not device_is(module, self._device):
-            module.to(self._device)
-        self._placed = placed
+        placed, device = self._placed, self._device
+        self._choose_precision(device, module)
+        if self._team is not None and self._execution.distributed == "fsdp":
+            self._shard(module, device, self._team)
+        elif not device_is(module, device):
+            module.to(device)
+        self._placed, self._device = placed, device
         self._collected = self._trainable_parameters()
         wanted = {id(parameter) for parameter in self._collected}
         self._frozen = [p for p in module.parameters() if p.requires_grad and id(p) not in wanted]
-        self._scale_loss = None
-        if isinstance(self.optimizer, optimizers.Optimizer):
-            self.optimizer.bind(self._collected, names=self._parameter_names())
-            self._scale_loss = self.optimizer.scale_loss if self.optimizer.loss_scale_factor is not None else None
-        elif not isinstance(self.optimizer, torch.optim.Optimizer):
-            self.optimizer = self.optimizer(self._collected)
+        self._bind_optimizer(self._collected, self._parameter_names(), device)
+        self._compiled_steps = CompiledSteps(self) if self._execution.jit_compile else None
         self._hold_weights()
         names = self._signature().output_names
         if names is not None and objective.output_names != names:
             objective.name_outputs(names)
         self._prepare_views(objective)
-        self._bound = True
+        self._bound, self._places = True, places_of(self._collected)
 
     def _hold_weights(self) -> None:
         """See to it that the optimizer holds the weights to their constraints after each step."""
@@ -143,10 +193,22 @@ class Preparation:
         elif constraints:
             self._hold = optimizers.Hold(constraints)
             self.optimizer.register_step_post_hook(self._hold)
+        self._accompany_steps()
+
+    def _prepare_again(self) -> None:
+        self._hold.constraints = ()
+        self._choose_precision(self._device, self._as_module())
+        self._hold_weights()
+        self._prepare_views(self._compiled("training"))
 
     def _bind_if_needed(self) -> None:
         """Bind a compiled model whose weights exist by now; one that was not compiled can still predict."""
-        if self.objective is not None and not self._bound:
+        if self._bound:
+            if self._around_steps is not None and not self._around_steps.is_attached:
+                self._accompany_steps()
+            if places_of(self._collected) != self._places:
+                self._follow_weights()
+        elif self.objective is not None:
             self._bind()
 
     def _compiled(self, what: str) -> Objective:
@@ -164,12 +226,28 @@ class Preparation:
                 stacklevel=3,
             )
 
+    def _share_weights(self) -> None:
+        """Begin with the same weights in all processes that train together."""
+
+    def _training_together(self, team: Processes) -> AbstractContextManager[None]:
+        """Let every training step end with the same gradients in all processes."""
+        return nullcontext()
+
+    @property
+    def is_first_process(self) -> bool:
+        """Whether this process prints and writes files for all that train the model together; `True` for one that is alone."""
+        return self._processes is None or self._processes.is_first
+
     # ------------------------------------------------------------------ what a model tells the trainer; a plain module says little
 
     def _as_module(self) -> Any:
         return self
 
     def _overrides_train_step(self) -> bool:
+        return False
+
+    def _has_own_steps(self) -> bool:
+        """Whether a step is the user's, who calls the model in it."""
         return False
 
     def _signature(self) -> Signature:
@@ -191,12 +269,19 @@ class Preparation:
             weight_modes=self._weight_modes,
         )
 
+    def _signature_key(self) -> Any:
+        """What may change in the signature from call to call; `None` where only a walk through the module would tell."""
+        first = first_parameter(self._as_module())
+        if first is None or not first.dtype.is_floating_point:
+            return None
+        return first.dtype, first.device, self.objective.output_names if self.objective is not None else None
+
     def _is_built(self) -> bool:
         """Whether all parameters exist; a lazy torch module has some that do not."""
         return not any(isinstance(p, nn.parameter.UninitializedParameter) for p in self._as_module().parameters())
 
     def _trainable_parameters(self) -> list[nn.Parameter]:
-        return [parameter for parameter in self._as_module().parameters() if parameter.requires_grad]
+        return [parameter for parameter in parameters_of(self._as_module()) if parameter.requires_grad]
 
     def _parameter_names(self) -> dict[int, str]:
         """The names of the parameters by their `id`: torch's, and Keras' where there is one."""
@@ -223,10 +308,15 @@ class Preparation:
 
     def _for_execution(self, view: Any, training: bool) -> Any:
         """Return a view of the module, which has a `run`, as the steps run it."""
-        return view
+        return self._in_precision(view if self._sharding is None else self._sharding.over(view))
 
     def _call(self, x: Any) -> Any:
         """Call the module the way its `forward` takes its inputs: a list as several arguments, a dict by keyword."""
+        if self._precision is not None:
+            return self._precision.run(self._call_forward, x)
+        return self(x) if isinstance(x, torch.Tensor) else self._call_forward(x)  # type: ignore[operator]
+
+    def _call_forward(self, x: Any) -> Any:
         if isinstance(x, torch.Tensor):
             return self(x)  # type: ignore[operator]
         if isinstance(x, Mapping):
@@ -274,13 +364,20 @@ class Preparation:
         frozen = list(self._frozen) if training else []
         for parameter in frozen:
             parameter.requires_grad_(False)
+        calls = self._precision.hooks(module) if self._precision is not None and self._has_own_steps() else ()
         own, outer = self.__dict__, self._in_training  # past the `__setattr__` of modules, which is slow
         own["_in_training"] = training
         try:
-            with torch.enable_grad() if training else torch.inference_mode():
-                yield
+            with _gradients(training) if self._sharding is None else self._in_parts(self._sharding, training, _gradients(training)):
+                if self._team is None or not training:
+                    yield
+                else:
+                    with self._training_together(self._team):
+                        yield
         finally:
             own["_in_training"] = outer
+            for hook in calls:
+                hook.remove()
             for parameter in frozen:
                 parameter.requires_grad_(True)
             for part, mode in modes:
@@ -290,19 +387,9 @@ class Preparation:
         """Set the figures of an epoch of training aside, if one is under way: a callback looks at the model in between."""
         return self._compiled("training").apart() if self._in_training else nullcontext()
 
-    # ------------------------------------------------------------------ placement
 
-    def to(self, *args: Any, **kwargs: Any) -> Any:
-        """Move or cast the module as torch does; a model that was moved stays there when it is compiled."""
-        device, *_ = torch._C._nn._parse_to(*args, **kwargs)
-        if device is not None:
-            self._placed = True
-        return super().to(*args, **kwargs)  # type: ignore[misc]
-
-    def cpu(self) -> Any:
-        """Move the module to the CPU, and keep it there."""
-        return self.to("cpu")
-
-    def cuda(self, device: Any = None) -> Any:
-        """Move the module to a CUDA device, and keep it there."""
-        return self.to(torch.device("cuda", device) if isinstance(device, int) else device or "cuda")
+def _gradients(training: bool) -> AbstractContextManager[Any]:
+    """What switches gradients on for training, if they are off, and all that serves them off for inference."""
+    if not training:
+        return torch.inference_mode()
+    return nullcontext() if torch.is_grad_enabled() else torch.enable_grad()

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchkeras_fn.engine.device import is_here
+
 States = dict[str, Any]
 """States of generators by their kind: `python`, `numpy`, `torch`."""
 
@@ -78,18 +80,22 @@ def generators_of(holder: Any) -> States:
 
 
 def set_generators_of(holder: Any, states: Mapping[str, Any]) -> None:
-    """Set the generators in an object's attributes; one of torch's that is not there yet, as it is made when needed, is made."""
+    """Set the generators in an object's attributes; one of torch's that is not there yet, as it is made when needed, is made.
+
+    Those of another type of device than the object's own say nothing about it, and are passed over.
+    """
     for name, state in states.items():
         value = _attributes(holder).get(name)
         if isinstance(value, torch.Generator):
-            value.set_state(state["torch"])
+            if value.device.type == torch.device(state["device"]).type:
+                value.set_state(state["torch"])
         elif isinstance(value, np.random.Generator):
             value.bit_generator.state = _not_plain(state["numpy"])
         elif isinstance(value, np.random.RandomState):
             value.set_state(_not_plain(state["numpy"]))
         elif isinstance(value, random.Random):
             _set_python_state(value, state["python"])
-        elif value is None and "torch" in state:
+        elif value is None and "torch" in state and is_here(state["device"]):
             generator = torch.Generator(state["device"])
             generator.set_state(state["torch"])
             setattr(holder, name, generator)

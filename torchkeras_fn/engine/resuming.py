@@ -1,15 +1,18 @@
 """`Run`: a call of `fit` while it goes on, and all that another process must know to go on with it."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map_only
 
 from torchkeras_fn.callbacks.backup_and_restore import BackupAndRestore
 from torchkeras_fn.callbacks.base import CallbackList
 from torchkeras_fn.callbacks.callback import Callback
+from torchkeras_fn.engine import shared_state
+from torchkeras_fn.engine.groups import Listener, steps_of
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.logs import Logs
 from torchkeras_fn.engine.random_state import (
@@ -22,6 +25,7 @@ from torchkeras_fn.engine.random_state import (
 )
 from torchkeras_fn.metrics import Metric
 from torchkeras_fn.metrics.gathered import gathered, take_up
+from torchkeras_fn.shards import like, state_in_parts, whole_tree
 
 _HAS_A_PLACE = ("optimizer", "objective", "history")
 """Attributes of a model whose state is kept under a name of its own."""
@@ -50,7 +54,18 @@ class Run:
             for epochs in self.data.values():
                 epochs.watch()
             self.made_for = self._describe()
-            self._resume(self._backup.load(self.made_for))
+            self._resume(self._found())
+
+    def _found(self) -> Mapping[str, Any] | None:
+        """The state in the backup, which of several processes the first alone reads, as it is for this one."""
+        team, backup = self.trainer._team, self._backup
+        if backup is None:
+            return None
+        state = backup.load(self.made_for) if team is None or team.is_first else None
+        if team is not None:
+            state = shared_state.from_first(state, team)
+        rank, count = (0, 1) if team is None else (team.rank, team.count)
+        return None if state is None else shared_state.taken_apart(state, rank, count)
 
     def _resume(self, state: Mapping[str, Any] | None) -> None:
         if state is None:
@@ -87,27 +102,34 @@ class Run:
         result = self.trainer.objective.running if state["result"] is None else state["result"]
         return done, result, bool(state["stop_training"])
 
-    def batch_listeners(self, epoch: int) -> list[Callable[[int, Any, Any], None]]:
+    def batch_listeners(self, epoch: int) -> list[Listener]:
         """Return what is to be called after each batch of an epoch."""
         backup = self._backup
         if backup is None or not backup.counts_batches:
             return []
 
-        def batch_is_over(index: int, _: Any, result: Any) -> None:
-            if backup.is_due_after_batch():
-                backup.save(self.made_for, self._state(epoch, index + 1, result))
+        def batch_is_over(index: int, batch: Any, result: Any) -> None:
+            if backup.is_due_after(steps_of(batch)):
+                self._save(backup, self._state(epoch, index + 1, result))
 
         return [batch_is_over]
 
     def epoch_is_over(self, epoch: int) -> None:
         """Make a backup, if it is time."""
         if self._backup is not None and self._backup.is_due_after_epoch():
-            self._backup.save(self.made_for, self._state(epoch + 1, 0, None))
+            self._save(self._backup, self._state(epoch + 1, 0, None))
 
     def is_over(self) -> None:
         """Remove the backup, if that was asked for."""
         if self._backup is not None:
             self._backup.finish()
+
+    def _save(self, backup: BackupAndRestore, state: dict[str, Any]) -> None:
+        team = self.trainer._team
+        if team is not None:
+            state = shared_state.put_together(state, team, without=() if self.trainer._sharding is None else ("gradients",))
+        if team is None or team.is_first:
+            backup.save(self.made_for, state)
 
     # ------------------------------------------------------------------ state
 
@@ -115,7 +137,7 @@ class Run:
         """All that is needed to go on with a batch of an epoch."""
         trainer = self.trainer
         own_step = trainer._overrides_train_step()
-        return {
+        state = {
             "epoch": epoch,
             "batch": batch,
             "random": random_state(),
@@ -126,19 +148,20 @@ class Run:
             "objective": trainer.objective.state_dict() if batch else None,
             "gradients": _gradients(trainer) if own_step else {},
             "weights": dict(trainer.state_dict()),
-            "buffers": dict(_hidden_buffers(trainer)),
+            "buffers": dict(_hidden_buffers(trainer) if trainer._team is None else trainer.named_buffers()),
             "modules": {path: state for path, module in trainer.named_modules() if (state := _state_of_module(module))},
             "learning_rate": _constant_rate(trainer.optimizer),
             "optimizer": trainer.optimizer.state_dict(),
             "positions": {name: epochs.position() for name, epochs in self.data.items()},
         }
+        return state if trainer._sharding is None else whole_tree(state, kept=trainer._team.is_first)  # type: ignore[no-any-return]
 
     def _load(self, state: Mapping[str, Any]) -> None:
         """Give model and callbacks back what `_state` returned."""
         trainer = self.trainer
         self.callbacks.load_state_dict(state)
         weights = trainer.state_dict()  # which also says of what version its modules are
-        weights.update(state["weights"])
+        weights.update({name: like(weights[name], value) if name in weights else value for name, value in state["weights"].items()})
         trainer.load_state_dict(weights)
         for name, values in state["buffers"].items():
             _set_hidden_buffer(trainer, name, values)
@@ -147,10 +170,10 @@ class Run:
             _load_module(modules[path], own)
         if state["learning_rate"] is not None:
             trainer.optimizer.learning_rate = state["learning_rate"]
-        trainer.optimizer.load_state_dict(state["optimizer"])
+        trainer.optimizer.load_state_dict(state_in_parts(trainer.optimizer, state["optimizer"]))
         parameters = dict(trainer.named_parameters())
         for name, gradient in state["gradients"].items():
-            parameters[name].grad = gradient.to(parameters[name].device)
+            parameters[name].grad = like(parameters[name], gradient.to(parameters[name].device))
         trainer.stop_training = state["stop_training"]
 
     def _seek(self, state: Mapping[str, Any]) -> None:
@@ -161,6 +184,7 @@ class Run:
             if name != "training data" and epochs.source.restarts:
                 position = {**position, "start": None}  # an evaluation begins anew
             states |= epochs.seek(position, state["batch"] if name == "training data" else 0)
+            epochs.spare = tree_map_only(torch.Tensor, lambda tensor: tensor.to(self.trainer._device), epochs.spare)
         set_random_state(states)
         set_device_states(state["devices"])
 
@@ -172,6 +196,8 @@ class Run:
             "weights": {name: _shape(value) for name, value in trainer.state_dict().items() if isinstance(value, torch.Tensor)},
             "optimizer": type(trainer.optimizer).__name__,
             "trained weights": [name for name, parameter in trainer.named_parameters() if id(parameter) in trained],
+            **({} if trainer._team is None else {"processes": trainer._team.count}),
+            **trainer._execution.differing_settings,
             **trainer.objective.asked_for,
             **{name: _described(epochs) for name, epochs in self.data.items()},
         }

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchkeras_fn.engine.dealing import in_turn
 from torchkeras_fn.engine.device import to_host
+from torchkeras_fn.engine.lockstep import Lockstep
 
 
 class Sink:
@@ -53,6 +55,43 @@ class Sink:
         if self._names is not None:
             return dict(zip(self._names, arrays, strict=True))
         return arrays if self._several else arrays[0]
+
+
+class SharedSink(Sink):
+    """Takes this process's part of the outputs; the result is that of all processes, in the order of the data."""
+
+    def __init__(self, shared: Lockstep):
+        super().__init__(None)
+        self._shared = shared
+
+    def take(self, index: int, batch: Any, outputs: Any) -> None:
+        """Take the outputs of a batch behind those that came before, unless all its rows are another's."""
+        if self._shared.portion is None or self._shared.portion.rows:
+            super().take(index, batch, outputs)
+
+    def result(self) -> Any:
+        """Return the outputs of all processes; a collective."""
+        processes = self._shared.processes
+        own = [[(tuple(value.shape), value.dtype) for value in piece] for piece in self._pieces]
+        told = processes.gathered((own, self._names, self._several))
+        first = next((state for state in told if state[0]), None)
+        if first is not None:
+            (kinds, *_), self._names, self._several = first
+            columns = [self._column(index, [pieces for pieces, _, _ in told]) for index in range(len(kinds))]
+            self._pieces = [list(columns)]
+        return super().result()
+
+    def _column(self, index: int, told: list[Any]) -> torch.Tensor:
+        """One of the outputs, whole: each process hands out its part of it."""
+        parts = []
+        for rank, pieces in enumerate(told):
+            rows = [shape[0] for shape, _ in (piece[index] for piece in pieces)]
+            if pieces:
+                shape, dtype = pieces[0][index]
+                is_own = rank == self._shared.processes.rank
+                values = torch.cat([piece[index] for piece in self._pieces]) if is_own else torch.empty(sum(rows), *shape[1:], dtype=dtype)
+                parts.append(self._shared.processes.from_rank(rank, values.contiguous()).split(rows))
+        return torch.cat(list(in_turn(parts)))
 
 
 def _row_for_each(values: list[torch.Tensor], x: Any) -> bool:

@@ -5,13 +5,15 @@ A `Source` gives passes over the data. Batches are prepared ahead in order, and 
 
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
+from torchkeras_fn.engine.dealing import Dealt, dealt, dealt_loader, is_repeat, own_rows
 from torchkeras_fn.engine.position import Epochwise, Place, Reading, plain_attributes, set_attributes
+from torchkeras_fn.engine.processes import Processes
 from torchkeras_fn.engine.workers import (
     Items,
     Loading,
@@ -35,8 +37,16 @@ class Source:
     samples: int | None = None
     batches_are_pairs = False
     """Whether a list that comes as a batch stands for `(x, y)`, as torch's collation returns it."""
+    processes: Processes | None = None
+    """Those among whom the data is dealt out; `None` where it comes as it is."""
+    is_dealt = False
+    """Whether each process has a part of the data, which is whole with those of the others."""
+    is_planned = False
+    """Whether it is known before anything is read how many rows each process has of a batch, and reading cannot fail."""
     is_watched = False
     """Whether somebody wants to come back to a place in a pass."""
+    device = torch.device("cpu")
+    """Where the batches are wanted."""
     ahead: Place | None = None
     """Where random generators were after the last batch that was delivered, where a thread has moved them on since."""
 
@@ -49,6 +59,14 @@ class Source:
         batches = self.one_pass()
         drop(batches, count)
         return batches
+
+    def total_at(self, position: int) -> int:
+        """Return how many rows all processes have together at a position in the pass, where that `is_planned`."""
+        raise NotImplementedError
+
+    def rows_at(self, position: int, rows: int) -> int:
+        """Return how many of the rows that came as a batch at a position in the pass are this process's, and no repeats."""
+        return rows
 
     def holders(self) -> list[Any]:
         """Return the objects whose own random generators may have a say in what comes."""
@@ -76,15 +94,20 @@ class Source:
 class SequenceSource(Source):
     """A `Sequence`, or anything else with a length whose items are batches."""
 
-    def __init__(self, sequence: Any, shuffle: bool, loading: Loading):
-        self.sequence, self.shuffle, self.loading = sequence, shuffle, loading
+    def __init__(self, sequence: Any, shuffle: bool, loading: Loading, processes: Processes | None = None):
+        self.sequence, self.shuffle, self.loading, self.processes = sequence, shuffle, loading, processes
+        self.is_dealt = processes is not None
         self._loader: DataLoader[Any] | None = None
         self._epochwise = Epochwise(sequence)
 
     @property
     def steps(self) -> int:  # type: ignore[override]
         """The number of batches, which may change from epoch to epoch."""
-        return len(self.sequence)
+        return -(-len(self.sequence) // (1 if self.processes is None else self.processes.count))
+
+    def rows_at(self, position: int, rows: int) -> int:
+        """Return 0 for a batch that another process has."""
+        return 0 if self.processes is not None and is_repeat(position, len(self.sequence), self.processes) else rows
 
     def first(self) -> Any:
         """Return the first batch, which is read again when its turn comes."""
@@ -96,10 +119,9 @@ class SequenceSource(Source):
 
     def pass_after(self, count: int) -> Iterator[Any]:
         """Return the batches of a new pass but for the first `count`, which only worker processes read."""
-        steps = len(self.sequence)
-        order = torch.randperm(steps).tolist() if self.shuffle else list(range(steps))
-        if count > steps:
-            raise ValueError(_too_few(steps, count))
+        order = self._order()
+        if count > len(order):
+            raise ValueError(_too_few(len(order), count))
         if self.loading.processes:
             batches = self._from_processes(order)
             drop(batches, count)
@@ -108,6 +130,14 @@ class SequenceSource(Source):
         else:
             batches = (self.sequence[index] for index in order[count:])
         return self._with_an_end(batches)
+
+    def _order(self) -> list[int]:
+        """The numbers of this process's batches."""
+        steps = len(self.sequence)
+        if self.processes is None:
+            return torch.randperm(steps).tolist() if self.shuffle else list(range(steps))
+        drawn = self.processes.as_first(lambda: torch.randperm(steps).tolist()) if self.shuffle else range(steps)
+        return dealt(drawn, self.processes)
 
     def _with_an_end(self, batches: Iterator[Any]) -> Iterator[Any]:
         yield from batches
@@ -213,17 +243,36 @@ class LoaderSource(Source):
 
     batches_are_pairs = True
 
-    def __init__(self, loader: Iterable[Any], ours: bool = False):
-        self.loader, self._ours = loader, ours
+    def __init__(self, loader: Any, ours: bool = False, processes: Processes | None = None, in_order: bool = False):
+        self.loader = loader if processes is None else dealt_loader(loader, processes, in_order)
+        self.processes, self._ours = processes, ours or self.loader is not loader
+        self.is_dealt = self.loader is not loader
         self._begun: Iterator[Any] | None = None
+        self._passes_begun = 0
         self._begun_at: Place | None = None
         try:
-            self.steps = len(loader)  # type: ignore[arg-type]
+            self.steps = len(self.loader)
         except TypeError:
             self.steps = None
 
+    def rows_at(self, position: int, rows: int) -> int:
+        """Return 0 for a batch that another process has, and leave out the rows that a `DistributedSampler` repeats."""
+        if self.processes is None or not isinstance(self.loader, DataLoader):
+            return rows
+        sampler = self.loader.sampler
+        chosen: Any = sampler if self.loader.batch_sampler is None else self.loader.batch_sampler
+        if isinstance(chosen, Dealt):
+            return 0 if is_repeat(position, len(chosen.sampler), self.processes) else rows
+        if isinstance(sampler, DistributedSampler) and self.loader.batch_size is not None:
+            return min(rows, max(0, own_rows(sampler) - position * self.loader.batch_size))
+        return rows
+
     def one_pass(self) -> Iterator[Any]:
         """Yield the loader's batches."""
+        sampler = getattr(self.loader, "sampler", None)
+        if self._begun is None and self.processes is not None and isinstance(sampler, DistributedSampler):
+            sampler.set_epoch(sampler.epoch + self._passes_begun)
+            self._passes_begun = 1
         begun, self._begun = self._begun, None
         keeps = getattr(self.loader, "persistent_workers", False)
         if self.is_watched and keeps:
@@ -279,7 +328,7 @@ class LoaderSource(Source):
             self.loader._iterator = None
 
 
-def dataset_source(dataset: Any, batch_size: int, shuffle: Any, loading: Loading) -> Source:
+def dataset_source(dataset: Any, batch_size: int, shuffle: Any, loading: Loading, processes: Processes | None = None) -> Source:
     """Return a torch data set of samples as a source of batches, through a `DataLoader`."""
     options: dict[str, Any] = {"batch_size": batch_size}
     if shuffle == "batch" and not isinstance(dataset, IterableDataset):
@@ -289,7 +338,7 @@ def dataset_source(dataset: Any, batch_size: int, shuffle: Any, loading: Loading
     if loading.processes:
         options |= process_options(loading, persistent=True)
         dataset = dataset if isinstance(dataset, IterableDataset) else Items(dataset)
-    return LoaderSource(DataLoader(dataset, **options), ours=True)
+    return LoaderSource(DataLoader(dataset, **options), ours=True, processes=processes)
 
 
 def batch_starts(samples: int, size: int, shuffle: bool) -> list[int]:

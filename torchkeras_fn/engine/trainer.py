@@ -13,19 +13,18 @@ from torchkeras_fn.callbacks.validation_data import ValidationData
 from torchkeras_fn.engine.data import Batch, check_batch_size, is_batches, split
 from torchkeras_fn.engine.generator_methods import GeneratorMethods
 from torchkeras_fn.engine.gradient import run_backward
+from torchkeras_fn.engine.groups import Listener, at_the_first, at_the_last, in_groups, samples_of, step_of_groups, steps_of
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.logs import Logs
 from torchkeras_fn.engine.objective import Running
-from torchkeras_fn.engine.opening import Opening
 from torchkeras_fn.engine.resuming import Run
 from torchkeras_fn.engine.sink import Sink
+from torchkeras_fn.engine.together import Together
 from torchkeras_fn.engine.workers import Loading
 from torchkeras_fn.saving.methods import Saving
 
-Listener = Callable[[int, Any, Any], None]
 
-
-class Trainer(GeneratorMethods, Saving, Opening):
+class Trainer(GeneratorMethods, Saving, Together):
     """Gives an `nn.Module` Keras' training methods: `class Net(Trainer, nn.Module)` with a plain `forward`.
 
     `train_step`, `test_step` and `predict_step` may be overridden; each takes a batch `(x, y, sample_weight)` of tensors
@@ -53,6 +52,10 @@ class Trainer(GeneratorMethods, Saving, Opening):
     def _overrides_train_step(self) -> bool:
         return type(self).train_step is not Trainer.train_step
 
+    def _has_own_steps(self) -> bool:
+        names = ("train_step", "test_step", "predict_step")
+        return any(name in self.__dict__ or getattr(type(self), name) is not getattr(Trainer, name) for name in names)
+
     def _names_are_known(self) -> bool:
         """Whether no figure will come up that `metrics_names` does not name before the first batch."""
         own_steps = type(self).train_step is not Trainer.train_step or type(self).test_step is not Trainer.test_step
@@ -72,7 +75,7 @@ class Trainer(GeneratorMethods, Saving, Opening):
         """
         x, y, sample_weight = batch
         objective: Any = self.objective
-        outputs = self._training_outputs(x)
+        outputs = self._training_outputs(x) if self._replica.run is None else self._replica.run(x)
         loss = objective.loss(outputs, y, sample_weight)
         objective.track(loss, outputs, y, sample_weight)
         if loss.requires_grad:  # it does not where every layer is frozen
@@ -118,19 +121,27 @@ class Trainer(GeneratorMethods, Saving, Opening):
 
     def _run_epoch(
         self,
-        batches: Iterable[Batch],
-        step: Callable[[Batch], Any],
+        batches: Iterable[Any],
+        step: Callable[[Any], Any],
         before: Sequence[Listener] = (),
         after: Sequence[Listener] = (),
         done: int = 0,
         result: Any = None,
+        each: Sequence[Listener] = (),
     ) -> Any:
         """Take a step for every batch, telling the listeners; return what the last step returned.
 
         Batches that are `done`, in another process, left their `result`. Setting `stop_training` ends an epoch of training,
-        but neither an evaluation nor a prediction.
+        but neither an evaluation nor a prediction. With `steps_per_execution`, what the loop sees are groups of batches;
+        only listeners in `each` are told of every one.
         """
-        training = step == self.train_step
+        training = step in (self.train_step, self._compiled_steps)
+        count = self._execution.steps_per_execution
+        if count > 1:
+            batches, step, done = in_groups(batches, count, done), step_of_groups(step, each), 0
+            before, after = at_the_first(before), at_the_last(after)
+        else:
+            after = [*each, *after]
         for index, batch in enumerate(batches, done):
             for listen in before:
                 listen(index, batch, None)
@@ -177,42 +188,47 @@ class Trainer(GeneratorMethods, Saving, Opening):
         Raises `RuntimeError` before `compile` and `ValueError` for data that does not fit, in which case nothing has changed.
         """
         self._compiled("fit")
-        progress, loading = Progress(verbose), Loading(workers, use_multiprocessing, max_queue_size)
+        progress, loading = self._progress(verbose), Loading(workers, use_multiprocessing, max_queue_size)
         if shuffle not in (True, False, "batch"):
             raise ValueError(f"shuffle is True, False or 'batch', got {shuffle!r}.")
         self._warn_of_changes()
         size = check_batch_size(batch_size)
-        if validation_split and validation_data is None:
-            if is_batches(x):
-                raise ValueError(f"validation_split needs arrays, which have rows to keep apart; got a {type(x).__name__}.")
-            arrays = self._arrays(x, y, sample_weight)
-            train_arrays, kept_apart = split(arrays, validation_split)
-            self._make_ready(arrays)
-            train = self._open_arrays(train_arrays, size, shuffle, steps_per_epoch, class_weight)
-            validation: Epochs | None = self._open_arrays(kept_apart, validation_batch_size or size, False, validation_steps)
-        else:
-            train = self._open(x, y, sample_weight, size, shuffle, steps_per_epoch, loading, class_weight)
-            validation = self._open_validation(validation_data, validation_batch_size or size, validation_steps, loading)
-        listeners, history = self._listeners(callbacks, train, validation, epochs, progress, size)
-        self.stop_training = False
-        listeners.tell("on_train_begin", {})
-        try:
-            run = Run(self, train, validation, listeners, initial_epoch)
-            for epoch in run.epochs_to_do(epochs):
-                validating = validation if _is_due(epoch, validation_freq) else None
-                self._fit_epoch(epoch, epochs, train, validating, listeners, progress, run)
-                run.epoch_is_over(epoch)
-                if self.stop_training or train.exhausted:
-                    break
-        finally:
-            progress.abandon()
-            train.close()
-            if validation is not None:
-                validation.close()
-        self._finalize_weights()
-        listeners.tell("on_train_end", {})
-        run.is_over()
-        return history
+        with self._failing_together():
+            with self._together():
+                if validation_split and validation_data is None:
+                    if is_batches(x):
+                        raise ValueError(f"validation_split needs arrays, which have rows to keep apart; got a {type(x).__name__}.")
+                    arrays = self._arrays(x, y, sample_weight)
+                    train_arrays, kept_apart = split(arrays, validation_split)
+                    self._make_ready(arrays)
+                    train = self._open_arrays(train_arrays, size, shuffle, steps_per_epoch, class_weight)
+                    validation: Epochs | None = self._open_arrays(kept_apart, validation_batch_size or size, False, validation_steps)
+                else:
+                    train = self._open(x, y, sample_weight, size, shuffle, steps_per_epoch, loading, class_weight)
+                    validation = self._open_validation(validation_data, validation_batch_size or size, validation_steps, loading)
+            listeners, history = self._listeners(callbacks, train, validation, epochs, progress, size)
+            self.stop_training = False
+            listeners.tell("on_train_begin", {})
+            self._meet()
+            try:
+                run = Run(self, train, validation, listeners, initial_epoch)
+                for epoch in run.epochs_to_do(epochs):
+                    validating = validation if _is_due(epoch, validation_freq) else None
+                    self._fit_epoch(epoch, epochs, train, validating, listeners, progress, run)
+                    self._agree_to_stop()
+                    run.epoch_is_over(epoch)
+                    if self.stop_training or train.exhausted:
+                        break
+            finally:
+                progress.abandon()
+                train.close()
+                if validation is not None:
+                    validation.close()
+            self._finalize_weights()
+            listeners.tell("on_train_end", {})
+            self._meet()
+            run.is_over()
+            return history
 
     def _open_validation(self, data: Any, size: int, steps: int | None, loading: Loading) -> Epochs | None:
         return None if data is None else self._open(*_parts(data), batch_size=size, steps=steps, loading=loading)
@@ -222,16 +238,22 @@ class Trainer(GeneratorMethods, Saving, Opening):
     ) -> None:
         progress.begin(f"Epoch {epoch + 1}/{epochs}", _length(train), run.batch)
         listeners.tell("on_epoch_begin", epoch, {})
+        self._meet()
         self._compiled("fit").reset()
         done, result, stopped = run.begin_epoch()
         before, after = self._hooks(listeners, "train", progress)
         with self._session(training=True):
-            batches = () if stopped else train
-            result = self._run_epoch(batches, self.train_step, before, [*after, *run.batch_listeners(epoch)], done, result)
+            after += run.batch_listeners(epoch)
+            told = before or after[int(progress.active) :]  # by more than the bar
+            may_stop = self._overrides_train_step() or bool(told)
+            batches, step = self._in_lockstep(train, self._training_step(), may_stop, bool(before), last=result)
+            result = self._run_epoch(() if stopped else batches, step, before, after, done, result)
+        self._agree_to_stop()
         if result is None and train.exhausted:  # the data ended with the epoch before
             progress.abandon()
             return
-        logs = self._figures(result)
+        self._share_buffers()
+        logs = self._figures_of_all(result, batches)
         if validation is not None and not self.stop_training:
             logs.update({f"val_{name}": figure for name, figure in self._evaluate(validation, listeners).items()})
         progress.end(logs)
@@ -259,25 +281,30 @@ class Trainer(GeneratorMethods, Saving, Opening):
             progress.verbose = 0
         return listeners
 
+    def _progress(self, verbose: Any) -> Progress:
+        """Return what shows how far a run is; of several processes the first alone shows it."""
+        progress = Progress(verbose)
+        return progress if self.is_first_process else Progress(0)
+
     def _hooks(self, listeners: CallbackList, stage: str, progress: Progress | None = None) -> tuple[list[Listener], list[Listener]]:
         """The listeners of each batch: only those that somebody overrode, and the bar."""
 
         def telling(listener: Callable[..., None], with_figures: bool) -> Listener:
             def tell(index: int, batch: Batch, result: Any) -> None:
                 figures = self._figures(result).figures if with_figures else {}
-                listener(index, Logs({"batch": index, "size": _samples(batch[0]), **figures}))
+                listener(index, Logs({"batch": index, "size": samples_of(batch), **figures}))
 
             return tell
 
         before = [telling(listener, False) for listener in listeners.listeners(f"on_{stage}_batch_begin")]
         after = [telling(listener, stage != "predict") for listener in listeners.listeners(f"on_{stage}_batch_end")]
         if progress is not None and progress.active:
-            after.insert(0, lambda index, batch, result: progress.step(lambda: self._figures(result if stage != "predict" else {})))
-        return before, after
 
-    def _figures(self, result: Any) -> Logs:
-        """The figures behind what a step returned, as they are now."""
-        return Logs(result.computed() if isinstance(result, Running) else result or {})
+            def show(index: int, batch: Batch, result: Any) -> None:
+                progress.step(lambda: self._figures(result if stage != "predict" else {}), steps_of(batch))
+
+            after.insert(0, show)
+        return before, after
 
     # ------------------------------------------------------------------ evaluate, predict
 
@@ -300,14 +327,17 @@ class Trainer(GeneratorMethods, Saving, Opening):
         Data is what `fit` takes. `steps` batches are read, all of them unless given.
         """
         self._compiled("evaluate")
-        progress, loading = Progress(verbose), Loading(workers, use_multiprocessing, max_queue_size)
-        batches = self._open(x, y, sample_weight, batch_size, False, steps, loading)
-        listeners = self._told(callbacks, batches, progress, {"batch_size": check_batch_size(batch_size)})
-        try:
-            return self._returned(self._evaluate(batches, listeners, progress), return_dict)
-        finally:
-            progress.abandon()
-            batches.close()
+        progress, loading = self._progress(verbose), Loading(workers, use_multiprocessing, max_queue_size)
+        with self._failing_together():
+            with self._together():
+                batches = self._open(x, y, sample_weight, batch_size, False, steps, loading)
+            self._share_buffers()
+            listeners = self._told(callbacks, batches, progress, {"batch_size": check_batch_size(batch_size)})
+            try:
+                return self._returned(self._evaluate(batches, listeners, progress), return_dict)
+            finally:
+                progress.abandon()
+                batches.close()
 
     def _evaluate(self, batches: Epochs, listeners: CallbackList, progress: Progress | None = None) -> dict[str, Any]:
         """Return the figures of all batches, in inference mode."""
@@ -318,7 +348,9 @@ class Trainer(GeneratorMethods, Saving, Opening):
         listeners.tell("on_test_begin", {})
         with self._aside(), self._session(training=False):
             objective.reset()
-            figures = self._figures(self._run_epoch(batches, self.test_step, *self._hooks(listeners, "test", progress)))
+            shared, step = self._in_lockstep(batches, self.test_step)
+            result = self._run_epoch(shared, step, *self._hooks(listeners, "test", progress))
+            figures = self._figures_of_all(result, shared)
         if progress is not None:
             progress.end(figures)
         listeners.tell("on_test_end", figures)
@@ -339,43 +371,50 @@ class Trainer(GeneratorMethods, Saving, Opening):
 
         Data is what `fit` takes, of which only `x` counts; the model need not be compiled.
         """
-        progress, loading = Progress(verbose), Loading(workers, use_multiprocessing, max_queue_size)
-        unseen = not (callbacks or progress.verbose or steps) and type(self).predict_step is Trainer.predict_step
+        progress, loading = self._progress(verbose), Loading(workers, use_multiprocessing, max_queue_size)
+        unseen = not (callbacks or progress.verbose or steps or self._team) and type(self).predict_step is Trainer.predict_step
         size = self._rows_at_once(x, check_batch_size(batch_size)) if unseen else batch_size
-        batches = self._open(x, None, None, size, False, steps, loading, with_targets=False)
-        listeners = self._told(callbacks, batches, progress, {"batch_size": check_batch_size(batch_size)})
-        sink = Sink(batches.samples if steps is None else None)
-        before, after = self._hooks(listeners, "predict", progress)
-        progress.begin("Predict", _length(batches))
-        listeners.tell("on_predict_begin", {})
-        try:
-            with self._session(training=False):
-                self._run_epoch(batches, self.predict_step, before, [sink.take, *after])
-            progress.end({})
-        finally:
-            progress.abandon()
-            batches.close()
-        listeners.tell("on_predict_end", {})
-        return sink.result()
+        with self._failing_together():
+            with self._together():
+                batches = self._open(x, None, None, size, False, steps, loading, with_targets=False)
+            self._share_buffers()
+            listeners = self._told(callbacks, batches, progress, {"batch_size": check_batch_size(batch_size)})
+            shared, step, sink = self._to_predict(batches, batches.samples if steps is None else None)
+            before, after = self._hooks(listeners, "predict", progress)
+            progress.begin("Predict", _length(batches))
+            listeners.tell("on_predict_begin", {})
+            try:
+                with self._session(training=False):
+                    self._run_epoch(shared, step, before, after, 0, None, [sink.take])
+                progress.end({})
+            finally:
+                progress.abandon()
+                batches.close()
+            listeners.tell("on_predict_end", {})
+            return sink.result()
 
     # ------------------------------------------------------------------ one batch
 
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False) -> Any:
         """Take one training step on the batch, and return its figures as `evaluate` does."""
         objective = self._compiled("train_on_batch")
-        batch = self._batch(x, y, sample_weight, class_weight)
+        team = self._team
+        batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight, class_weight)
         objective.reset()
         with self._session(training=True):
-            figures = self.train_step(batch)
+            step = self.train_step if self._compiled_steps is None else self._training_step()
+            figures = step(batch) if team is None else self._step_of_all(team, step, batch)
         return self._returned(figures, return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Return the figures of the batch, in inference mode, as `evaluate` does."""
         objective = self._compiled("test_on_batch")
-        batch = self._batch(x, y, sample_weight)
+        team = self._team
+        batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight)
         with self._aside(), self._session(training=False):
             objective.reset()
-            return self._returned(self.test_step(batch), return_dict)
+            figures = self.test_step(batch) if team is None else self._step_of_all(team, self.test_step, batch)
+            return self._returned(figures, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch as numpy arrays."""
@@ -386,10 +425,10 @@ class Trainer(GeneratorMethods, Saving, Opening):
         return sink.result()
 
     def _returned(self, figures: Mapping[str, Any], return_dict: bool) -> Any:
-        logs = self._figures(figures)
+        read = figures.numbers() if isinstance(figures, Running) else dict(self._figures(figures))
         if return_dict:
-            return dict(logs)
-        return list(logs.values()) if len(logs) > 1 else next(iter(logs.values()), None)
+            return read
+        return list(read.values()) if len(read) > 1 else next(iter(read.values()), None)
 
 
 def _length(batches: Epochs) -> int | None:
@@ -414,8 +453,3 @@ def _parts(validation_data: Any) -> tuple[Any, Any, Any]:
         raise ValueError(f"validation_data is (x, y), (x, y, sample_weight), or something that gives batches; got {count}.")
     x, y, *weight = validation_data
     return x, y, weight[0] if weight else None
-
-
-def _samples(x: Any) -> int:
-    first = next(iter(x.values())) if isinstance(x, Mapping) else x if isinstance(x, torch.Tensor) else x[0]
-    return len(first)

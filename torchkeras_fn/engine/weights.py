@@ -12,6 +12,11 @@ from torch import nn
 from torchkeras_fn import config, constraints, initializers, regularizers
 from torchkeras_fn.engine import inference
 from torchkeras_fn.engine.symbolic import describe_operation
+from torchkeras_fn.engine.walking import modules_of
+from torchkeras_fn.shards import gathered, is_sharded, outside_inference, set_whole, whole
+
+_SUMS = (regularizers.L1, regularizers.L2, regularizers.L1L2)
+"""The regularizers that are sums over all numbers of a weight: each process adds up its part, without having the whole."""
 
 
 class Weight(NamedTuple):
@@ -58,8 +63,23 @@ class NamedWeight(NamedTuple):
 
     @property
     def view(self) -> torch.Tensor:
-        """The weight in Keras' layout, without gradient. `write` changes it: where there are blocks this is a copy."""
-        return self.arranged(self.tensor.detach())
+        """The weight in Keras' layout, without gradient. `write` changes it: where there are blocks, or parts, this is a copy."""
+        return self.arranged(whole(self.tensor.detach()))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape in Keras' layout."""
+        shape = self.tensor.shape
+        return tuple(shape if self.axes is None else (shape[axis] for axis in self.axes))
+
+    def penalty(self) -> torch.Tensor:
+        """Return what the weight's regularizer asks for it. A collective where each process holds a part of the weight."""
+        regularizer: Any = self.options.regularizer
+        if not is_sharded(self.tensor):
+            return regularizer(self.arranged(self.tensor))  # type: ignore[no-any-return]
+        with outside_inference():
+            tensor = self.tensor if type(regularizer) in _SUMS else self.arranged(gathered(self.tensor))
+            return gathered(regularizer(tensor))
 
     def arranged(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a tensor of torch's layout in Keras' layout; gradients pass."""
@@ -71,6 +91,11 @@ class NamedWeight(NamedTuple):
 
     def write(self, value: torch.Tensor) -> None:
         """Set the weight, in place, from a value in Keras' layout."""
+        if is_sharded(self.tensor):
+            full = torch.empty(self.tensor.shape, dtype=self.tensor.dtype, device=self.tensor.device)
+            self._replace(tensor=full).write(value)
+            set_whole(self.tensor, full)
+            return
         target = self._replace(blocks=None).view
         if self.blocks is None:
             target.copy_(value)
@@ -202,7 +227,7 @@ class Weighted(nn.Module):
 
     def sublayers(self) -> Iterator[Any]:
         """Yield this layer and every layer inside it."""
-        return (module for module in self.modules() if isinstance(module, Weighted))
+        return iter([module for module in modules_of(self) if isinstance(module, Weighted)])
 
     def named_weights(self) -> list[NamedWeight]:
         """Return the weights in Keras' order: those that can be trained first."""
@@ -274,7 +299,8 @@ class Weighted(nn.Module):
         return [weight for weight in _unique(self.weights) if id(weight) not in trainable]
 
     def _frozen_parameters(self) -> set[int]:
-        frozen = [self, *self.sublayers()] if not self._trainable else [x for x in self.sublayers() if not x._trainable]
+        layers = list(self.sublayers())
+        frozen = layers if not self._trainable else [layer for layer in layers if not layer._trainable]
         return {id(weight) for layer in frozen for weight in layer.weights}
 
     def get_weights(self) -> list[np.ndarray]:
@@ -290,9 +316,9 @@ class Weighted(nn.Module):
             )
         arrays = [torch.as_tensor(np.asarray(w.detach().cpu() if isinstance(w, torch.Tensor) else w)) for w in weights]
         for weight, array in zip(named, arrays, strict=True):
-            if weight.view.shape != array.shape:
+            if weight.shape != array.shape:
                 raise ValueError(
-                    f"Weight {weight.name!r} of {describe_operation(self)} has shape {tuple(weight.view.shape)}, "
+                    f"Weight {weight.name!r} of {describe_operation(self)} has shape {weight.shape}, "
                     f"but the array given for it has shape {tuple(array.shape)}."
                 )
         with torch.no_grad():

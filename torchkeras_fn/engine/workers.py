@@ -6,7 +6,7 @@ import pickle
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -54,15 +54,21 @@ class Threaded:
 
     def __init__(self, generator: Iterator[Any], loading: Loading):
         self._stopped = False
-        self._room = threading.Semaphore(loading.max_queue_size)
         self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._room.put(loading.max_queue_size)
+        # Room is given back for several at once: each time that threads take turns costs both of them.
+        self._taken, self._many = 0, max(1, loading.max_queue_size // 2)
         self._thread = threading.Thread(target=self._produce, args=(generator,), daemon=True, name="torchkeras_fn-generator")
         self._thread.start()
 
     def _produce(self, generator: Iterator[Any]) -> None:
         try:
-            while self._room.acquire() and not self._stopped:
-                self._queue.put(("batch", next(generator)))
+            while not self._stopped:
+                for _ in range(self._room.get()):
+                    if self._stopped:
+                        return
+                    self._queue.put(("batch", next(generator)))
         except StopIteration:
             self._queue.put(("end", None))
         except BaseException as error:  # handed over to the caller, whatever it is
@@ -75,8 +81,11 @@ class Threaded:
         if self._stopped:
             raise StopIteration
         kind, value = self._queue.get()
-        self._room.release()
         if kind == "batch":
+            self._taken += 1
+            if self._taken == self._many:
+                self._taken = 0
+                self._room.put(self._many)
             return value
         self.close()
         if kind == "error":
@@ -86,12 +95,19 @@ class Threaded:
     def close(self) -> None:
         """Stop the thread, and wait for it."""
         self._stopped = True
-        self._room.release()
+        self._room.put(0)
         self._thread.join(_PATIENCE_SECONDS)
 
 
-def in_threads(read: Callable[[int], Any], order: list[int], loading: Loading) -> Iterator[Any]:
-    """Read the items of an order in several threads, and yield them in that order."""
+def in_threads(read: Callable[[Any], Any], order: Sequence[Any], loading: Loading) -> Iterator[Any]:
+    """Read the items of an order in one thread or several, and yield them in that order."""
+    if loading.workers == 1:
+        ready = Threaded(map(read, order), loading)
+        try:
+            yield from ready
+        finally:
+            ready.close()
+        return
     executor = ThreadPoolExecutor(loading.workers, thread_name_prefix="torchkeras_fn-sequence")
     try:
         indices, few = iter(order), max(loading.workers, loading.max_queue_size // 2)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torchkeras_fn import config
+from torchkeras_fn import config, portion
 from torchkeras_fn.arguments import number, positive_integer
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.layout import channels_back, channels_to_front
@@ -22,7 +22,8 @@ class BatchNormalization(Layer):
     `1 - momentum`; inference, and a layer with
     `trainable=False`, uses the running ones. Weights: `gamma`, `beta`, `moving_mean`, `moving_variance`, each
     `(features,)`. As in Keras, and unlike `nn.BatchNorm1d`, the running variance is that of the batch itself (divided
-    by n, not n - 1), and a batch of one is allowed.
+    by n, not n - 1), and a batch of one is allowed. Where several processes train a model, each takes the statistics of its
+    own rows, unless the layer is `synchronized`, or all are by `compile(sync_batchnorm=True)`.
 
     >>> BatchNormalization()(torch.ones(4, 3)).shape
     torch.Size([4, 3])
@@ -57,8 +58,6 @@ class BatchNormalization(Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if synchronized:
-            raise ValueError("'synchronized' must be False: statistics over several processes come from torch.nn.SyncBatchNorm")
         if len(axes_of(axis, "axis")) != 1:
             raise ValueError(f"'axis' must be one axis, got {axis!r}.")
         (self.axis,) = axes_of(axis, "axis")
@@ -66,6 +65,7 @@ class BatchNormalization(Layer):
         self.epsilon = number(epsilon, "epsilon", minimum=0)
         self.center = center
         self.scale = scale
+        self.synchronized = bool(synchronized)
         self.describe_weights(
             gamma=(gamma_initializer, gamma_regularizer, gamma_constraint),
             beta=(beta_initializer, beta_regularizer, beta_constraint),
@@ -85,6 +85,7 @@ class BatchNormalization(Layer):
         module = BatchNorm(features, self.epsilon, self.momentum, self.center, self.scale)
         module.position = self._position
         module.frozen = not self.trainable
+        module.synchronized = self.synchronized
         return module
 
     def prepare(self, inputs: Any) -> Any:
@@ -119,6 +120,7 @@ class BatchNorm(nn.BatchNorm1d):
         self.num_batches_tracked = None
         self.position = 1
         self.frozen = False
+        self.synchronized = False
         if not scale:
             self.weight = None
         if not center:
@@ -129,8 +131,12 @@ class BatchNorm(nn.BatchNorm1d):
 
         In training a mask over the leading axes says what counts; those of the layer's input, which had axis 1 at `position`.
         """
-        if mask is not None and self.training and not self.frozen:
-            return self._normalize_shown(input, mask.bool())
+        if self.training and not self.frozen:
+            own = portion.current()
+            if own is not None and (own.sync_batchnorm or self.synchronized):
+                return self._normalize_shown(input, mask, own)
+            if mask is not None:
+                return self._normalize_shown(input, mask)
         rate, count = float(self.momentum or 0.0), input.numel() // input.shape[1] if input.shape[1] else 0
         if not self.training or self.frozen:
             return self._normalize(input, self.running_mean, self.running_var, False)
@@ -146,12 +152,21 @@ class BatchNorm(nn.BatchNorm1d):
             self.running_var.copy_(torch.lerp(moved, kept, 1 / count))
         return outputs
 
-    def _normalize_shown(self, inputs: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+    def _normalize_shown(self, inputs: torch.Tensor, mask: torch.Tensor | None, own: portion.Portion | None = None) -> torch.Tensor:
+        """Normalize by what a mask shows; with a portion, by the statistics of the rows of all processes."""
+        shown = inputs.new_ones(len(inputs), dtype=torch.bool) if mask is None else mask.bool()
+        if own is not None and not own.rows:
+            shown = torch.zeros_like(shown)
         shown = shown.reshape(*shown.shape, *[1] * (inputs.ndim - shown.ndim)).movedim(self.position, 1)
         over = [0, *range(2, inputs.ndim)]
-        count = shown.expand_as(inputs).sum(over, keepdim=True) + config.epsilon()
-        mean = inputs.masked_fill(~shown, 0).sum(over, keepdim=True) / count
-        variance = (inputs - mean).masked_fill(~shown, 0).square().sum(over, keepdim=True) / count
+        sums = inputs.masked_fill(~shown, 0).sum(over, keepdim=True)
+        count = shown.expand_as(inputs).sum(over, keepdim=True).to(sums.dtype)
+        if own is not None:
+            sums, count = portion.added(torch.stack([sums, count]), own)
+        count = count + (0 if mask is None else config.epsilon())
+        mean = sums / count
+        squares = (inputs - mean).masked_fill(~shown, 0).square().sum(over, keepdim=True)
+        variance = (squares if own is None else portion.added(squares, own)) / count
         with torch.no_grad():
             rate = float(self.momentum or 0.0)
             self.running_mean.lerp_(mean.flatten().to(self.running_mean.dtype), rate)

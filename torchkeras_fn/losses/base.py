@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from torchkeras_fn import config
+from torchkeras_fn import config, portion
 from torchkeras_fn.alignment import align, as_tensor, combine, refit, weighted
 from torchkeras_fn.arguments import one_of
 from torchkeras_fn.configurable import Configurable
@@ -149,11 +149,11 @@ class Loss(Configurable):
         if self.reduction in (None, "none"):
             return values
         if self.reduction == "sum":
-            return values.sum()
+            return portion.of_sum(values.sum())  # type: ignore[no-any-return]
         if weight is None or self.reduction in AVERAGES[:2]:
             return values.mean()
-        total = torch.as_tensor(weight, device=values.device).sum().to(values.dtype)
-        return values.sum() / torch.where(total == 0, torch.inf, total)
+        total = portion.whole(torch.as_tensor(weight, device=values.device).sum()).to(values.dtype)
+        return portion.of_sum(values.sum() / torch.where(total == 0, torch.inf, total))  # type: ignore[no-any-return]
 
     def kernel(self) -> Kernel | None:
         """Return torch's own function of aligned predictions and targets that is this mean, if there is one."""

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from torchkeras_fn import portion
 from torchkeras_fn.alignment import align
 from torchkeras_fn.arguments import fraction, integer, number
 from torchkeras_fn.losses.base import Kernel, kernel_named
@@ -166,7 +167,7 @@ class SparseCategoricalCrossentropy(Probabilistic):
         except IndexError as error:
             raise _beyond(classes, rows.shape[1]) from error
         valid = self.valid(y_true, value)
-        return value if valid is None else value / valid.sum().clamp(min=1)
+        return value if valid is None else portion.of_sum(value / portion.whole(valid.sum()).clamp(min=1))
 
 
 class CategoricalGeneralizedCrossEntropy(Probabilistic):

@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class Metric(Configurable):
     name: str = ""
     _dtype: str = "float32"
     _states: Sequence[State] = ()
+    _aggregations: Mapping[int, str] = {}
 
     def __init__(self, dtype: Any = None, name: str | None = None):
         if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
@@ -102,11 +103,21 @@ class Metric(Configurable):
         name: str | None = None,
         synchronization: str | None = None,
     ) -> State:
-        """Return a new variable of the state. `aggregation` and `synchronization` are taken and have no effect."""
+        """Return a new variable of the state. `synchronization` is taken and has no effect.
+
+        Of the variables of several processes, which train one model together, `aggregation` makes one: `'sum'`, unless it is
+        `'mean'` or `'only_first_replica'`. A metric for which that does not do has a `merge_state(metrics)` of its own.
+        """
         values = initializers.get("zeros" if initializer is None else initializer)(shape, config.dtype(dtype))
         state = new_state(values, name)
         self._states = [*self._states, state]
+        if aggregation is not None:
+            self._aggregations = {**self._aggregations, len(self._states) - 1: str(aggregation)}
         return state
+
+    def aggregation_of(self, index: int) -> str:
+        """Return how the values of several processes make one of the variable with this number."""
+        return self._aggregations.get(index, "sum")
 
     def add_weight(self, *args: Any, **options: Any) -> State:
         """Return a new variable of the state: `add_variable(shape, initializer, dtype, name)`, or Keras 2's `(name, shape, ...)`."""

@@ -1,5 +1,6 @@
 """Means and sums of values, and the mean of a function of targets and predictions."""
 
+import ctypes
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -91,6 +92,14 @@ class Mean(Metric):
         """Return the mean, 0 for no values and for weights of 0 alone."""
         mean = divide(self.total, self.count) if self._is_weighted else self.total / (self._samples or 1)
         return self._finish(mean)
+
+    def number(self) -> float:
+        """Return the result, read. The usual mean is divided on the host, which costs a fifth of doing it with tensors."""
+        is_usual = not self._is_weighted and self._dtype in ("float32", "float64") and type(self).result is Mean.result
+        if not is_usual or self.total.dtype != torch.float64:
+            return float(self.result())
+        mean: float = self.total.item() / (self._samples or 1)
+        return ctypes.c_float(mean).value if self._dtype == "float32" else mean
 
 
 class Sum(Metric):

@@ -33,6 +33,8 @@ class TorchMetric(Metric):
         self.metric = metric
         self._is_updated = False
         parts = list(_parts(metric))
+        for part in parts:  # reading a figure in one process must not wait for others, who may not read it
+            part.sync_on_compute = part._to_sync = False
         self._takes_classes = any(".classification." in f"{type(part).__module__}." for part in parts)
         self._is_multiclass = any(type(part).__name__.startswith("Multiclass") for part in parts)
         better = {getattr(part, "higher_is_better", None) for part in parts}

@@ -17,11 +17,13 @@ from torchkeras_fn.engine.inference import Spec, infer, map_only
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.lowering import TrainingOutputs, lower_for_training
 from torchkeras_fn.engine.objective import Objective
+from torchkeras_fn.engine.precision import in_float32
 from torchkeras_fn.engine.rowwise import rows_at_once
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.engine.trainer import Trainer
 from torchkeras_fn.engine.weights import NamedWeight
 from torchkeras_fn.metrics import Mean
+from torchkeras_fn.shards import gathered, outside_inference
 from torchkeras_fn.utils.summary import print_summary
 
 
@@ -111,7 +113,9 @@ class Model(Trainer, Drawn):
         return super().from_config(config, custom_objects)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy makes its own loss terms."""
+        """A copy makes its own loss terms. Raises `TypeError` for a model in parts on several processes."""
+        if self._sharding is not None:
+            self._sharding.__reduce__()
         return {**super().__getstate__(), "_terms": []}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -146,6 +150,10 @@ class Model(Trainer, Drawn):
                 signature.input_dtypes = [signature.float_dtype if dtype.is_floating_point else dtype for dtype in signature.input_dtypes]
         return signature
 
+    def _signature_key(self) -> Any:
+        key = super()._signature_key()
+        return key and (*key, self._views.get("signature"))
+
     def _is_built(self) -> bool:
         if self.graph is not None:
             return True
@@ -154,7 +162,7 @@ class Model(Trainer, Drawn):
 
     def _trainable_parameters(self) -> list[nn.Parameter]:
         frozen = self._frozen_parameters()
-        return [parameter for parameter in self.parameters() if parameter.requires_grad and id(parameter) not in frozen]
+        return [parameter for parameter in super()._trainable_parameters() if id(parameter) not in frozen]
 
     def _constraints(self) -> list[Callable[[], None]]:
         return [_holder(weight) for weight in self.named_weights() if weight.options.constraint is not None]
@@ -166,10 +174,15 @@ class Model(Trainer, Drawn):
 
     def _names_are_known(self) -> bool:
         """A layer of the user's may call `add_metric` when it runs."""
-        return super()._names_are_known() and all(type(layer).__module__.startswith("torchkeras_fn.") for layer in self.sublayers())
+        if "all_ours" not in self._views or self.graph is None:
+            self._views["all_ours"] = all(type(layer).__module__.startswith("torchkeras_fn.") for layer in self.sublayers())
+        return super()._names_are_known() and bool(self._views["all_ours"])
 
     def _weight_terms(self) -> list[Any]:
-        return [term() for term in self._terms]
+        if self._sharding is None:
+            return [term() for term in self._terms]
+        with outside_inference():
+            return [gathered(term()) for term in self._terms]
 
     def _has_loss_terms(self) -> bool:
         layers = list(self.sublayers())
@@ -198,7 +211,9 @@ class Model(Trainer, Drawn):
             self._prepare_views(self._compiled("training"))
 
     def _prepare_views(self, objective: Objective) -> None:
-        self._terms = [_cost(weight) for weight in self.named_weights() if weight.options.regularizer is not None]
+        for name in ("flat", "rows"):  # those made so far may run in another precision
+            self._views.pop(name, None)
+        self._terms = [weight.penalty for weight in self.named_weights() if weight.options.regularizer is not None]
         self._terms += [function for layer in self.sublayers() for function in layer._loss_functions]
         objective.added = {name: Mean(name) for name, _ in self._symbolic_metrics}
         if self.uses_graph():
@@ -211,6 +226,9 @@ class Model(Trainer, Drawn):
             self._views["training"] = self._for_execution(Flat(view.module), training=True)
             self._runs_layers = any(isinstance(module, Layer) for module in view.module.modules())
 
+    def _uses_all_alike(self) -> bool:
+        return "training" in self._views and not self._runs_layers
+
     def _training_outputs(self, x: Any) -> TrainingOutputs:
         view = self._views.get("training")
         if view is not None and not self._runs_layers:
@@ -222,7 +240,8 @@ class Model(Trainer, Drawn):
                     outputs = outputs._replace(masks=[carried_mask(prediction) for prediction in outputs.predictions])
                 else:
                     outputs = TrainingOutputs(*(view.run(x) if isinstance(x, torch.Tensor) else view.run(*x)))
-            outputs = outputs._replace(losses=(*outputs.losses, *collected.losses), metrics=(*outputs.metrics, *collected.metrics))
+            found = (collected.losses, collected.metrics) if self._precision is None else in_float32((collected.losses, collected.metrics))
+            outputs = outputs._replace(losses=(*outputs.losses, *found[0]), metrics=(*outputs.metrics, *found[1]))
         if self._terms:
             outputs = outputs._replace(losses=(*outputs.losses, *self._weight_terms()))
         return outputs
@@ -272,16 +291,6 @@ def _spec(tensor: Any) -> Spec:
 
 def _listed(tensors: Any) -> list[Any] | None:
     return list(tensors) if isinstance(tensors, (list, tuple)) else None if tensors is None else [tensors]
-
-
-def _cost(weight: NamedWeight) -> Callable[[], torch.Tensor]:
-    """Return the function that computes what a weight's regularizer asks for it."""
-
-    def cost() -> torch.Tensor:
-        value: torch.Tensor = weight.options.regularizer(weight.arranged(weight.tensor))
-        return value
-
-    return cost
 
 
 def _holder(weight: NamedWeight) -> Callable[[], None]:

@@ -7,9 +7,12 @@ import torch
 
 from torchkeras_fn.optimizers import schedules
 from torchkeras_fn.optimizers.adam import Adam, Adamax, AdamW, Lamb, Lion, Nadam
+from torchkeras_fn.optimizers.around import AroundSteps
 from torchkeras_fn.optimizers.base import Optimizer
 from torchkeras_fn.optimizers.descent import SGD, Adadelta, Adafactor, Adagrad, Ftrl, RMSprop
-from torchkeras_fn.optimizers.foreign import Hold, check, is_torch_factory
+from torchkeras_fn.optimizers.foreign import Hold, check, is_torch_factory, takes_closure
+from torchkeras_fn.optimizers.moving import follow_parameters
+from torchkeras_fn.optimizers.scaling import Scaling
 from torchkeras_fn.registry import Registry
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "AroundSteps",
     "Ftrl",
     "Hold",
     "Lamb",
@@ -27,13 +31,16 @@ __all__ = [
     "Optimizer",
     "RMSprop",
     "SGD",
+    "Scaling",
     "check",
     "deserialize",
+    "follow_parameters",
     "get",
     "is_torch_factory",
     "registry",
     "schedules",
     "serialize",
+    "takes_closure",
 ]
 
 registry = Registry(

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import torch
 
+from torchkeras_fn.shards import parts
+
 
 class Averages:
     """Running means of parameters, `momentum * mean + (1 - momentum) * parameter`; the first values are the first means.
@@ -28,7 +30,7 @@ class Averages:
         """Take in the parameters as they are; `first`, as the means themselves."""
         if not self.means:
             self.means = [torch.zeros_like(parameter) for parameter in parameters]
-        torch._foreach_lerp_(self.means, parameters, 1.0 if first else 1 - self.momentum)
+        torch._foreach_lerp_(parts(self.means), parts(parameters), 1.0 if first else 1 - self.momentum)
 
     @torch.no_grad()
     def give(self, parameters: list[torch.Tensor], chosen: Iterable[torch.Tensor] | None = None) -> None:
@@ -39,13 +41,14 @@ class Averages:
         changed = list(parameters if chosen is None else chosen)
         if not all(id(parameter) in known for parameter in changed):
             raise ValueError("The optimizer keeps no running mean of a weight that it was not made for.")
-        torch._foreach_copy_(changed, [known[id(parameter)] for parameter in changed])
+        torch._foreach_copy_(parts(changed), parts(known[id(parameter)] for parameter in changed))
 
     @torch.no_grad()
     def swap(self, parameters: list[torch.Tensor]) -> None:
         """Exchange the parameters and their means; a second time, back. Before the first step there is nothing to exchange."""
         if self.means:
-            kept = [parameter.clone() for parameter in parameters]
-            torch._foreach_copy_(parameters, self.means)
-            torch._foreach_copy_(self.means, kept)
+            own, means = parts(parameters), parts(self.means)
+            kept = [parameter.clone() for parameter in own]
+            torch._foreach_copy_(own, means)
+            torch._foreach_copy_(means, kept)
             self.swapped = not self.swapped

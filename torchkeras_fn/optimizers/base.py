@@ -13,8 +13,11 @@ from torchkeras_fn.configurable import Configurable, plain
 from torchkeras_fn.optimizers.averages import Averages
 from torchkeras_fn.optimizers.fused import FusedStep
 from torchkeras_fn.optimizers.gradients import Gathered, clip_each_norm, clip_global_norm, clip_values
+from torchkeras_fn.optimizers.moving import FUSED_ON, follow_parameters, substitute
 from torchkeras_fn.optimizers.rate import Rated
+from torchkeras_fn.optimizers.scaling import Scaling
 from torchkeras_fn.registry import custom_object_scope, snake_case
+from torchkeras_fn.shards import is_sharded, like, parts, state_in_parts
 
 COMMON = (
     "weight_decay",
@@ -29,6 +32,9 @@ COMMON = (
     "name",
 )
 """The arguments that all optimizers share, in Keras' order, after those of their own."""
+
+_FUSED_FOR_PARTS = (torch.optim.Adam, torch.optim.AdamW)
+"""The torch classes whose fused kernels take parameters of which each process holds a part."""
 
 
 class Optimizer(Rated, Configurable):
@@ -61,6 +67,8 @@ class Optimizer(Rated, Configurable):
     torch_class: ClassVar[type[torch.optim.Optimizer]]
     decaying_class: ClassVar[type[torch.optim.Optimizer] | None] = None
     """The torch class that decays weights apart from the gradient in the same step; without one it is a pass of its own."""
+    average: Callable[[Sequence[torch.Tensor]], None] | None = None
+    """What makes the gradients those of several processes, in a `train_step` of the user's."""
     may_fuse: ClassVar[bool] = False
     may_group: ClassVar[bool] = False
     """Whether the torch class takes `foreach=True`, which calls each operation once for all parameters."""
@@ -119,12 +127,18 @@ class Optimizer(Rated, Configurable):
         self.constraints: list[Callable[[], None]] = []
         self._decayed: list[torch.Tensor] = []
         self._averages = Averages(self.ema_momentum) if self.use_ema else None
-        self._gathered = Gathered(self.gradient_accumulation_steps) if self.gradient_accumulation_steps else None
+        self._gather(self.gradient_accumulation_steps)
+        self._scaling: Scaling | None = None
         self._batches = 0
+
+    def _gather(self, batches: int | None) -> None:
+        """Take a step once in so many batches."""
+        self._gathered = Gathered(batches) if batches else None
+        self._batches_per_step = batches or 1
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy is given the constraints of its own weights by its model."""
-        return {**self.__dict__, "constraints": []}
+        return {**self.__dict__, "constraints": [], "average": None}
 
     def for_another_model(self) -> "Optimizer":
         """Return an optimizer of the same options that is not bound, with the learning rate as it is now."""
@@ -140,13 +154,22 @@ class Optimizer(Rated, Configurable):
         return {}
 
     def bind(
-        self, parameters: Iterable[torch.Tensor], constraints: Sequence[Callable[[], None]] = (), names: Mapping[int, str] | None = None
+        self,
+        parameters: Iterable[torch.Tensor],
+        constraints: Sequence[Callable[[], None]] = (),
+        names: Mapping[int, str] | None = None,
+        gradient_accumulation_steps: int | None = None,
+        scaling: Scaling | None = None,
     ) -> None:
         """Make the torch optimizer for these parameters; `constraints` are called after each step.
 
-        `names` are the parameters' names by their `id`, for `exclude_from_weight_decay`.
+        `names` are the parameters' names by their `id`, for `exclude_from_weight_decay`. The others are what `compile` was
+        asked for: `gradient_accumulation_steps` where the optimizer has none of its own, and to scale the loss.
         """
         self._release()
+        if gradient_accumulation_steps is not None and gradient_accumulation_steps > 1:
+            self._gather(gradient_accumulation_steps)
+        self._scaling = scaling
         self.parameters = list(parameters)
         self.constraints = list(constraints)
         if self.parameters:
@@ -163,11 +186,30 @@ class Optimizer(Rated, Configurable):
         if decaying and self.decaying_class is not None:
             made, options = self.decaying_class, {**options, "weight_decay": self.weight_decay}
         device = parameters[0].device.type
-        if self.may_fuse and device in ("cpu", "cuda", "xpu", "mps") and all(p.dtype.is_floating_point for p in parameters):
+        fuses = self.may_fuse and device in FUSED_ON and all(p.dtype.is_floating_point for p in parameters)
+        if fuses and (made in _FUSED_FOR_PARTS or not any(map(is_sharded, parameters))):
             options["fused"] = True
-        elif self.may_group:
+        elif self.may_group or fuses:
             options["foreach"] = True
         return made(parameters, **options)  # type: ignore[no-any-return]
+
+    def follow(self, replaced: Mapping[int, Any] | None = None) -> None:
+        """Take all that is kept for the parameters to where they are now, in their types, after they were moved or cast.
+
+        `replaced` are those that torch put in the place of others, by the `id` of the old ones. A model does this itself.
+        """
+        if self.torch_optimizer is None:
+            return
+        replaced = replaced or {}
+        self.parameters, self._decayed = substitute(self.parameters, replaced), substitute(self._decayed, replaced)
+        follow_parameters(self.torch_optimizer, replaced)
+        self._take_step = FusedStep(self.torch_optimizer, self.parameters)
+        if self._averages is not None:
+            self._averages.means = self._own(self._averages.means)
+        if self._gathered is not None:
+            self._gathered.sums = self._own(self._gathered.sums)
+        if self._scaling is not None:
+            self._scaling.move(self.parameters[0].device)
 
     def exclude_from_weight_decay(self, var_list: Iterable[torch.Tensor] | None = None, var_names: Iterable[str] | None = None) -> None:
         """Leave weights as they are that `weight_decay` would shrink: those listed, and those in whose name a pattern is found.
@@ -181,6 +223,11 @@ class Optimizer(Rated, Configurable):
         if self.torch_optimizer is not None:
             raise ValueError("exclude_from_weight_decay comes before compile, which makes the torch optimizer.")
         self._undecayed = (list(var_list or ()), "|".join(var_names or ()))
+
+    def follow_excluded(self, replaced: Mapping[int, Any]) -> None:
+        """Leave those weights as they are that stand in the place of others, by whose `id` they are given."""
+        listed, pattern = self._undecayed
+        self._undecayed = (substitute(listed, replaced), pattern)
 
     def _is_decayed(self, parameter: torch.Tensor, names: Mapping[int, str]) -> bool:
         listed, pattern = self._undecayed
@@ -197,16 +244,22 @@ class Optimizer(Rated, Configurable):
         """Take a step with the gradients that the parameters have, and all that was asked for around it."""
         if self.torch_optimizer is None:
             return
+        if self.average is not None:
+            self.average(self.parameters)
         if self.loss_scale_factor is not None:
             self._unscale(self.loss_scale_factor)
         if self._gathered is None or self._gathered.add(self.parameters):
+            unfit = self._scaling.unscale(self.torch_optimizer) if self._scaling is not None else None
             if self.clipnorm or self.clipvalue or self.global_clipnorm:
                 self._clip()
             if self._rate_moves():
                 self._set_rate(self._rate())
             if self._decayed:
-                self._decay_weights()
-            self._take_step()
+                self._decay_weights(unfit)
+            if self._scaling is None or unfit is None:
+                self._take_step()
+            else:
+                self._scaling.step(self._take_step)
         if self._averages is not None:
             self._average(self._averages)
         self._batches += 1
@@ -219,7 +272,7 @@ class Optimizer(Rated, Configurable):
     def _unscale(self, factor: float) -> None:
         gradients = self._gradients()
         if gradients:
-            torch._foreach_div_(gradients, factor)
+            torch._foreach_div_(parts(gradients), factor)
 
     def _clip(self) -> None:
         gradients = self._gradients()
@@ -230,11 +283,14 @@ class Optimizer(Rated, Configurable):
         if gradients and self.global_clipnorm:
             clip_global_norm(gradients, self.global_clipnorm)
 
-    def _decay_weights(self) -> None:
+    def _decay_weights(self, unfit: torch.Tensor | None) -> None:
         decayed = [parameter for parameter in self._decayed if parameter.grad is not None]
+        factor: Any = 1 - self.param_groups[0]["lr"] * self.weight_decay
+        if unfit is not None:  # the step is left out where this is not 0, which only the device knows
+            factor = torch.where(unfit == 0, factor, 1.0)
         if decayed:
             with torch.no_grad():
-                torch._foreach_mul_(decayed, 1 - self.param_groups[0]["lr"] * self.weight_decay)
+                torch._foreach_mul_(parts(decayed), factor)
 
     def _average(self, averages: Averages) -> None:
         averages.take(self.parameters, first=self.iterations == 0)
@@ -264,8 +320,14 @@ class Optimizer(Rated, Configurable):
     # ------------------------------------------------------------------ for a training step of one's own
 
     def scale_loss(self, loss: torch.Tensor) -> torch.Tensor:
-        """Return the loss as the backward pass should see it: multiplied by `loss_scale_factor`, if there is one."""
-        return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
+        """Return the loss as the backward pass should see it: times `loss_scale_factor`, and the scale that `mixed_float16` needs."""
+        loss = loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
+        return loss if self._scaling is None else self._scaling.scale(loss)
+
+    @property
+    def scales_loss(self) -> bool:
+        """Whether `scale_loss` changes the loss."""
+        return self.loss_scale_factor is not None or self._scaling is not None
 
     def build(self, variables: Iterable[torch.Tensor]) -> None:
         """Bind the optimizer to parameters, unless it is bound; for use without a model."""
@@ -325,6 +387,8 @@ class Optimizer(Rated, Configurable):
             state["averages"], state["swapped"] = list(self._averages.means), self._averages.swapped
         if self._gathered is not None:
             state["gathered"] = {"batches": self._gathered.batches, "sums": list(self._gathered.sums)}
+        if self._scaling is not None:
+            state["scaling"] = self._scaling.state_dict()
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -338,13 +402,21 @@ class Optimizer(Rated, Configurable):
         if self._gathered is not None:
             self._gathered.batches, self._gathered.sums = gathered.get("batches", 0), self._own(gathered.get("sums", ()))
             self._batches += self._gathered.batches
+        scaling = state.pop("scaling", None)
+        if self._scaling is not None and scaling is not None:
+            self._scaling.load_state_dict(scaling)
         if self.torch_optimizer is not None:
-            self.torch_optimizer.load_state_dict(state)
+            self.torch_optimizer.load_state_dict(state_in_parts(self.torch_optimizer, state))
+
+    def kept_for_parameters(self) -> list[tuple[Any, str]]:
+        """Return where something is kept for each parameter, beside the torch optimizer: the keepers, and the names of the lists."""
+        kept = [(self._averages, "means"), (self._gathered, "sums")]
+        return [(keeper, name) for keeper, name in kept if keeper is not None]
 
     def _own(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Copies of tensors that belong to the parameters, where those are."""
         own = zip(self.parameters, tensors, strict=bool(tensors))
-        return [tensor.detach().to(parameter.device, parameter.dtype, copy=True) for parameter, tensor in own]
+        return [like(parameter, tensor).detach().to(parameter.device, parameter.dtype, copy=True) for parameter, tensor in own]
 
 
 def _optional(value: Any, argument: str) -> float | None:

@@ -32,8 +32,7 @@ def check(optimizer: Any, parameters: Sequence[torch.Tensor] | None = None, with
 
 
 def _check_step(optimizer: torch.optim.Optimizer, with_closure: bool) -> None:
-    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-    if closure is not None and closure.default is closure.empty and not with_closure:
+    if takes_closure(optimizer) and not with_closure:
         raise ValueError(
             f"{type(optimizer).__name__} takes steps with a closure: override train_step, and call self.optimizer.step(closure)."
         )
@@ -47,6 +46,18 @@ def is_torch_factory(identifier: Any) -> bool:
     """
     made = identifier.func if isinstance(identifier, functools.partial) else identifier
     return inspect.isclass(made) and issubclass(made, torch.optim.Optimizer)
+
+
+def takes_closure(optimizer: Any) -> bool:
+    """Return whether an optimizer of torch, or what makes one, can take no step without a closure.
+
+    >>> takes_closure(torch.optim.LBFGS), takes_closure(torch.optim.SGD)
+    (True, False)
+    """
+    made = optimizer.func if isinstance(optimizer, functools.partial) else optimizer
+    kind = made if inspect.isclass(made) else type(made)
+    closure = inspect.signature(kind.step).parameters.get("closure") if hasattr(kind, "step") else None
+    return closure is not None and closure.default is closure.empty
 
 
 class Hold:

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from torchkeras_fn.shards import like, norms, parts
+
 Tensors = list[torch.Tensor]
 
 
@@ -103,9 +105,9 @@ class Lamb(FormulaOptimizer):
         torch._foreach_add_(roots, group["eps"])
         changes = torch._foreach_div(means, [1 - beta_1 ** state["step"] for state in states])
         torch._foreach_div_(changes, roots)
-        norms = zip(torch._foreach_norm(parameters), torch._foreach_norm(changes), strict=True)
-        ratios = [torch.where((weight > 0) & (change > 0), weight / change, 1.0) for weight, change in norms]
-        torch._foreach_mul_(changes, ratios)
+        sizes = zip(norms(parameters), norms(changes), strict=True)
+        ratios = [torch.where((weight > 0) & (change > 0), weight / change, 1.0) for weight, change in sizes]
+        torch._foreach_mul_(parts(changes), ratios)
         torch._foreach_add_(parameters, changes, alpha=-group["lr"])
 
 
@@ -138,7 +140,7 @@ class Ftrl(FormulaOptimizer):
         leaders = torch._foreach_clamp_max(torch._foreach_clamp_min(linears, -l1), l1)
         torch._foreach_sub_(leaders, linears)
         torch._foreach_div_(leaders, quadratics)
-        torch._foreach_copy_(parameters, leaders)
+        torch._foreach_copy_(parts(parameters), parts(leaders))
 
 
 class Adafactor(FormulaOptimizer):
@@ -170,12 +172,12 @@ class Adafactor(FormulaOptimizer):
                 means = state["variance"].lerp_(squares, newest)
             else:
                 rows = state["row_var"].lerp_(squares.mean(1, keepdim=True), newest)
-                columns = state["col_var"].lerp_(squares.mean(0, keepdim=True), newest)
+                columns = state["col_var"] = state["col_var"].lerp(squares.mean(0, keepdim=True), newest)
                 means = rows / rows.mean(0, keepdim=True) * columns
             change = gradient * means.rsqrt()
             change /= (_size(change) / group["d"]).clamp_min(1.0)
             change *= _size(parameter).clamp_min(group["eps"][1])
-            parameter.sub_(change, alpha=min(group["lr"], state["step"] ** -0.5))
+            parameter.sub_(like(parameter, change), alpha=min(group["lr"], state["step"] ** -0.5))
 
 
 def _size(tensor: torch.Tensor) -> torch.Tensor:

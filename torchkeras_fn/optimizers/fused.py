@@ -11,7 +11,10 @@ import torch
 from torch.optim import optimizer as torch_module
 from torch.optim.rmsprop import rmsprop
 
-Kernel = Callable[[list[torch.Tensor], dict[str, Any]], None]
+from torchkeras_fn.shards import is_sharded
+
+Kernel = Callable[..., None]
+"""Called with the gradients and the parameter group; and `found_inf`, where a step may be left out."""
 
 
 class FusedStep:
@@ -37,8 +40,8 @@ class FusedStep:
         """A copy finds the tensors of its own optimizer's state."""
         return {**self.__dict__, "_state": None, "_kernel": None}
 
-    def __call__(self) -> None:
-        """Take a step with the gradients that the parameters have."""
+    def __call__(self, unfit: torch.Tensor | None = None) -> None:
+        """Take a step with the gradients that the parameters have, unless `unfit` is not 0, which only the device may know."""
         optimizer, kernel = self._optimizer, self._kernel
         gradients: list[torch.Tensor] = []
         for parameter in self._parameters:
@@ -47,14 +50,17 @@ class FusedStep:
                 kernel = None
             else:
                 gradients.append(gradient)
-        if kernel is None or optimizer.state is not self._state or self._is_watched():
-            optimizer.step()
+        if kernel is None or optimizer.state is not self._state or self._is_watched() or not (unfit is None or takes_unfit(optimizer)):
+            step_unless(optimizer, unfit)
             self._take_state()
             return
         before = torch.is_grad_enabled()
         torch._C._set_grad_enabled(False)  # `torch.no_grad()` without its seven Python functions
         try:
-            kernel(gradients, optimizer.param_groups[0])
+            if unfit is None:
+                kernel(gradients, optimizer.param_groups[0])
+            else:
+                kernel(gradients, optimizer.param_groups[0], found_inf=unfit)
         finally:
             torch._C._set_grad_enabled(before)
 
@@ -69,10 +75,42 @@ class FusedStep:
         self._state, self._kernel = self._optimizer.state, None
         make = _KERNELS.get(type(self._optimizer))
         groups = self._optimizer.param_groups
+        if any(map(is_sharded, self._parameters)):
+            return
         if make is None or len(groups) != 1 or groups[0].get("maximize") or not isinstance(groups[0]["lr"], float):
             return
         if len({(parameter.device, parameter.dtype) for parameter in self._parameters}) == 1:
             self._kernel = make(self._parameters, [self._optimizer.state.get(parameter) for parameter in self._parameters], groups[0])
+
+
+def takes_unfit(optimizer: Any) -> bool:
+    """Return whether the kernel of an optimizer can leave a step out by itself.
+
+    >>> takes_unfit(torch.optim.Adam([torch.ones(1)], fused=True)), takes_unfit(torch.optim.Adam([torch.ones(1)]))
+    (True, False)
+    """
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+
+
+def step_unless(optimizer: Any, unfit: torch.Tensor | None) -> None:
+    """Let an optimizer take a step, unless `unfit` is not 0; one that cannot ask the device has to wait for what it is.
+
+    >>> weight = torch.nn.Parameter(torch.ones(1))
+    >>> weight.grad = torch.ones(1)
+    >>> step_unless(torch.optim.SGD([weight], lr=0.5), torch.tensor(1.0))
+    >>> weight.item()
+    1.0
+    """
+    if unfit is None:
+        optimizer.step()
+    elif takes_unfit(optimizer):
+        optimizer.grad_scale, optimizer.found_inf = None, unfit
+        try:
+            optimizer.step()
+        finally:
+            del optimizer.grad_scale, optimizer.found_inf
+    elif not unfit.item():
+        optimizer.step()
 
 
 def _steps(states: list[Any]) -> torch.Tensor:
@@ -101,9 +139,9 @@ def _adam(parameters: list[torch.Tensor], states: list[Any], group: dict[str, An
     means, squares, steps = kept[0], kept[1], [state["step"] for state in states]
     largest = [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else []
 
-    def kernel(gradients: list[torch.Tensor], group: dict[str, Any]) -> None:
+    def kernel(gradients: list[torch.Tensor], group: dict[str, Any], **unfit: torch.Tensor) -> None:
         beta_1, beta_2 = group["betas"]
-        counted.add_(1)
+        counted.add_(1 - unfit["found_inf"] if unfit else 1)
         run(
             parameters,
             gradients,
@@ -118,6 +156,7 @@ def _adam(parameters: list[torch.Tensor], states: list[Any], group: dict[str, An
             eps=group["eps"],
             amsgrad=group["amsgrad"],
             maximize=False,
+            **unfit,
         )
 
     return kernel
@@ -130,7 +169,7 @@ def _sgd(parameters: list[torch.Tensor], states: list[Any], group: dict[str, Any
         return None
     (momenta,) = kept
 
-    def kernel(gradients: list[torch.Tensor], group: dict[str, Any]) -> None:
+    def kernel(gradients: list[torch.Tensor], group: dict[str, Any], **unfit: torch.Tensor) -> None:
         torch._fused_sgd_(
             parameters,
             gradients,
@@ -142,6 +181,7 @@ def _sgd(parameters: list[torch.Tensor], states: list[Any], group: dict[str, Any
             nesterov=group["nesterov"],
             maximize=False,
             is_first_step=False,
+            **unfit,
         )
 
     return kernel
@@ -155,8 +195,8 @@ def _adagrad(parameters: list[torch.Tensor], states: list[Any], group: dict[str,
     counted = _steps(states)
     sums, steps = kept[0], [state["step"] for state in states]
 
-    def kernel(gradients: list[torch.Tensor], group: dict[str, Any]) -> None:
-        counted.add_(1)
+    def kernel(gradients: list[torch.Tensor], group: dict[str, Any], **unfit: torch.Tensor) -> None:
+        counted.add_(1 - unfit["found_inf"] if unfit else 1)
         torch._fused_adagrad_(
             parameters,
             gradients,
@@ -167,6 +207,7 @@ def _adagrad(parameters: list[torch.Tensor], states: list[Any], group: dict[str,
             weight_decay=group["weight_decay"],
             eps=group["eps"],
             maximize=False,
+            **unfit,
         )
 
     return kernel

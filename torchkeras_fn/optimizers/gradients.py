@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
+from torchkeras_fn.shards import norms, parts
+
 
 def clip_values(gradients: list[torch.Tensor], limit: float) -> None:
     """Hold every number between `-limit` and `limit`, in place.
@@ -13,8 +15,9 @@ def clip_values(gradients: list[torch.Tensor], limit: float) -> None:
     >>> gradient
     tensor([ 1.0000, -0.5000])
     """
-    torch._foreach_clamp_min_(gradients, -limit)
-    torch._foreach_clamp_max_(gradients, limit)
+    own = parts(gradients)
+    torch._foreach_clamp_min_(own, -limit)
+    torch._foreach_clamp_max_(own, limit)
 
 
 def clip_each_norm(gradients: list[torch.Tensor], limit: float) -> None:
@@ -25,9 +28,9 @@ def clip_each_norm(gradients: list[torch.Tensor], limit: float) -> None:
     >>> long, short
     (tensor([0.6000, 0.8000]), tensor([0.5000]))
     """
-    excess = torch._foreach_div(torch._foreach_norm(gradients), limit)
+    excess = torch._foreach_div(norms(gradients), limit)
     torch._foreach_clamp_min_(excess, 1.0)
-    torch._foreach_div_(gradients, excess)
+    torch._foreach_div_(parts(gradients), excess)
 
 
 def clip_global_norm(gradients: list[torch.Tensor], limit: float) -> None:
@@ -39,9 +42,8 @@ def clip_global_norm(gradients: list[torch.Tensor], limit: float) -> None:
     (tensor([0.6000]), tensor([0.8000]))
     """
     home = gradients[0].device
-    norms = [norm.to(home) for norm in torch._foreach_norm(gradients)]
-    excess = (torch.linalg.vector_norm(torch.stack(norms)) / limit).clamp_min(1.0)
-    torch._foreach_div_(gradients, [excess.to(gradient.device) for gradient in gradients])
+    excess = (torch.linalg.vector_norm(torch.stack([norm.to(home) for norm in norms(gradients)])) / limit).clamp_min(1.0)
+    torch._foreach_div_(parts(gradients), [excess.to(gradient.device) for gradient in gradients])
 
 
 class Gathered:
@@ -65,7 +67,7 @@ class Gathered:
         if not self.sums:
             self.sums = [torch.zeros_like(parameter) for parameter in parameters]
         present = [(p.grad, total) for p, total in zip(parameters, self.sums, strict=True) if p.grad is not None]
-        gradients, sums = [gradient for gradient, _ in present], [total for _, total in present]
+        gradients, sums = parts(gradient for gradient, _ in present), parts(total for _, total in present)
         self.batches += 1
         if self.batches < self.count:
             if gradients:
@@ -74,6 +76,6 @@ class Gathered:
         if gradients:
             torch._foreach_add_(gradients, sums)
             torch._foreach_div_(gradients, self.count)
-        torch._foreach_zero_(self.sums)
+        torch._foreach_zero_(parts(self.sums))
         self.batches = 0
         return True

@@ -83,7 +83,7 @@ class Rated:
     rate_in_momentum: ClassVar[bool] = False
     """Whether Keras' momentum remembers steps, with the learning rates they had, and torch's `momentum_buffer` gradients."""
     torch_optimizer: torch.optim.Optimizer | None = None
-    gradient_accumulation_steps: int | None = None
+    _batches_per_step = 1
 
     def __init__(self, learning_rate: Any, decay: float = 0.0):
         self._rate_source = source_of(learning_rate)
@@ -93,11 +93,11 @@ class Rated:
     @property
     def iterations(self) -> int:
         """The number of steps taken."""
-        return self._batches // (self.gradient_accumulation_steps or 1)
+        return self._batches // self._batches_per_step
 
     @iterations.setter
     def iterations(self, value: int) -> None:
-        self._batches = int(value) * (self.gradient_accumulation_steps or 1)
+        self._batches = int(value) * self._batches_per_step
 
     @property
     def learning_rate(self) -> float:

@@ -9,6 +9,7 @@ from torch import nn
 
 from torchkeras_fn import losses, metrics, optimizers
 from torchkeras_fn.engine.drawn import is_own
+from torchkeras_fn.engine.execution import Execution
 from torchkeras_fn.saving.trees import decode, encode, given, name_module
 
 _OPTIMIZERS: dict[str, Any] = {
@@ -39,6 +40,7 @@ def compile_config(model: Any) -> dict[str, Any]:
         "weighted_metrics": _map_entries(lambda entry: _entry_config(entry, metrics.serialize), settings["weighted_metrics"]),
         "loss_weights": _map_entries(lambda entry: None if entry is None else float(entry), settings["loss_weights"]),
         "sample_weight_mode": _map_entries(lambda entry: entry, list(model._weight_modes) or None),
+        "execution": model._execution.settings,
     }
 
 
@@ -53,7 +55,15 @@ def compile_from(model: Any, config: Any) -> None:
         "loss_weights": config["loss_weights"],
         "sample_weight_mode": config["sample_weight_mode"],
     }
-    model.compile(**arguments)
+    model.compile(**arguments, **_execution_from(config.get("execution", {})))
+
+
+def _execution_from(settings: Any) -> dict[str, Any]:
+    """The arguments of `compile` that say how the steps run; files of earlier versions have none. Their values are checked there."""
+    known = Execution().settings
+    if not isinstance(settings, Mapping) or not settings.keys() <= known.keys():
+        raise ValueError(f"'execution' is {settings!r:.80}, which is not what compile takes: {', '.join(known)}.")
+    return dict(settings)
 
 
 def _map_entries(function: Callable[[Any], Any], value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from torchkeras_fn.saving import describe, export, model_file, weights_file
+from torchkeras_fn.engine.writing import first_writes
+from torchkeras_fn.saving import checkpoint, describe, export, model_file, weights_file
 
 
 class Saving:
@@ -15,6 +16,9 @@ class Saving:
         `overwrite=False` raises `FileExistsError` for a file that is there, `include_optimizer=False` leaves the training
         out. Raises `ValueError` for what a file can neither hold nor name, such as a `lambda`, and `TypeError` for a
         module that is no `Model`. Whatever happens, the file is the old one or the new one, and whole.
+
+        Of several processes that train the model together the first writes; the others, which call this as well, return
+        when the file is there, and raise `RuntimeError` where it could not be written. A file object is each one's own.
 
         >>> import io
         >>> from torchkeras_fn import Sequential, layers, models
@@ -47,6 +51,35 @@ class Saving:
         """
         weights_file.load_weights(self, filepath, by_name, skip_mismatch)
 
+    def save_checkpoint(self, folder: Any) -> None:
+        """Write the weights, and the training of a compiled model, into a folder by `torch.distributed.checkpoint`.
+
+        Of a model compiled with `distributed='fsdp'` each process writes the parts that it holds, and none needs room for
+        all of it; `save` puts the whole model together in the first process's memory. All processes call this, and see the
+        same folder, which is made. A checkpoint that is there is replaced when the new one is whole. The folder named
+        `parts-...` inside it is one that torch's own tools read. Raises `ValueError` for a model without weights, and
+        `OSError` for a folder that cannot be written to.
+        """
+        checkpoint.save_checkpoint(self, folder)
+
+    def load_checkpoint(self, folder: Any) -> None:
+        """Set the weights, and the state of the training of a compiled model, from what `save_checkpoint` wrote.
+
+        How many processes wrote it does not matter, and neither does whether the model lies in parts there or here. Nothing
+        in the folder is run. Raises `FileNotFoundError` where there is no checkpoint, and `ValueError`, saying what is bad,
+        for one that is damaged or of another model; then nothing has changed.
+
+        >>> import tempfile
+        >>> from torchkeras_fn import Sequential, layers
+        >>> folder = tempfile.mkdtemp()
+        >>> first, second = (Sequential([layers.Dense(1, input_shape=(2,))]) for _ in range(2))
+        >>> first.save_checkpoint(folder)
+        >>> second.load_checkpoint(folder)
+        >>> bool((first.get_weights()[0] == second.get_weights()[0]).all())
+        True
+        """
+        checkpoint.load_checkpoint(self, folder)
+
     def export(
         self, filepath: Any, format: str = "torch", verbose: bool | None = None, input_signature: Any = None, **options: Any
     ) -> None:
@@ -72,7 +105,9 @@ class Saving:
         >>> torch.export.load(file).module()(torch.ones(5, 2)).shape
         torch.Size([5, 1])
         """
-        export.export_model(self, filepath, format, verbose, input_signature, **options)
+        if getattr(self, "_sharding", None) is not None:
+            raise RuntimeError("A model in parts on several processes is not exported: save it, and load it in one process to export it.")
+        first_writes(self, filepath, lambda: export.export_model(self, filepath, format, verbose, input_signature, **options))
 
     def to_json(self, **options: Any) -> str:
         """Return the architecture as JSON, for `models.model_from_json`; `options` are those of `json.dumps`."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from torchkeras_fn.engine.writing import first_writes
 from torchkeras_fn.registry import custom_object_scope
 from torchkeras_fn.saving.archive import Archive, write_archive
 from torchkeras_fn.saving.bounds import bounded
@@ -36,13 +37,18 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, include_optimi
     error leaves an old file as it was. Folders are not made. `include_optimizer=False` leaves the training out.
 
     Raises `FileExistsError` for a file that is there with `overwrite=False`, and `ValueError` for what a file can
-    neither hold nor name, such as a `lambda`.
+    neither hold nor name, such as a `lambda`. Of several processes that train a model together all call this, the first
+    writes, and the others return when it has; where it fails they raise `ProcessError`.
     """
     save_format = options.pop("save_format", None)
     if options or save_format not in (None, "keras", "h5"):
         raise ValueError(f"save knows no {save_format!r} format." if save_format else f"save takes no argument {next(iter(options))!r}.")
-    check_overwrite(filepath, overwrite)
-    function_for(filepath, "save_model", _save)(model, filepath, include_optimizer)
+
+    def write() -> None:
+        check_overwrite(filepath, overwrite)
+        function_for(filepath, "save_model", _save)(model, filepath, include_optimizer)
+
+    first_writes(model, filepath, write)
 
 
 def check_overwrite(filepath: Any, overwrite: bool) -> None:
@@ -124,11 +130,16 @@ def _load_training(archive: Archive, model: Any, weight_bytes: int) -> None:
 def check_header(archive: Archive, *formats: str) -> None:
     """Raise `ValueError` for a file of another kind, or of a later version."""
     with archive.part("config.json"):
-        found, version = archive.config.get("format"), archive.config.get("version")
-        if found not in formats:
-            raise ValueError(f"it says that this is {found!r:.80}, where {formats[0]!r} was expected.")
-        if not isinstance(version, int) or not 1 <= version <= VERSION:
-            raise ValueError(f"its format is of version {version!r:.80}; this library reads up to {VERSION}. Install a later one.")
+        check_version(archive.config, *formats)
+
+
+def check_version(config: Mapping[str, Any], *formats: str) -> None:
+    """Raise `ValueError` where `header` said something else than one of these formats, or of a later version."""
+    found, version = config.get("format"), config.get("version")
+    if found not in formats:
+        raise ValueError(f"it says that this is {found!r:.80}, where {formats[0]!r} was expected.")
+    if not isinstance(version, int) or not 1 <= version <= VERSION:
+        raise ValueError(f"its format is of version {version!r:.80}; this library reads up to {VERSION}. Install a later one.")
 
 
 def read_entries(archive: Archive, name: str) -> dict[str, Entry]:

@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 
+from torchkeras_fn.engine.device import is_here
+from torchkeras_fn.optimizers import Scaling
+
 _LIKE_THE_WEIGHT = frozenset(
     (
         *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer", "sum", "linear"),
@@ -29,7 +32,8 @@ def training_state(model: Any) -> dict[str, Any]:
     """
     optimizer = model.optimizer
     state = optimizer.state_dict() if hasattr(optimizer, "state_dict") else {}
-    return {"weights": _trained_names(model), "optimizer": state, "generators": _generators(model)}
+    around = {} if model._around_steps is None else {"around_steps": model._around_steps.state_dict()}
+    return {"weights": _trained_names(model), "optimizer": state, **around, "generators": _generators(model)}
 
 
 def load_training_state(model: Any, state: Mapping[str, Any]) -> None:
@@ -47,12 +51,17 @@ def load_training_state(model: Any, state: Mapping[str, Any]) -> None:
             stacklevel=2,
         )
     elif state["optimizer"]:
+        around = model._around_steps
         _check_optimizer_state(model.optimizer, state["optimizer"])
+        if around is not None and "around_steps" in state:
+            _check_further_state(around, state["around_steps"], [tuple(parameter.shape) for parameter in _parameters(model.optimizer)])
+            around.load_state_dict(state["around_steps"])
         model.optimizer.load_state_dict(state["optimizer"])
     for path, (name, device, values) in state["generators"].items():
-        generator = torch.Generator(device if device == "cpu" or torch.cuda.is_available() else "cpu")
-        generator.set_state(values)
-        setattr(model.get_submodule(path), name, generator)
+        if is_here(device):  # one of a device that is not here begins anew, on another
+            generator = torch.Generator(device)
+            generator.set_state(values)
+            setattr(model.get_submodule(path), name, generator)
 
 
 def _trained_names(model: Any) -> list[str]:
@@ -76,7 +85,7 @@ def _check_generators(model: Any, saved: Mapping[str, Any]) -> None:
     modules = dict(model.named_modules())
     for path, (name, device, values) in saved.items():
         place = vars(modules[path]) if path in modules else {}
-        if name not in place or not isinstance(place[name], (torch.Generator, type(None))) or device not in ("cpu", "cuda", "mps"):
+        if name not in place or not isinstance(place[name], (torch.Generator, type(None))) or device not in ("cpu", "cuda", "mps", "xpu"):
             raise ValueError(f"it has a random generator {name!r:.80} for {path!r:.80}, where the model has none.")
         if not isinstance(values, torch.Tensor) or values.dtype != torch.uint8:
             raise ValueError(f"the random generator of {path!r} is none.")
@@ -103,7 +112,7 @@ def _check_optimizer_state(optimizer: Any, state: Any) -> None:
         for option, value in group.items():
             if isinstance(value, (int, float)) and not isinstance(saved[option], (int, float, torch.Tensor)):
                 raise ValueError(f"{option!r} is {saved[option]!r:.80}, which is no number.")
-    parameters = [parameter for group in getattr(optimizer, "param_groups", []) for parameter in group["params"]]
+    parameters = _parameters(optimizer)
     numbers = [number for group in groups for number in group["params"]]
     shapes = {number: tuple(parameter.shape) for number, parameter in zip(numbers, parameters, strict=True)}
     for number, values in (state.get("state") or {}).items():
@@ -112,8 +121,25 @@ def _check_optimizer_state(optimizer: Any, state: Any) -> None:
         for name, value in values.items():
             _check_value(f"{name} of weight {number}", name, value, shapes[number])
     own_shapes = [tuple(parameter.shape) for parameter in getattr(optimizer, "parameters", ())]
-    for name in own.keys() - {"state", "param_groups"}:
-        _check_lists(name, state[name], own_shapes)
+    further = own.keys() - {"state", "param_groups"}
+    _check_further_state(optimizer, {name: state[name] for name in further}, own_shapes)
+
+
+def _parameters(optimizer: Any) -> list[Any]:
+    return [parameter for group in getattr(optimizer, "param_groups", []) for parameter in group["params"]]
+
+
+def _check_further_state(holder: Any, state: Any, shapes: list[tuple[int, ...]]) -> None:
+    """What is kept beside the state of torch's optimizer: running means, gathered gradients, the scale of the loss."""
+    if not isinstance(state, Mapping) or state.keys() - {"state", "param_groups"} != holder.state_dict().keys() - {"state", "param_groups"}:
+        raise ValueError(f"it is no state of {type(holder).__name__}.")
+    for name, value in state.items():
+        _check_lists(name, value, shapes)
+    gathered = state.get("gathered")
+    if gathered is not None and (not isinstance(gathered, Mapping) or type(gathered.get("batches")) is not int or gathered["batches"] < 0):
+        raise ValueError(f"the gradients that were gathered are {gathered!r:.80}.")
+    if "scaling" in state:
+        Scaling("cpu").load_state_dict(state["scaling"])
 
 
 def _check_lists(name: str, value: Any, shapes: list[tuple[int, ...]]) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 
+from torchkeras_fn.engine.writing import first_writes
 from torchkeras_fn.saving.archive import Archive, write_archive
 from torchkeras_fn.saving.formats import function_for
 from torchkeras_fn.saving.model_file import COMPILE, STATE, STATE_TENSORS, WEIGHTS, check_header, check_overwrite, header
 from torchkeras_fn.saving.model_file import FORMAT as MODEL_FORMAT
 from torchkeras_fn.saving.tensors import pack, unpack
+from torchkeras_fn.shards import like
 
 FORMAT = "torchkeras_fn weights"
 
@@ -21,10 +23,14 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
     """Write the weights of a model, or of any torch module, to one file, in one step.
 
     Raises `FileExistsError` for a file that is there with `overwrite=False`, and `ValueError` for weights that have no
-    data yet.
+    data yet. Of several processes the first writes, as `save_model` says.
     """
-    check_overwrite(filepath, overwrite)
-    function_for(filepath, "save_weights", _save)(model, filepath)
+
+    def write() -> None:
+        check_overwrite(filepath, overwrite)
+        function_for(filepath, "save_weights", _save)(model, filepath)
+
+    first_writes(model, filepath, write)
 
 
 def _save(model: Any, filepath: Any) -> None:
@@ -53,7 +59,7 @@ def _load(model: Any, filepath: Any, by_name: bool, skip_mismatch: bool) -> None
     if not own:
         raise ValueError("The model has no weights yet, so none can be loaded. Build it, or call it on data, before.")
     pairs = _pairs_by_name(own, saved, skip_mismatch) if by_name else _pairs_by_position(model, own, saved, skip_mismatch)
-    own.update(pairs)
+    own.update({name: like(own[name], tensor) for name, tensor in pairs.items()})
     model.load_state_dict(own)
 
 

@@ -234,9 +234,13 @@ class LSTMStep(Step):
         return hidden, [hidden, cell]
 
     def is_fusable(self) -> bool:
-        """Return whether torch's kernel computes the same; never while a gradient on CPU is compiled, which torch 2.13 refuses for it."""
-        is_refused = torch.compiler.is_dynamo_compiling() and torch.is_grad_enabled() and not self.weight_ih.is_cuda
-        return not is_refused and super().is_fusable()
+        """Return whether torch's kernel computes the same; on CPU, torch 2.13 refuses it while a gradient is compiled, and in float16."""
+        if not self.weight_ih.is_cuda:
+            is_compiled = torch.compiler.is_dynamo_compiling() and torch.is_grad_enabled()
+            is_half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.float16
+            if is_compiled or is_half:
+                return False
+        return super().is_fusable()
 
     def fused(
         self, inputs: torch.Tensor, states: Sequence[torch.Tensor], frozen: torch.Tensor | None = None

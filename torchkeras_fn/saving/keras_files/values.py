@@ -33,7 +33,12 @@ _DEFAULTS: dict[str, tuple[Any, ...]] = {
     "zero_output_for_mask": (False,),
 }
 """Arguments that layers here lack, and the values of theirs that change nothing."""
-_KEPT = {"InputLayer": {"sparse"}, "LSTM": {"zero_output_for_mask"}, "GRU": {"zero_output_for_mask"}}
+_KEPT = {
+    "InputLayer": {"sparse"},
+    "LSTM": {"zero_output_for_mask"},
+    "GRU": {"zero_output_for_mask"},
+    "BatchNormalization": {"synchronized"},
+}
 _VOCABULARIES: dict[str, Any] = {
     "initializers": initializers,
     "regularizers": regularizers,

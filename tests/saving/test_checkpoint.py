@@ -1,0 +1,163 @@
+"""Checkpoints in folders: what goes round, what a failed save leaves, and that nothing bad is taken from a folder."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from torchkeras_fn import Input, Model, Trainer, optimizers
+from torchkeras_fn.config import set_random_seed
+from torchkeras_fn.layers import Dense
+from torchkeras_fn.saving.checkpoint import CONFIG
+
+
+def assert_same(model, weights):
+    for one, other in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def linear(**options):
+    set_random_seed(0)
+    x = Input((3,))
+    model = Model(x, Dense(2, name="a")(x))
+    model.compile(optimizers.SGD(0.1, momentum=0.9), "mse", **options)
+    model.train_on_batch(np.ones((2, 3), "float32"), np.ones((2, 2), "float32"))
+    return model
+
+
+class Net(Trainer, torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+def test_a_plain_module_and_a_torch_optimizer_have_checkpoints_too(tmp_path):
+    first, second = Net(), Net()
+    for net in (first, second):
+        net.compile(torch.optim.Adam(net.parameters()), "mse")
+    first.train_on_batch(np.ones((2, 3), "float32"), np.ones((2, 1), "float32"))
+    first.save_checkpoint(tmp_path)
+    second.load_checkpoint(tmp_path)
+    for one, other in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(first.optimizer.state[one]["exp_avg"], second.optimizer.state[other]["exp_avg"])
+
+
+def test_weights_alone_are_read_where_the_model_is_not_compiled(tmp_path):
+    model = linear()
+    model.save_checkpoint(tmp_path)
+    x = Input((3,))
+    other = Model(x, Dense(2, name="a")(x))
+    other.load_checkpoint(tmp_path)
+    assert_same(other, model.get_weights())
+
+
+def test_a_save_that_fails_leaves_the_last_one(tmp_path, monkeypatch):
+    model = linear()
+    model.save_checkpoint(tmp_path)
+    kept, weights = sorted(os.listdir(tmp_path)), model.get_weights()
+    model.train_on_batch(np.ones((2, 3), "float32"), np.ones((2, 2), "float32"))
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(os, "fsync", fail)
+        model.save_checkpoint(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == kept
+    model.load_checkpoint(tmp_path)
+    assert_same(model, weights)
+
+
+def test_a_model_without_weights_and_a_folder_without_checkpoint(tmp_path):
+    with pytest.raises(ValueError, match="no weights yet"):
+        Model().save_checkpoint(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        linear().load_checkpoint(tmp_path)
+
+
+class Code:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def spoil_metadata(folder, parts, config, path):
+    (folder / parts / ".metadata").write_bytes(pickle.dumps(Code(path)))
+
+
+def spoil_data(folder, parts, config, path):
+    (name,) = (name for name in os.listdir(folder / parts) if name.endswith(".distcp"))
+    torch.save(Code(path), folder / parts / name)
+    size = os.path.getsize(folder / parts / name)
+    for kept in config["tensors"].values():
+        for piece in kept["pieces"]:
+            piece[1:3] = [0, size]
+
+
+def changed(change):
+    def spoil(folder, parts, config, path):
+        change(config)
+
+    return spoil
+
+
+def _piece(config):
+    return config["tensors"]["weights/a.weight"]["pieces"][0]
+
+
+def _larger(config):
+    config["tensors"]["weights/a.weight"]["shape"] = [2, 3 * 10**12]
+
+
+HOSTILE = {
+    "code in the tensors' file": (spoil_data, "cannot be used"),
+    "a path": (changed(lambda config: _piece(config).__setitem__(0, "../secret.distcp")), "is said to be in"),
+    "parts elsewhere": (changed(lambda config: config.update(parts="../elsewhere")), "are said to be in"),
+    "rows that overlap": (changed(lambda config: config["tensors"]["weights/a.weight"]["pieces"].append(_piece(config))), "follow each"),
+    "rows that are missing": (changed(lambda config: _piece(config).__setitem__(4, 1)), "there are 1 rows"),
+    "a huge tensor": (changed(_larger), "larger than its file"),
+    "bytes past the end": (changed(lambda config: _piece(config).__setitem__(1, 10**9)), "larger than its file"),
+    "another format": (changed(lambda config: config.update(format="x")), "it says that this is 'x'"),
+    "a later version": (changed(lambda config: config.update(version=99)), "Install a later one"),
+    "no tensors": (changed(lambda config: config.pop("tensors")), "KeyError"),
+    "another dtype": (changed(lambda config: config["tensors"]["weights/a.bias"].update(dtype="float16")), "Cast the model"),
+    "another weight": (changed(lambda config: config["tensors"].pop("weights/a.bias")), "not in the file"),
+    "a bad state": (changed(lambda config: config["training"].update(optimizer={"param_groups": []})), "no state of SGD"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_nothing_bad_is_taken_from_a_folder(tmp_path, kind):
+    spoil, message = HOSTILE[kind]
+    linear().save_checkpoint(tmp_path / "checkpoint")
+    folder, path = tmp_path / "checkpoint", str(tmp_path / "made")
+    config = json.loads((folder / CONFIG).read_text())
+    spoil(folder, config["parts"], config, path)
+    (folder / CONFIG).write_text(json.dumps(config))
+    model = linear()
+    before, state = model.get_weights(), str(model.optimizer.state_dict())
+    with pytest.raises(ValueError, match=message):
+        model.load_checkpoint(folder)
+    assert not os.path.exists(path)
+    assert_same(model, before)
+    assert str(model.optimizer.state_dict()) == state
+
+
+def test_the_pickle_beside_the_tensors_is_never_read(tmp_path):
+    model = linear()
+    model.save_checkpoint(tmp_path / "checkpoint")
+    config = json.loads((tmp_path / "checkpoint" / CONFIG).read_text())
+    spoil_metadata(tmp_path / "checkpoint", config["parts"], config, str(tmp_path / "made"))
+    model.load_checkpoint(tmp_path / "checkpoint")
+    assert not os.path.exists(tmp_path / "made")

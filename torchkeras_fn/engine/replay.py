@@ -1,0 +1,74 @@
+"""`compiled`: a graph as one function of torch's compiler; on CUDA it is recorded once, and replayed from then on."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.fx import GraphModule
+
+Run = Callable[[list[torch.Tensor]], Sequence[torch.Tensor]]
+
+_OPTIONS = {"fallback_random": True, "size_asserts": False, "alignment_asserts": False}
+"""Random numbers are those that the graph draws when it is not compiled. Who calls checks shapes; not so the function."""
+
+_CALLS_BEFORE_RECORDING = 2
+"""What libraries make ready at their first call (workspaces, plans) is no part of a recording."""
+
+
+def compiled(graph: GraphModule, inputs: Sequence[torch.Tensor], changing: int) -> Run:
+    """Return a function of a list of tensors like `inputs`, of which the first `changing` are others at each call.
+
+    The others are the same tensors at each call, and may be changed in place. What is returned on CUDA is overwritten by
+    the next call. Raises what torch's compiler raises, and `RuntimeError` for tensors that share memory.
+    """
+    from torch._inductor.compile_fx import compile_fx, compile_fx_inner
+
+    made: list[Any] = []
+
+    def compile_inner(module: GraphModule, examples: Sequence[Any], **options: Any) -> Any:
+        if len(examples) != len(inputs):
+            raise RuntimeError("tensors that a step changes share memory with others")
+        made.append(compile_fx_inner(module, examples, **options))
+        return made[-1]
+
+    with torch.no_grad():
+        compile_fx(graph, list(inputs), inner_compile=compile_inner, config_patches=_OPTIONS)
+    run: Run = made[-1]  # past the wrapper for gradients, of which there are none: it costs as much as a small kernel
+    return Replay(run, changing) if all(tensor.is_cuda for tensor in inputs) else run
+
+
+class Replay:
+    """A function of CUDA tensors as a CUDA graph: the first `changing` inputs are copied into those that were recorded.
+
+    Where it cannot be recorded it runs as it is.
+    """
+
+    def __init__(self, run: Run, changing: int):
+        self._run, self._changing = run, changing
+        self._calls = 0
+        self._graph: Any = None
+        self._buffers: list[torch.Tensor] = []
+        self._outputs: Sequence[torch.Tensor] = ()
+
+    def __call__(self, inputs: list[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """Return what the function returns."""
+        if self._calls <= _CALLS_BEFORE_RECORDING:
+            self._calls += 1
+            if self._calls > _CALLS_BEFORE_RECORDING:
+                self._record(inputs)
+        if self._graph is None:
+            return self._run(inputs)
+        for buffer, tensor in zip(self._buffers, inputs, strict=False):
+            buffer.copy_(tensor, non_blocking=True)
+        self._graph.replay()
+        return self._outputs
+
+    def _record(self, inputs: list[torch.Tensor]) -> None:
+        graph = torch.cuda.CUDAGraph()
+        buffers = [tensor.clone() for tensor in inputs[: self._changing]]
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may be pinning the next batches
+                outputs = self._run([*buffers, *inputs[self._changing :]])
+        except RuntimeError:  # an operation that waits for the device, or copies from the host
+            return
+        self._graph, self._buffers, self._outputs = graph, buffers, outputs

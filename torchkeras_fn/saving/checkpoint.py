@@ -1,0 +1,258 @@
+"""Checkpoints: the weights and the state of the training in a folder, for a model that is there already.
+
+torch.distributed.checkpoint writes them: each process the parts that it holds, and any number of processes, one included,
+reads what it needs. Beside torch's own description, a pickle, lies one in JSON. The pickle is for other programs; here it
+is never read, and of the tensors' files nothing that could run code.
+"""
+
+import math
+import os
+import re
+import secrets
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+
+from torchkeras_fn.engine.functions import dtype_named
+from torchkeras_fn.saving.archive import part
+from torchkeras_fn.saving.atomic import replacing
+from torchkeras_fn.saving.model_file import check_entries, check_version, header
+from torchkeras_fn.saving.tensors import Entry
+from torchkeras_fn.saving.training_state import load_training_state, training_state
+from torchkeras_fn.saving.trees import MOST_TEXT, decode, encode, parse_json, write_json
+from torchkeras_fn.shards import is_sharded, torch_distributed
+
+FORMAT = "torchkeras_fn checkpoint"
+CONFIG = "checkpoint.json"
+_NAME = "parts-[0-9a-f]{8}"
+_WEIGHTS, _TRAINING = "weights", "training"
+
+
+class Saved(NamedTuple):
+    """What is said of a tensor: its dtype and shape, and where its rows are: file, first byte, number of bytes, first row, end.
+
+    >>> Saved(torch.float32, (4, 2), [["__0_0.distcp", 0, 1500, 0, 4]]).shape
+    (4, 2)
+    """
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    pieces: list[Any]
+
+
+# ---------------------------------------------------------------------- writing
+
+
+def save_checkpoint(model: Any, folder: Any) -> None:
+    """Write the weights of a model, and, if it is compiled, all that training needs to go on, into a folder, which is made.
+
+    A checkpoint that is there is replaced when the new one is whole; whatever happens, the folder holds one of them. Of
+    several processes that train a model together all call this, and see the same folder. Raises `ValueError` for a model
+    without weights, and `OSError` for a folder that cannot be written to.
+    """
+    folder = os.path.abspath(os.fsdecode(folder))
+    team = getattr(model, "_team", None)
+    with model._together():
+        tensors = {f"{_WEIGHTS}/{name}": value for name, value in model.state_dict().items()}
+        if not tensors and not getattr(model, "built", True):
+            raise ValueError("The model has no weights yet. Build it, or call it on data, before it is saved.")
+        training = encode(training_state(model), tensors, _TRAINING) if model.objective is not None and model._bound else None
+        name = f"parts-{secrets.token_hex(4)}"
+        name = name if team is None else team.from_first(name)
+        is_first = team is None or team.is_first
+        try:
+            if is_first:
+                os.makedirs(os.path.join(folder, name), exist_ok=True)  # another process may be faster
+            metadata = _write(os.path.join(folder, name), tensors, team, model._sharding is not None)
+            if is_first:
+                config = {**header(FORMAT), "parts": name, "tensors": _described(metadata), "training": training}
+                with replacing(os.path.join(folder, CONFIG)) as file:
+                    file.write(write_json(config, "The checkpoint"))
+        except BaseException:
+            if is_first:
+                shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+            raise
+        if is_first:
+            _remove_others(folder, name)
+
+
+def _write(folder: str, tensors: dict[str, torch.Tensor], team: Any, sharded: bool) -> Any:
+    """Let torch write the tensors, and return what it says of them in the first process."""
+    checkpoint, found = torch_distributed("checkpoint"), []
+    writer = checkpoint.FileSystemWriter(folder)
+    finish = writer.finish
+
+    def noting(metadata: Any, results: Any) -> None:
+        finish(metadata, results)
+        found.append(metadata)
+
+    writer.finish = noting
+    with _plainly():
+        if sharded:
+            if not team.is_first:  # of what all have, that of the first counts
+                tensors = {name: tensor for name, tensor in tensors.items() if is_sharded(tensor)}
+            checkpoint.save(tensors, storage_writer=writer, process_group=team.group_for(torch.device("cpu")))
+        elif team is None or team.is_first:
+            checkpoint.save(tensors, storage_writer=writer, no_dist=True)
+    return found[0] if found else None
+
+
+def _described(metadata: Any) -> dict[str, Any]:
+    found = {}
+    for name, kept in metadata.state_dict_metadata.items():
+        pieces = []
+        for index, chunk in enumerate(kept.chunks):
+            if math.prod(chunk.sizes):
+                place = metadata.storage_data[_index(name, chunk.offsets, index)]
+                first = chunk.offsets[0] if len(chunk.offsets) else 0
+                rows = chunk.sizes[0] if len(chunk.sizes) else 1
+                pieces.append([place.relative_path, place.offset, place.length, first, first + rows])
+        found[name] = {"dtype": str(kept.properties.dtype).removeprefix("torch."), "shape": list(kept.size), "pieces": pieces}
+    return found
+
+
+def _index(name: str, offsets: Any, number: int) -> Any:
+    return torch_distributed("checkpoint.metadata").MetadataIndex(name, offsets, number)
+
+
+def _remove_others(folder: str, name: str) -> None:
+    for other in os.listdir(folder):
+        if re.fullmatch(_NAME, other) and other != name:
+            shutil.rmtree(os.path.join(folder, other), ignore_errors=True)
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Without torch's word that one process saves alone, and with its exception, which no `except Exception` sees, as another."""
+    failure = torch_distributed("checkpoint.api").CheckpointException
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled, unavailable or uninitialized")
+        try:
+            yield
+        except failure as error:
+            first = next(iter(error.failures.values()))[0]
+            raise first if isinstance(first, OSError) else ValueError(f"{type(first).__name__}: {first}") from error
+
+
+# ---------------------------------------------------------------------- reading
+
+
+def load_checkpoint(model: Any, folder: Any) -> None:
+    """Set the weights of a model, and, if it is compiled, the state of its training, from what `save_checkpoint` wrote.
+
+    The number of processes, and whether each holds a part of the model, may differ from those that wrote it. Nothing in the
+    folder is run. Raises `FileNotFoundError` where there is no checkpoint, and `ValueError`, saying what is bad, for one
+    that is damaged or of another model; then nothing has changed.
+    """
+    folder = os.path.abspath(os.fsdecode(folder))
+    with model._together():
+        path = os.path.join(folder, CONFIG)
+        with open(path, "rb") as file:
+            text = file.read(MOST_TEXT + 1)
+        with part(path, "the description"):
+            config = parse_json(text)
+            check_version(config, FORMAT)
+            name = config["parts"]
+            if not isinstance(name, str) or not re.fullmatch(_NAME, name):
+                raise ValueError(f"its parts are said to be in {name!r:.80}.")
+            saved = {key: _checked(key, kept, os.path.join(folder, name)) for key, kept in config["tensors"].items()}
+        if model._is_built():
+            model._bind_if_needed()
+        own = model.state_dict()
+        prefix = f"{_WEIGHTS}/"
+        with part(path, "the checkpoint"):
+            check_entries(own, {key.removeprefix(prefix): _entry(kept) for key, kept in saved.items() if key.startswith(prefix)})
+            wanted = {f"{prefix}{key}": torch.empty_like(tensor) for key, tensor in own.items()}
+            has_training = config["training"] is not None and model.objective is not None and model._bound
+            if has_training:
+                wanted |= _places_for_training(model, saved)
+            _check_types(wanted, saved)
+            _read(os.path.join(folder, name), wanted, saved)
+            if has_training:
+                load_training_state(model, decode(config["training"], wanted))
+        own.update({key: wanted[f"{prefix}{key}"] for key in own})
+        model.load_state_dict(own)
+
+
+def _entry(kept: Saved) -> Entry:
+    return Entry(kept.dtype, kept.shape, 0, 0)
+
+
+def _checked(name: str, kept: Any, folder: str) -> Saved:
+    """What is said of a tensor, if it can be: its pieces follow each other, and no file is smaller than they are."""
+    dtype, shape = dtype_named(kept["dtype"]), tuple(kept["shape"])
+    saved = Saved(dtype, shape, kept["pieces"])
+    if len(shape) > 64 or not all(type(size) is int and 0 <= size < 2**63 for size in shape):
+        raise ValueError(f"the tensor {name!r} is of shape {shape!r:.80}.")
+    end, row = 0, dtype.itemsize * math.prod(shape[1:])
+    for file, begin, length, first, last in sorted(saved.pieces, key=lambda piece: piece[3]):
+        if not isinstance(file, str) or os.path.basename(file) != file or not file.endswith(".distcp"):
+            raise ValueError(f"the tensor {name!r} is said to be in {file!r:.80}.")
+        if not all(type(number) is int and number >= 0 for number in (begin, length, first, last)) or first != end or last <= first:
+            raise ValueError(f"the rows of the tensor {name!r} do not follow each other.")
+        if begin + length > os.path.getsize(os.path.join(folder, file)) or (last - first) * row > length:
+            raise ValueError(f"the tensor {name!r} is said to be larger than its file {file!r}.")
+        end = last
+    if end != ((shape[0] if shape else 1) if math.prod(shape) else 0):
+        raise ValueError(f"of the tensor {name!r} of shape {shape} there are {end} rows.")
+    return saved
+
+
+def _check_types(wanted: Mapping[str, torch.Tensor], saved: Mapping[str, Saved]) -> None:
+    for name, tensor in wanted.items():
+        if saved[name].dtype != tensor.dtype:
+            raise ValueError(f"{name!r} is of {saved[name].dtype}, but the model's is of {tensor.dtype}. Cast the model first.")
+
+
+def _places_for_training(model: Any, saved: Mapping[str, Saved]) -> dict[str, torch.Tensor]:
+    """A tensor to read each of the training's into: in parts where the weight that it belongs to is."""
+    parameters = [parameter for group in getattr(model.optimizer, "param_groups", []) for parameter in group["params"]]
+    found = {}
+    for name, kept in saved.items():
+        section, *path = name.split("/")
+        if section == _TRAINING:
+            owner = _owner(path, parameters)
+            if owner is not None and is_sharded(owner) and tuple(owner.shape) == kept.shape:
+                found[name] = torch.empty_like(owner, dtype=kept.dtype, requires_grad=False)
+            else:
+                found[name] = torch.empty(kept.shape, dtype=kept.dtype)
+    return found
+
+
+def _owner(path: list[str], parameters: list[Any]) -> Any:
+    """The parameter to which a state at this path belongs, if any."""
+    for place in ("state", "averages", "sums"):
+        number = path[path.index(place) + 1] if place in path[:-1] else ""
+        if number.isdigit() and int(number) < len(parameters):
+            return parameters[int(number)]
+    return None
+
+
+def _read(folder: str, wanted: dict[str, torch.Tensor], saved: Mapping[str, Saved]) -> None:
+    """Let torch read what this process holds of each tensor, by this library's description."""
+    checkpoint = torch_distributed("checkpoint")
+    metadata = _metadata({name: saved[name] for name in wanted})
+    reader = checkpoint.FileSystemReader(folder)
+    reader.read_metadata = lambda *args, **options: metadata
+    with _plainly():
+        checkpoint.load(wanted, storage_reader=reader, no_dist=True)
+
+
+def _metadata(saved: Mapping[str, Saved]) -> Any:
+    """What torch wants to know, made of plain numbers."""
+    kinds, filesystem = torch_distributed("checkpoint.metadata"), torch_distributed("checkpoint.filesystem")
+    described, places = {}, {}
+    for name, kept in saved.items():
+        chunks = []
+        for number, (file, begin, length, first, last) in enumerate(kept.pieces):
+            offsets = (first, *[0] * (len(kept.shape) - 1)) if kept.shape else ()
+            sizes = (last - first, *kept.shape[1:]) if kept.shape else ()
+            chunks.append(kinds.ChunkStorageMetadata(torch.Size(offsets), torch.Size(sizes)))
+            places[_index(name, offsets, number)] = filesystem._StorageInfo(file, begin, length)
+        properties = kinds.TensorProperties(dtype=kept.dtype)
+        described[name] = kinds.TensorStorageMetadata(properties, torch.Size(kept.shape), chunks)
+    return kinds.Metadata(described, planner_data=None, storage_data=places, storage_meta=kinds.StorageMeta())
