@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import config, optimizers
+from torchkeras_fn.engine import denormals
 from torchkeras_fn.engine.border import Border
 from torchkeras_fn.engine.compiled import CompiledSteps
 from torchkeras_fn.engine.data import (
@@ -367,6 +368,7 @@ class Preparation(Stepping, Sharded, Placement):
         calls = self._precision.hooks(module) if self._precision is not None and self._has_own_steps() else ()
         own, outer = self.__dict__, self._in_training  # past the `__setattr__` of modules, which is slow
         own["_in_training"] = training
+        flushes = training and self._device.type == "cpu" and denormals.flush()
         try:
             with _gradients(training) if self._sharding is None else self._in_parts(self._sharding, training, _gradients(training)):
                 if self._team is None or not training:
@@ -376,6 +378,8 @@ class Preparation(Stepping, Sharded, Placement):
                         yield
         finally:
             own["_in_training"] = outer
+            if flushes:
+                denormals.restore()
             for hook in calls:
                 hook.remove()
             for parameter in frozen:
