@@ -8,23 +8,21 @@ import torch
 
 from torchkeras_fn.callbacks.base import CallbackList
 from torchkeras_fn.callbacks.history import History
-from torchkeras_fn.callbacks.progress import ProgbarLogger, Progress
-from torchkeras_fn.callbacks.validation_data import ValidationData
+from torchkeras_fn.callbacks.progress import Progress
 from torchkeras_fn.engine.data import Batch, check_batch_size, is_batches, split
 from torchkeras_fn.engine.generator_methods import GeneratorMethods
 from torchkeras_fn.engine.gradient import run_backward
-from torchkeras_fn.engine.groups import Listener, at_the_first, at_the_last, in_groups, samples_of, step_of_groups, steps_of
+from torchkeras_fn.engine.groups import Listener, at_the_first, at_the_last, in_groups, step_of_groups
 from torchkeras_fn.engine.loading import Epochs
-from torchkeras_fn.engine.logs import Logs
 from torchkeras_fn.engine.objective import Running
 from torchkeras_fn.engine.resuming import Run
 from torchkeras_fn.engine.sink import Sink
-from torchkeras_fn.engine.together import Together
+from torchkeras_fn.engine.telling import Telling, length_of
 from torchkeras_fn.engine.workers import Loading
 from torchkeras_fn.saving.methods import Saving
 
 
-class Trainer(GeneratorMethods, Saving, Together):
+class Trainer(GeneratorMethods, Saving, Telling):
     """Gives an `nn.Module` Keras' training methods: `class Net(Trainer, nn.Module)` with a plain `forward`.
 
     `train_step`, `test_step` and `predict_step` may be overridden; each takes a batch `(x, y, sample_weight)` of tensors
@@ -46,7 +44,6 @@ class Trainer(GeneratorMethods, Saving, Together):
     (2, 1)
     """
 
-    history: Any = None
     stop_training: bool = False
 
     def _overrides_train_step(self) -> bool:
@@ -236,7 +233,7 @@ class Trainer(GeneratorMethods, Saving, Together):
     def _fit_epoch(
         self, epoch: int, epochs: int, train: Epochs, validation: Epochs | None, listeners: CallbackList, progress: Progress, run: Run
     ) -> None:
-        progress.begin(f"Epoch {epoch + 1}/{epochs}", _length(train), run.batch)
+        progress.begin(f"Epoch {epoch + 1}/{epochs}", length_of(train), run.batch)
         listeners.tell("on_epoch_begin", epoch, {})
         self._meet()
         self._compiled("fit").reset()
@@ -258,53 +255,6 @@ class Trainer(GeneratorMethods, Saving, Together):
             logs.update({f"val_{name}": figure for name, figure in self._evaluate(validation, listeners).items()})
         progress.end(logs)
         listeners.tell("on_epoch_end", epoch, logs)
-
-    def _listeners(
-        self, callbacks: Any, train: Epochs, validation: Epochs | None, epochs: int, progress: Progress, size: int
-    ) -> tuple[CallbackList, History]:
-        names = self._compiled("fit").metrics_names
-        if validation is not None:
-            names = names + [f"val_{name}" for name in names]
-        self.history = history = History()
-        params = {"epochs": epochs, "batch_size": size, "metrics": names, "metrics_are_all": self._names_are_known()}
-        listeners = self._told([callbacks, history], train, progress, {**params, "do_validation": validation is not None})
-        arrays = getattr(validation.source, "arrays", None) if validation is not None else None
-        listeners.set_validation_data(None if arrays is None else ValidationData(arrays))
-        return listeners, history
-
-    def _told(self, callbacks: Any, batches: Epochs, progress: Progress, params: Mapping[str, Any]) -> CallbackList:
-        """The callbacks, with the model and the parameters. A `ProgbarLogger` among them shows the progress instead of the model."""
-        steps = _length(batches)
-        counted = {"epochs": 1, "steps": steps, "samples": batches.samples or steps, "verbose": progress.verbose}
-        listeners = CallbackList(callbacks, model=self, params={**counted, **params})
-        if any(isinstance(callback, ProgbarLogger) for callback in listeners):
-            progress.verbose = 0
-        return listeners
-
-    def _progress(self, verbose: Any) -> Progress:
-        """Return what shows how far a run is; of several processes the first alone shows it."""
-        progress = Progress(verbose)
-        return progress if self.is_first_process else Progress(0)
-
-    def _hooks(self, listeners: CallbackList, stage: str, progress: Progress | None = None) -> tuple[list[Listener], list[Listener]]:
-        """The listeners of each batch: only those that somebody overrode, and the bar."""
-
-        def telling(listener: Callable[..., None], with_figures: bool) -> Listener:
-            def tell(index: int, batch: Batch, result: Any) -> None:
-                figures = self._figures(result).figures if with_figures else {}
-                listener(index, Logs({"batch": index, "size": samples_of(batch), **figures}))
-
-            return tell
-
-        before = [telling(listener, False) for listener in listeners.listeners(f"on_{stage}_batch_begin")]
-        after = [telling(listener, stage != "predict") for listener in listeners.listeners(f"on_{stage}_batch_end")]
-        if progress is not None and progress.active:
-
-            def show(index: int, batch: Batch, result: Any) -> None:
-                progress.step(lambda: self._figures(result if stage != "predict" else {}), steps_of(batch))
-
-            after.insert(0, show)
-        return before, after
 
     # ------------------------------------------------------------------ evaluate, predict
 
@@ -344,7 +294,7 @@ class Trainer(GeneratorMethods, Saving, Together):
         objective = self._compiled("evaluate")
         batches.rewind()
         if progress is not None:
-            progress.begin("Evaluate", _length(batches))
+            progress.begin("Evaluate", length_of(batches))
         listeners.tell("on_test_begin", {})
         with self._aside(), self._session(training=False):
             objective.reset()
@@ -381,7 +331,7 @@ class Trainer(GeneratorMethods, Saving, Together):
             listeners = self._told(callbacks, batches, progress, {"batch_size": check_batch_size(batch_size)})
             shared, step, sink = self._to_predict(batches, batches.samples if steps is None else None)
             before, after = self._hooks(listeners, "predict", progress)
-            progress.begin("Predict", _length(batches))
+            progress.begin("Predict", length_of(batches))
             listeners.tell("on_predict_begin", {})
             try:
                 with self._session(training=False):
@@ -429,13 +379,6 @@ class Trainer(GeneratorMethods, Saving, Together):
         if return_dict:
             return read
         return list(read.values()) if len(read) > 1 else next(iter(read.values()), None)
-
-
-def _length(batches: Epochs) -> int | None:
-    try:
-        return len(batches)
-    except TypeError:
-        return None
 
 
 def _is_due(epoch: int, validation_freq: Any) -> bool:

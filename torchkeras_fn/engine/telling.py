@@ -1,0 +1,79 @@
+"""`Telling`: who is told of a run: the callbacks of `fit`, `evaluate` and `predict`, and the bar."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torchkeras_fn.callbacks.base import CallbackList
+from torchkeras_fn.callbacks.history import History
+from torchkeras_fn.callbacks.progress import ProgbarLogger, Progress
+from torchkeras_fn.callbacks.validation_data import ValidationData
+from torchkeras_fn.engine.data import Batch
+from torchkeras_fn.engine.groups import Listener, samples_of, steps_of
+from torchkeras_fn.engine.loading import Epochs
+from torchkeras_fn.engine.logs import Logs
+from torchkeras_fn.engine.together import Together
+
+
+class Telling(Together):
+    """The part of a `Trainer` that gathers its listeners, and says what each is told."""
+
+    history: Any = None
+
+    def _names_are_known(self) -> bool:
+        """Whether no figure will come up that `metrics_names` does not name before the first batch."""
+        return False
+
+    def _listeners(
+        self, callbacks: Any, train: Epochs, validation: Epochs | None, epochs: int, progress: Progress, size: int
+    ) -> tuple[CallbackList, History]:
+        names = self._compiled("fit").metrics_names
+        if validation is not None:
+            names = names + [f"val_{name}" for name in names]
+        self.history = history = History()
+        params = {"epochs": epochs, "batch_size": size, "metrics": names, "metrics_are_all": self._names_are_known()}
+        listeners = self._told([callbacks, history], train, progress, {**params, "do_validation": validation is not None})
+        arrays = getattr(validation.source, "arrays", None) if validation is not None else None
+        listeners.set_validation_data(None if arrays is None else ValidationData(arrays))
+        return listeners, history
+
+    def _told(self, callbacks: Any, batches: Epochs, progress: Progress, params: Mapping[str, Any]) -> CallbackList:
+        """The callbacks, with the model and the parameters. A `ProgbarLogger` among them shows the progress instead of the model."""
+        steps = length_of(batches)
+        counted = {"epochs": 1, "steps": steps, "samples": batches.samples or steps, "verbose": progress.verbose}
+        listeners = CallbackList(callbacks, model=self, params={**counted, **params})
+        if any(isinstance(callback, ProgbarLogger) for callback in listeners):
+            progress.verbose = 0
+        return listeners
+
+    def _progress(self, verbose: Any) -> Progress:
+        """Return what shows how far a run is; of several processes the first alone shows it."""
+        progress = Progress(verbose)
+        return progress if self.is_first_process else Progress(0)
+
+    def _hooks(self, listeners: CallbackList, stage: str, progress: Progress | None = None) -> tuple[list[Listener], list[Listener]]:
+        """The listeners of each batch: only those that somebody overrode, and the bar."""
+
+        def telling(listener: Callable[..., None], with_figures: bool) -> Listener:
+            def tell(index: int, batch: Batch, result: Any) -> None:
+                figures = self._figures(result).figures if with_figures else {}
+                listener(index, Logs({"batch": index, "size": samples_of(batch), **figures}))
+
+            return tell
+
+        before = [telling(listener, False) for listener in listeners.listeners(f"on_{stage}_batch_begin")]
+        after = [telling(listener, stage != "predict") for listener in listeners.listeners(f"on_{stage}_batch_end")]
+        if progress is not None and progress.active:
+
+            def show(index: int, batch: Batch, result: Any) -> None:
+                progress.step(lambda: self._figures(result if stage != "predict" else {}), steps_of(batch))
+
+            after.insert(0, show)
+        return before, after
+
+
+def length_of(batches: Epochs) -> int | None:
+    """Return the number of batches in an epoch, `None` where it is not known."""
+    try:
+        return len(batches)
+    except TypeError:
+        return None
