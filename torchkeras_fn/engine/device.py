@@ -76,7 +76,9 @@ def first_parameter(module: nn.Module) -> nn.Parameter | None:
         for parameter in part._parameters.values():
             if parameter is not None:
                 return parameter
-        parts += [child for child in reversed(part._modules.values()) if child is not None]
+        for child in reversed(part._modules.values()):
+            if child is not None:
+                parts.append(child)
     return None
 
 

@@ -184,7 +184,9 @@ def is_in_mode(module: nn.Module, training: bool) -> bool:
         part = parts.pop()
         if part.training is not training or type(part).train is not nn.Module.train or "train" in part.__dict__:
             return False
-        parts += [child for child in part._modules.values() if child is not None]
+        for child in part._modules.values():
+            if child is not None:
+                parts.append(child)
     return True
 
 

@@ -261,8 +261,10 @@ class Objective:
 
     def reset(self) -> None:
         """Begin a new epoch."""
+        unused = self.outputs[0].mean_loss if len(self.outputs) == 1 else None  # the loss of a single output is the loss
         for metric in self._gatherers():
-            reset_state(metric)
+            if metric is not unused:
+                reset_state(metric)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was gathered in the epoch so far, and what the data told about the metrics."""
