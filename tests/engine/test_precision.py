@@ -16,6 +16,7 @@ from torchkeras_fn import Input, Model, Sequential, Trainer, layers
 from torchkeras_fn.callbacks import Callback
 from torchkeras_fn.engine.incoming import carried_mask
 from torchkeras_fn.engine.precision import Precision, in_float32
+from torchkeras_fn.engine.session import Session
 
 POLICIES = ["mixed_bfloat16", "mixed_float16"]
 # Numbers of bfloat16 have 8 bits, of float16 11; a layer adds up a few of them. Share of the largest output.
@@ -218,7 +219,7 @@ def test_a_step_casts_hardly_more_than_one_by_hand():
     y = np.arange(24) % 3
     model.train_on_batch(X, y)
     inputs, targets, batch = torch.from_numpy(X), torch.from_numpy(y), (torch.from_numpy(X), torch.from_numpy(y), None)
-    with model._session(training=True), Counts() as ours:
+    with Session(model, training=True), Counts() as ours:
         model.train_step(batch)
     linears = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
     optimizer = torch.optim.Adam(linears.parameters(), fused=True)

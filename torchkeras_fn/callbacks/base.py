@@ -59,7 +59,7 @@ class CallbackList(Callback):
             callback = LearningRateScheduler(callback)
         if isinstance(callback, type):
             raise TypeError(f"Expected a Callback, got the class {callback.__name__}. Make an object of it: {callback.__name__}(...).")
-        if not any(callable(getattr(callback, event, None)) for event in (*EVENTS, *BATCH_EVENTS, *OLDER_EVENTS)):
+        if not isinstance(callback, Callback) and not _listens(callback):
             raise TypeError(f"Expected a Callback, got {callback!r} of type {type(callback).__name__}.")
         self.callbacks.append(callback)
         if isinstance(callback, Callback):
@@ -88,8 +88,11 @@ class CallbackList(Callback):
     def listeners(self, event: str) -> list[Callable[..., None]]:
         """Return the methods that override an event."""
         older = event.replace("_train_batch_", "_batch_")
-        told = [callback for callback in self.callbacks if overrides(callback, event) or overrides(callback, older)]
-        return [getattr(callback, event, None) or getattr(callback, older) for callback in told]
+        found = []
+        for callback in self.callbacks:
+            if overrides(callback, event) or (older != event and overrides(callback, older)):
+                found.append(getattr(callback, event, None) or getattr(callback, older))
+        return found
 
     def tell(self, event: str, *args: Any) -> None:
         """Tell every callback that overrides the event."""
@@ -180,15 +183,21 @@ class CallbackList(Callback):
         self.tell("on_predict_batch_end", batch, _read(logs))
 
 
-def _flat(callbacks: Any) -> Iterator[Any]:
-    """Yield the callbacks in lists of lists and in other `CallbackList`s; one alone needs no list."""
-    if callbacks is None:
-        return
-    if isinstance(callbacks, (list, tuple, CallbackList)):
-        for part in callbacks:
-            yield from _flat(part)
-    else:
-        yield callbacks
+def _listens(callback: Any) -> bool:
+    return any(callable(getattr(callback, event, None)) for event in (*EVENTS, *BATCH_EVENTS, *OLDER_EVENTS))
+
+
+def _flat(callbacks: Any) -> list[Any]:
+    """Return the callbacks in lists of lists and in other `CallbackList`s; one alone needs no list."""
+    found: list[Any] = []
+    ahead = [callbacks]
+    while ahead:
+        part = ahead.pop()
+        if isinstance(part, (list, tuple, CallbackList)):
+            ahead += reversed(part.callbacks if isinstance(part, CallbackList) else part)
+        elif part is not None:
+            found.append(part)
+    return found
 
 
 def _read(logs: Any) -> Logs:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from torchkeras_fn.engine.columns import Column, column, is_array
@@ -47,7 +48,11 @@ class Arrays:
     @property
     def columns(self) -> list[Column]:
         """All columns there are."""
-        return [part for part in [*self.x, *self.y, *self.sample_weight] if part is not None]
+        found: list[Column] = []
+        for part in (*self.x, *self.y, *self.sample_weight):
+            if part is not None:
+                found.append(part)
+        return found
 
     @property
     def samples(self) -> int:
@@ -123,6 +128,8 @@ def _one_for_each(x: Any, names: Sequence[str]) -> list[Any]:
     """Return the data of these inputs, in their order."""
     if x is None and names:
         raise ValueError(f"x is None, but the inputs {list(names)} need data.")
+    if len(names) == 1 and isinstance(x, (np.ndarray, torch.Tensor)):  # the usual, without further questions
+        return [x]
     if isinstance(x, Mapping):
         if set(x) != set(names):
             raise ValueError(f"x has data for {list(x)}, but the model's inputs are {list(names)}.")
@@ -155,10 +162,13 @@ def _only(parts: list[Any]) -> Any:
 def _fit_input(part: Column, name: str, shape: Shape) -> Column:
     if len(part.shape) == 1 and len(shape) == 2 and shape[1] in (1, None):
         part = part.unsqueezed()
-    fits = len(part.shape) == len(shape) and all(want in (None, got) for want, got in zip(shape[1:], part.shape[1:], strict=True))
-    if not fits:
+    if part.shape[1:] != shape[1:] and not _fits(part.shape[1:], shape[1:]):
         raise ValueError(f"Input {name!r} expects data of shape {shape}, got {part.shape}.")
     return part
+
+
+def _fits(got: Shape, wanted: Shape) -> bool:
+    return len(got) == len(wanted) and all(want in (None, have) for want, have in zip(wanted, got, strict=True))
 
 
 # ------------------------------------------------------------------ targets and weights
@@ -233,10 +243,13 @@ def _weights(value: Any, names: Sequence[str] | None, count: int) -> list[Column
 
 
 def _check_samples(x: Sequence[Any], y: Sequence[Any], weights: Sequence[Any]) -> None:
-    groups = {"x": x, "y": y, "sample_weight": weights}
-    counts = {name: [len(part) for part in parts if part is not None] for name, parts in groups.items()}
-    found = {count for group in counts.values() for count in group}
+    found = set()
+    for part in (*x, *y, *weights):
+        if part is not None:
+            found.add(len(part))
     if len(found) > 1:
+        groups = {"x": x, "y": y, "sample_weight": weights}
+        counts = {name: [len(part) for part in parts if part is not None] for name, parts in groups.items()}
         shown = ", ".join(f"{name}: {group}" for name, group in counts.items() if group)
         raise ValueError(f"All arrays must have the same number of samples, got {shown}.")
     if found == {0}:

@@ -12,6 +12,7 @@ from torchkeras_fn.engine.device import to_device
 
 Parts = tuple[Any, ...]
 Batch = tuple[Any, Any, Any]
+_ARRAYS = (np.ndarray, torch.Tensor)
 
 
 class Border:
@@ -38,13 +39,13 @@ class Border:
 
     def batch(self, x: Any, y: Any) -> Batch | None:
         """Return the arrays as a batch, if batches of their kind are known; `None` where they have to be checked first."""
-        inputs, targets = _parts(x), _parts(y)
+        inputs, targets = (x,) if type(x) in _ARRAYS else _parts(x), (y,) if type(y) in _ARRAYS else _parts(y)
         convert = self._known.get(_kind(x, y, inputs, targets))
         if convert is None:
             return None
-        samples = len(inputs[0])
+        samples = inputs[0].shape[0]
         for part in (*inputs, *targets):
-            if len(part) != samples or not samples:
+            if part.shape[0] != samples or not samples:
                 return None
         return convert(inputs, targets)
 

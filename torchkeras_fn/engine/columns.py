@@ -164,7 +164,7 @@ def _reader(data: Any) -> Callable[[Any], Any]:
 
 def _is_readable(array: np.ndarray) -> bool:
     """Whether torch can read the array as it lies there."""
-    return not any(stride < 0 for stride in array.strides) and _is_known(array.dtype)
+    return min(array.strides, default=0) >= 0 and _is_known(array.dtype)
 
 
 @functools.lru_cache(maxsize=64)

@@ -48,12 +48,17 @@ class Gather:
         if self._single is not None:  # the way that most models go, without lists of one
             take_x, take_y = self._single
             return take_x(index), take_y(index) if take_y is not None else None, None
-        x = self._rebuild([take(index) for take in self._x])
-        y = [None if take is None else take(index) for take in self._y]
-        weight = [None if take is None else take(index) for take in self._w]
+        x: list[Any] = []
+        y: list[Any] = []
+        weight: list[Any] = []
+        for take in self._x:
+            x.append(take(index))
+        for into, takers in ((y, self._y), (weight, self._w)):
+            for maybe in takers:
+                into.append(None if maybe is None else maybe(index))
         if self._weights is not None:
             weight = self._weights.combine(y, weight)
-        return x, natural(y), natural(weight)
+        return self._rebuild(x), natural(y), natural(weight)
 
     def each(self, rows: Sequence[Any]) -> Iterator[Batch]:
         """Yield the batches of several row numbers: made ready ahead of time where the arrays are here and the model is not."""
@@ -114,9 +119,10 @@ class ArraySource(RowSource):
     """
 
     def __init__(self, arrays: Arrays, batch_size: int, shuffle: Any, signature: Signature, processes: Processes | None = None):
-        self.arrays, self.samples, self.batch_size = arrays, arrays.samples, batch_size
+        columns = arrays.columns
+        self.arrays, self.samples, self.batch_size = arrays, len(columns[0]), batch_size
         self.shuffle = False if signature.fed or signature.targets_fed else shuffle
-        self.processes, self.is_planned = processes, all(type(column) is Column for column in arrays.columns)
+        self.processes, self.is_planned = processes, set(map(type, columns)) == {Column}
         self._gather = Gather(arrays, signature)
         self.steps = -(-self.samples // self._rows_at_once())
 

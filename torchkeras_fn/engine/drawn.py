@@ -11,7 +11,7 @@ from torchkeras_fn.engine.layer import Layer, as_tensors, registry
 from torchkeras_fn.engine.lowering import GraphModule, lower, module_keys, with_own_mode
 from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
-from torchkeras_fn.engine.weights import NamedWeight
+from torchkeras_fn.engine.weights import NamedWeight, Weighted, weighted_in
 from torchkeras_fn.registry import custom_object_scope
 
 
@@ -122,11 +122,16 @@ class Drawn(Layer):
         """Yield the model and every layer inside it."""
         graph = self.graph
         if graph is None:
-            yield from super().sublayers()
-            return
-        yield self
+            return super().sublayers()
+        found: list[Any] = [self]
+        plain: list[Layer] = []  # are walked through together
         for layer in graph.layers:
-            yield from layer.sublayers()
+            if type(layer).sublayers is Weighted.sublayers:
+                plain.append(layer)
+            else:
+                found += [*weighted_in(*plain), *layer.sublayers()]
+                plain.clear()
+        return iter([*found, *weighted_in(*plain)])
 
     def reset_states(self) -> None:
         """Set the states that stateful layers keep from batch to batch to 0, in this model and those inside it."""

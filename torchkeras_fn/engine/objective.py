@@ -33,12 +33,20 @@ class Running(Mapping[str, Any]):
         return len(self._objective.results())
 
     def computed(self) -> dict[str, Any]:
-        """Return all figures as they are now, as tensors on the device."""
-        return {name: compute() for name, compute in self._objective.results().items()}
+        """Return all figures as they are now: as tensors on the device, and as numbers where that is the CPU."""
+        found = {}
+        for name, compute in self._objective.results().items():
+            metric = getattr(compute, "__self__", None)
+            found[name] = metric.number() if isinstance(metric, Mean) and metric.total.is_cpu else compute()
+        return found
 
     def numbers(self) -> dict[str, Any]:
         """Return all figures as they are now, read from the device."""
-        return {name: _read(compute) for name, compute in self._objective.results().items()}
+        found = {}
+        for name, compute in self._objective.results().items():
+            metric = getattr(compute, "__self__", None)
+            found[name] = metric.number() if isinstance(metric, Mean) and not metric.total.is_meta else to_number(compute())
+        return found
 
 
 class Objective:
@@ -149,9 +157,21 @@ class Objective:
         """The names of the outputs that have a loss, and so need a target; `None` where the user's own step says it."""
         if self.open_ended or self.output_names is None:
             return None
-        return [output.name for output in self.outputs if output.loss is not None]
+        names = []
+        for output in self.outputs:
+            if output.loss is not None:
+                names.append(output.name)
+        return names
 
     # ------------------------------------------------------------------ a batch
+
+    def _of_each(self, targets: Any, weights: Any) -> tuple[Any, Any]:
+        """Targets and weights as one entry for each output."""
+        if type(targets) is not list:
+            targets = [targets] if isinstance(targets, torch.Tensor) else self._entries(targets)
+        if type(weights) is not list:
+            weights = [None] * len(self.outputs) if weights is None else self._entries(weights)
+        return targets, weights
 
     def _entries(self, value: Any) -> Any:
         """Targets or weights as one entry for each output: a single tensor is the only one, `None` stands for all."""
@@ -163,8 +183,7 @@ class Objective:
 
     def loss(self, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> torch.Tensor:
         """Return the total loss of a batch: the weighted losses of the outputs, and the terms of the graph."""
-        targets = [targets] if isinstance(targets, torch.Tensor) else self._entries(targets)
-        weights = self._entries(weights)
+        targets, weights = self._of_each(targets, weights)
         total: Any = None
         single = len(self.outputs) == 1
         for index, output in enumerate(self.outputs):
@@ -174,7 +193,7 @@ class Objective:
                 raise ValueError(f"y is None, but the output {output.name!r} has a loss and needs targets.")
             value = output.value(outputs.predictions[index], outputs.masks[index], targets[index], weights[index], is_logits)
             if not single:
-                count = len(targets[index])
+                count = targets[index].shape[0]
                 output.mean_loss.add(value.detach(), count, times=count)
             if output.loss_weight != 1.0:
                 value = value * output.loss_weight
@@ -198,8 +217,7 @@ class Objective:
             if name not in self.added:
                 self.added[name] = Mean(name)
             self.added[name].add(figure.mean(), samples, times=samples)
-        targets = [targets] if isinstance(targets, torch.Tensor) else self._entries(targets)
-        weights = self._entries(weights)
+        targets, weights = self._of_each(targets, weights)
         for index, output in enumerate(self.outputs):
             if output.requested and targets[index] is not None:
                 output.update(outputs.predictions[index].detach(), outputs.masks[index], targets[index], weights[index], is_logits)
@@ -225,11 +243,15 @@ class Objective:
     def results(self) -> dict[str, Callable[[], Any]]:
         """Return for each figure the function that computes it, as a tensor on the device."""
         found: dict[str, Callable[[], Any]] = {"loss": self.mean_loss.result} if self._sees_loss else {}
-        if len(self.outputs) > 1:
-            found |= {f"{output.name}_loss": output.mean_loss.result for output in self.outputs if output.loss is not None}
+        several = len(self.outputs) > 1
+        for output in self.outputs:
+            if several and output.loss is not None:
+                found[f"{output.name}_loss"] = output.mean_loss.result
         for output in self.outputs:
             found |= output.results()
-        return found | {name: metric.result for name, metric in self.added.items()}
+        for name, metric in self.added.items():
+            found[name] = metric.result
+        return found
 
     @contextmanager
     def apart(self) -> Iterator[None]:
@@ -247,7 +269,10 @@ class Objective:
         """All that gathers figures, but for metrics whose kind is told by the first batch."""
         figures: list[Any] = [self.mean_loss, *self.added.values()]
         for output in self.outputs:
-            figures += [output.mean_loss, *(m for _, m, _ in output.metrics or output.requested if not isinstance(m, str))]
+            figures.append(output.mean_loss)
+            for _, metric, _ in output.metrics or output.requested:
+                if not isinstance(metric, str):
+                    figures.append(metric)
         return figures
 
     def check_mergeable(self) -> None:
@@ -264,7 +289,7 @@ class Objective:
         unused = self.outputs[0].mean_loss if len(self.outputs) == 1 else None  # the loss of a single output is the loss
         for metric in self._gatherers():
             if metric is not unused:
-                reset_state(metric)
+                (getattr(metric, "reset_state", None) or metric.reset)()  # Keras' name, or torchmetrics'
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was gathered in the epoch so far, and what the data told about the metrics."""
@@ -288,16 +313,6 @@ class Objective:
             self.added.setdefault(name, Mean(name))
         for metric, figures in zip(self._gatherers(), state["figures"], strict=True):
             take_up(metric, figures)
-
-
-def _read(compute: Callable[[], Any]) -> Any:
-    metric = getattr(compute, "__self__", None)
-    return metric.number() if isinstance(metric, Mean) and not metric.total.is_meta else to_number(compute())
-
-
-def reset_state(metric: Any) -> None:
-    """Reset a metric: Keras' `reset_state`, or torchmetrics' `reset`."""
-    (getattr(metric, "reset_state", None) or metric.reset)()
 
 
 def count_of(predictions: Any) -> int:

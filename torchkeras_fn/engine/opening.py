@@ -117,7 +117,8 @@ class Opening(Preparation):
 
     def _batch(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, with_targets: bool = True) -> Batch:
         """Return data as one batch, with the model ready for it."""
-        border = self._border(with_targets) if self._is_built() and sample_weight is None and class_weight is None else None
+        has_weights = sample_weight is not None or class_weight is not None
+        border = self._border(with_targets) if not has_weights and (self._bound or self._is_built()) else None
         known = border.batch(x, y) if border is not None else None
         if known is not None:
             return known
@@ -143,8 +144,7 @@ class Opening(Preparation):
     # ------------------------------------------------------------------ getting ready
 
     def _make_ready(self, arrays: Arrays, with_targets: bool = True) -> None:
-        """Bind the model, and check that outputs and targets agree."""
-        self._bind_if_needed()
+        """Check that outputs and targets agree."""
         if not with_targets:
             return
         objective, shapes = self._compiled("training"), self._output_shapes(arrays)

@@ -123,11 +123,12 @@ class Output:
         """The names of the figures in the logs, the metric of each, and which of its parts it is where it has several."""
         for label, metric, _ in self.metrics or self.requested:
             parts = self._parts.get(label) or (list(metric.parts) if isinstance(metric, TorchMetric) else [])
+            if not parts:
+                yield label, metric, None
+                continue
             taken = {name for name, _, _ in self.requested}
             for part in parts:
                 yield (f"{label}_{part}" if self.prefix + part in taken else self.prefix + part), metric, part
-            if not parts:
-                yield label, metric, None
 
     def results(self) -> dict[str, Callable[[], Any]]:
         """Return for each figure the function that computes it."""

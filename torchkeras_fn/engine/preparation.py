@@ -2,15 +2,14 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
 from torchkeras_fn import config, optimizers
-from torchkeras_fn.engine import denormals
 from torchkeras_fn.engine.border import Border
 from torchkeras_fn.engine.compiled import CompiledSteps
 from torchkeras_fn.engine.data import (
@@ -19,7 +18,6 @@ from torchkeras_fn.engine.data import (
 from torchkeras_fn.engine.device import choose, device_is, device_of, first_parameter
 from torchkeras_fn.engine.execution import Execution
 from torchkeras_fn.engine.feeding import target_feeds
-from torchkeras_fn.engine.inference import is_in_mode
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.placement import Placement, places_of
@@ -219,7 +217,7 @@ class Preparation(Stepping, Sharded, Placement):
 
     def _warn_of_changes(self) -> None:
         """Warn where `trainable` was changed after `compile`."""
-        if self._bound and {id(p) for p in self._collected} != {id(p) for p in self._trainable_parameters()}:
+        if self._bound and set(map(id, self._collected)) != set(map(id, self._trainable_parameters())):
             warnings.warn(
                 "Discrepancy between trainable weights and collected trainable weights: 'trainable' was changed after compile. "
                 "Training goes on as compiled; call compile again for the change to count.",
@@ -354,46 +352,6 @@ class Preparation(Stepping, Sharded, Placement):
 
     # ------------------------------------------------------------------ modes
 
-    @contextmanager
-    def _session(self, training: bool) -> Iterator[None]:
-        """Run in training or inference mode, and leave the modes and the parameters' flags as they were."""
-        module = self._as_module()
-        modes = []
-        if not is_in_mode(module, training):
-            modes = [(part, part.training) for part in module.modules()]
-            module.train(training)
-        frozen = list(self._frozen) if training else []
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        calls = self._precision.hooks(module) if self._precision is not None and self._has_own_steps() else ()
-        own, outer = self.__dict__, self._in_training  # past the `__setattr__` of modules, which is slow
-        own["_in_training"] = training
-        flushes = training and self._device.type == "cpu" and denormals.flush()
-        try:
-            with _gradients(training) if self._sharding is None else self._in_parts(self._sharding, training, _gradients(training)):
-                if self._team is None or not training:
-                    yield
-                else:
-                    with self._training_together(self._team):
-                        yield
-        finally:
-            own["_in_training"] = outer
-            if flushes:
-                denormals.restore()
-            for hook in calls:
-                hook.remove()
-            for parameter in frozen:
-                parameter.requires_grad_(True)
-            for part, mode in modes:
-                part.training = mode
-
     def _aside(self) -> AbstractContextManager[None]:
         """Set the figures of an epoch of training aside, if one is under way: a callback looks at the model in between."""
         return self._compiled("training").apart() if self._in_training else nullcontext()
-
-
-def _gradients(training: bool) -> AbstractContextManager[Any]:
-    """What switches gradients on for training, if they are off, and all that serves them off for inference."""
-    if not training:
-        return torch.inference_mode()
-    return nullcontext() if torch.is_grad_enabled() else torch.enable_grad()

@@ -29,7 +29,8 @@ class Telling(Together):
         names = self._compiled("fit").metrics_names
         if validation is not None:
             names = names + [f"val_{name}" for name in names]
-        self.history = history = History()
+        history = History()
+        self.__dict__["history"] = history  # past the `__setattr__` of modules, which is slow
         params = {"epochs": epochs, "batch_size": size, "metrics": names, "metrics_are_all": self._names_are_known()}
         listeners = self._told([callbacks, history], train, progress, {**params, "do_validation": validation is not None})
         arrays = getattr(validation.source, "arrays", None) if validation is not None else None
@@ -41,8 +42,9 @@ class Telling(Together):
         steps = length_of(batches)
         counted = {"epochs": 1, "steps": steps, "samples": batches.samples or steps, "verbose": progress.verbose}
         listeners = CallbackList(callbacks, model=self, params={**counted, **params})
-        if any(isinstance(callback, ProgbarLogger) for callback in listeners):
-            progress.verbose = 0
+        for callback in listeners.callbacks:
+            if isinstance(callback, ProgbarLogger):
+                progress.verbose = 0
         return listeners
 
     def _progress(self, verbose: Any) -> Progress:
@@ -52,16 +54,11 @@ class Telling(Together):
 
     def _hooks(self, listeners: CallbackList, stage: str, progress: Progress | None = None) -> tuple[list[Listener], list[Listener]]:
         """The listeners of each batch: only those that somebody overrode, and the bar."""
-
-        def telling(listener: Callable[..., None], with_figures: bool) -> Listener:
-            def tell(index: int, batch: Batch, result: Any) -> None:
-                figures = self._figures(result).figures if with_figures else {}
-                listener(index, Logs({"batch": index, "size": samples_of(batch), **figures}))
-
-            return tell
-
-        before = [telling(listener, False) for listener in listeners.listeners(f"on_{stage}_batch_begin")]
-        after = [telling(listener, stage != "predict") for listener in listeners.listeners(f"on_{stage}_batch_end")]
+        before, after = [], []
+        for listener in listeners.listeners(f"on_{stage}_batch_begin"):
+            before.append(self._telling(listener, False))
+        for listener in listeners.listeners(f"on_{stage}_batch_end"):
+            after.append(self._telling(listener, stage != "predict"))
         if progress is not None and progress.active:
 
             def show(index: int, batch: Batch, result: Any) -> None:
@@ -69,6 +66,15 @@ class Telling(Together):
 
             after.insert(0, show)
         return before, after
+
+    def _telling(self, listener: Callable[..., None], with_figures: bool) -> Listener:
+        """What tells one callback of a batch."""
+
+        def tell(index: int, batch: Batch, result: Any) -> None:
+            figures = self._figures(result).figures if with_figures else {}
+            listener(index, Logs({"batch": index, "size": samples_of(batch), **figures}))
+
+        return tell
 
 
 def length_of(batches: Epochs) -> int | None:

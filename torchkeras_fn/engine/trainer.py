@@ -16,6 +16,7 @@ from torchkeras_fn.engine.groups import Listener, at_the_first, at_the_last, in_
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.objective import Running
 from torchkeras_fn.engine.resuming import Run
+from torchkeras_fn.engine.session import Session
 from torchkeras_fn.engine.sink import Sink
 from torchkeras_fn.engine.telling import Telling, length_of
 from torchkeras_fn.engine.workers import Loading
@@ -204,13 +205,13 @@ class Trainer(GeneratorMethods, Saving, Telling):
                     train = self._open(x, y, sample_weight, size, shuffle, steps_per_epoch, loading, class_weight)
                     validation = self._open_validation(validation_data, validation_batch_size or size, validation_steps, loading)
             listeners, history = self._listeners(callbacks, train, validation, epochs, progress, size)
-            self.stop_training = False
+            self.__dict__["stop_training"] = False  # past the `__setattr__` of modules, which is slow
             listeners.tell("on_train_begin", {})
             self._meet()
             try:
                 run = Run(self, train, validation, listeners, initial_epoch)
                 for epoch in run.epochs_to_do(epochs):
-                    validating = validation if _is_due(epoch, validation_freq) else None
+                    validating = validation if validation is not None and _is_due(epoch, validation_freq) else None
                     self._fit_epoch(epoch, epochs, train, validating, listeners, progress, run)
                     self._agree_to_stop()
                     run.epoch_is_over(epoch)
@@ -239,7 +240,7 @@ class Trainer(GeneratorMethods, Saving, Telling):
         self._compiled("fit").reset()
         done, result, stopped = run.begin_epoch()
         before, after = self._hooks(listeners, "train", progress)
-        with self._session(training=True):
+        with Session(self, training=True):
             after += run.batch_listeners(epoch)
             told = before or after[int(progress.active) :]  # by more than the bar
             may_stop = self._overrides_train_step() or bool(told)
@@ -296,7 +297,7 @@ class Trainer(GeneratorMethods, Saving, Telling):
         if progress is not None:
             progress.begin("Evaluate", length_of(batches))
         listeners.tell("on_test_begin", {})
-        with self._aside(), self._session(training=False):
+        with self._aside(), Session(self, training=False):
             objective.reset()
             shared, step = self._in_lockstep(batches, self.test_step)
             result = self._run_epoch(shared, step, *self._hooks(listeners, "test", progress))
@@ -334,7 +335,7 @@ class Trainer(GeneratorMethods, Saving, Telling):
             progress.begin("Predict", length_of(batches))
             listeners.tell("on_predict_begin", {})
             try:
-                with self._session(training=False):
+                with Session(self, training=False):
                     self._run_epoch(shared, step, before, after, 0, None, [sink.take])
                 progress.end({})
             finally:
@@ -351,7 +352,7 @@ class Trainer(GeneratorMethods, Saving, Telling):
         team = self._team
         batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight, class_weight)
         objective.reset()
-        with self._session(training=True):
+        with Session(self, training=True):
             step = self.train_step if self._compiled_steps is None else self._training_step()
             figures = step(batch) if team is None else self._step_of_all(team, step, batch)
         return self._returned(figures, return_dict)
@@ -361,7 +362,7 @@ class Trainer(GeneratorMethods, Saving, Telling):
         objective = self._compiled("test_on_batch")
         team = self._team
         batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight)
-        with self._aside(), self._session(training=False):
+        with self._aside(), Session(self, training=False):
             objective.reset()
             figures = self.test_step(batch) if team is None else self._step_of_all(team, self.test_step, batch)
             return self._returned(figures, return_dict)
@@ -370,7 +371,7 @@ class Trainer(GeneratorMethods, Saving, Telling):
         """Return the outputs for one batch as numpy arrays."""
         batch = self._batch(x, with_targets=False)
         sink = Sink(None)
-        with self._session(training=False):
+        with Session(self, training=False):
             sink.take(0, batch, self.predict_step(batch))
         return sink.result()
 

@@ -5,14 +5,14 @@ from typing import Any
 from torch import nn
 
 
-def modules_of(module: nn.Module) -> list[Any]:
-    """Return a module and all modules inside it, each once, in the order of `modules()`.
+def modules_of(*modules: nn.Module) -> list[Any]:
+    """Return modules and all modules inside them, each once, in the order of `modules()`.
 
     >>> [type(part).__name__ for part in modules_of(nn.Sequential(nn.ReLU(), nn.Linear(2, 1)))]
     ['Sequential', 'ReLU', 'Linear']
     """
     found: dict[nn.Module, None] = {}
-    ahead = [module]
+    ahead = list(reversed(modules))
     while ahead:
         part = ahead.pop()
         if part not in found:

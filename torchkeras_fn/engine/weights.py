@@ -227,7 +227,7 @@ class Weighted(nn.Module):
 
     def sublayers(self) -> Iterator[Any]:
         """Yield this layer and every layer inside it."""
-        return iter([module for module in modules_of(self) if isinstance(module, Weighted)])
+        return iter(weighted_in(self))
 
     def named_weights(self) -> list[NamedWeight]:
         """Return the weights in Keras' order: those that can be trained first."""
@@ -301,7 +301,7 @@ class Weighted(nn.Module):
     def _frozen_parameters(self) -> set[int]:
         layers = list(self.sublayers())
         frozen = layers if not self._trainable else [layer for layer in layers if not layer._trainable]
-        return {id(weight) for layer in frozen for weight in layer.weights}
+        return {id(weight) for layer in frozen for weight in layer.weights} if frozen else set()
 
     def get_weights(self) -> list[np.ndarray]:
         """Return the weights as numpy arrays in Keras' order and layout: the kernel of `Dense` is `(inputs, units)`."""
@@ -330,6 +330,11 @@ class Weighted(nn.Module):
         if not self.built and not self.weights:
             raise ValueError(f"{describe_operation(self)} is not built yet, so its weights cannot be counted. Call it on an input first.")
         return sum(weight.numel() for weight in _unique(self.weights))
+
+
+def weighted_in(*modules: nn.Module) -> list[Any]:
+    """Return what has Keras' weights among modules and the modules inside them."""
+    return [module for module in modules_of(*modules) if isinstance(module, Weighted)]
 
 
 def _unique(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

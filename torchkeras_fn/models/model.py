@@ -145,8 +145,9 @@ class Model(Trainer, Drawn):
             drawn = self._views.get("signature")
             if drawn is None:
                 drawn = self._views["signature"] = _signature_of(graph)
+                self._views["dtypes"] = {layer.dtype for layer in graph.layers}
             signature.__dict__.update(drawn)
-            if all(layer.dtype != signature.float_dtype for layer in graph.layers):  # the model was cast, as by .double()
+            if signature.float_dtype not in self._views["dtypes"]:  # the model was cast, as by .double()
                 signature.input_dtypes = [signature.float_dtype if dtype.is_floating_point else dtype for dtype in signature.input_dtypes]
         return signature
 
