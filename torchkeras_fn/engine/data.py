@@ -48,17 +48,18 @@ class Gather:
         if self._single is not None:  # the way that most models go, without lists of one
             take_x, take_y = self._single
             return take_x(index), take_y(index) if take_y is not None else None, None
-        x: list[Any] = []
+        taken: list[Any] = []
         y: list[Any] = []
         weight: list[Any] = []
         for take in self._x:
-            x.append(take(index))
+            taken.append(take(index))
+        x = self._rebuild(taken)
         for into, takers in ((y, self._y), (weight, self._w)):
             for maybe in takers:
                 into.append(None if maybe is None else maybe(index))
         if self._weights is not None:
             weight = self._weights.combine(y, weight)
-        return self._rebuild(x), natural(y), natural(weight)
+        return x, natural(y), natural(weight)
 
     def each(self, rows: Sequence[Any]) -> Iterator[Batch]:
         """Yield the batches of several row numbers: made ready ahead of time where the arrays are here and the model is not."""
