@@ -12,7 +12,8 @@ from torchkeras_fn.engine.inference import is_in_mode
 class Session:
     """Runs a trainer in training or inference mode, and leaves the modes and the parameters' flags as they were.
 
-    A class, and no generator with `contextmanager`, since one is entered for every `train_on_batch`.
+    Raises `RuntimeError` for training inside `torch.inference_mode()`. A class, and no generator with `contextmanager`, since
+    one is entered for every `train_on_batch`.
     """
 
     def __init__(self, trainer: Any, training: bool):
@@ -41,6 +42,8 @@ class Session:
     def _switch(self, switched: ExitStack) -> None:
         """Switch what has to be, and note how it is switched back."""
         trainer, training = self._trainer, self._training
+        if training and torch.is_inference_mode_enabled():
+            raise RuntimeError("There are no gradients to train with inside torch.inference_mode(): train outside of it.")
         module = trainer._as_module()
         if not is_in_mode(module, training):
             for part in module.modules():
