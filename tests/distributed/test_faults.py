@@ -28,8 +28,8 @@ X = np.random.default_rng(0).normal(size=(22, 3)).astype("float32")
 Y = X.sum(1, keepdims=True)
 
 
-def model_of():
-    model = Sequential([Dense(4, "relu", input_shape=(3,)), Dense(1)])
+def model_of(units=4):
+    model = Sequential([Dense(units, "relu", input_shape=(3,)), Dense(1)])
     model.compile("adam", "mse")
     return model
 
@@ -197,12 +197,12 @@ class StopHere(Callback):
             raise InterruptedError
 
 
-def train_on(folder, save_freq=1, after=0, own_disks=False, global_batch=12):
+def train_on(folder, save_freq=1, after=0, own_disks=False, global_batch=12, units=4):
     """Train with a backup, in a folder that only one process sees if `own_disks`; return epochs, losses and weights."""
     if own_disks:
         folder = os.path.join(folder, str(dist.get_rank()))
     torch.manual_seed(3)
-    model = model_of()
+    model = model_of(units)
     count = dist.get_world_size() if dist.is_initialized() else 1
     callbacks = [BackupAndRestore(folder, save_freq=save_freq, delete_checkpoint=False), StopHere(after)]
     try:
@@ -217,6 +217,13 @@ def test_no_other_process_has_to_see_the_disk(tmp_path):
     (tmp_path / "parts").mkdir()
     assert run(train_on, 2, str(tmp_path / "parts"), 1, 5, True) == [True, False]
     assert run(train_on, 2, str(tmp_path / "parts"), 1, 0, True) == expected
+
+
+def test_three_processes_add_gradients_as_if_nothing_had_happened(tmp_path):
+    """Torch changes the order in which gradients are sent, and so added, in the first steps, which must not come again."""
+    expected = run(train_on, 3, str(tmp_path / "whole"), 1, 0, False, 6, 200)
+    assert run(train_on, 3, str(tmp_path / "parts"), 1, 5, False, 6, 200) == [True, True, True]
+    assert run(train_on, 3, str(tmp_path / "parts"), 1, 0, False, 6, 200) == expected
 
 
 class OwnStep(Sequential):

@@ -132,6 +132,13 @@ class StopAt(Callback):
         self._see("epoch", epoch)
 
 
+class StopFromTheFirst(StopAt):
+    """Wants no more than a batch of an epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._see("begin", epoch)
+
+
 class StopAtBatch(StopAt):
     """Wants to stop in the middle of an epoch."""
 
@@ -156,6 +163,7 @@ def decide(make):
 
 DECISIONS = {
     "stop after an epoch": (lambda: [StopAt(1, "epoch", 1)], 2),
+    "stop as an epoch begins": (lambda: [StopFromTheFirst(1, "begin", 2)], 3),
     "stop after a batch": (lambda: [StopAtBatch(1, "batch", 1)], 1),
     "early stopping": (lambda: [OwnFigure(), EarlyStopping("own", mode="max", patience=1)], 2),
     "a lower rate": (lambda: [OwnFigure(), ReduceLROnPlateau("own", mode="max", patience=1)], 5),

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from tests.distributed.job import run
 from torchkeras_fn import Input, Model, optimizers
 from torchkeras_fn.callbacks import BackupAndRestore, Callback, ModelCheckpoint
 from torchkeras_fn.config import set_random_seed
+from torchkeras_fn.engine.failures import ProcessError
 from torchkeras_fn.layers import GRU, Dense
 from torchkeras_fn.models import load_model
 from torchkeras_fn.saving.checkpoint import CONFIG
-from torchkeras_fn.shards import is_sharded
+from torchkeras_fn.shards import is_sharded, parts
 
 ROWS, GLOBAL = 23, 12
 _numbers = np.random.default_rng(0)
@@ -111,6 +113,54 @@ def test_torch_reads_the_parts(folders):
         warnings.simplefilter("ignore")  # that it is not in a job
         torch.distributed.checkpoint.load(place, checkpoint_id=f"{made[3]}/checkpoint/{parts}")
     np.testing.assert_allclose(place["weights/end.bias"].numpy(), then[-1], atol=1e-6)
+
+
+def held(model):
+    """What this process holds of the weights and of the optimizer's state."""
+    state = model.optimizer.torch_optimizer.state.values()
+    return [part.clone() for part in parts([*model.parameters(), *(value for values in state for value in values.values())])]
+
+
+def read_what_is_damaged(folder):
+    """Read a checkpoint of which the part that the second process holds is damaged; return what it says, if nothing changed."""
+    model = compiled("fsdp")
+    fit(model, "fsdp")
+    model.save_checkpoint(folder)
+    fit(model, "fsdp")
+    (path,) = Path(folder).glob("parts-*/__1_0.distcp")
+    if dist.get_rank():
+        path.write_bytes(bytes(path.stat().st_size))
+    dist.barrier()
+    before, message = held(model), None
+    try:
+        model.load_checkpoint(folder)
+    except (ValueError, ProcessError) as error:
+        message = str(error)
+    assert all(torch.equal(one, other) for one, other in zip(before, held(model), strict=True))
+    fit(model, "fsdp")
+    return message
+
+
+def test_a_part_that_one_process_cannot_read_changes_nothing_in_any(tmp_path):
+    first, second = run(read_what_is_damaged, 2, str(tmp_path))
+    assert "the bytes of a tensor are damaged" in second and "weights_only" not in second
+    assert first.startswith("Process 1 of 2 failed: ValueError: ") and "the bytes of a tensor are damaged" in first
+
+
+def write_where_no_folder_can_be(path):
+    model = compiled("fsdp")
+    try:
+        model.save_checkpoint(path)
+    except (OSError, ProcessError) as error:
+        fit(model, "fsdp")
+        return type(error), str(error)
+
+
+def test_a_folder_that_cannot_be_made_is_told_to_all(tmp_path):
+    (tmp_path / "file").touch()
+    first, second = run(write_where_no_folder_can_be, 2, str(tmp_path / "file"))
+    assert first[0] is NotADirectoryError
+    assert second[0] is ProcessError and second[1].startswith("Process 0 of 2 failed: NotADirectoryError")
 
 
 # ------------------------------------------------------------------ backups

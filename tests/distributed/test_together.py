@@ -16,8 +16,9 @@ from tests.distributed.test_exact import GLOBAL, Batches, Items, drawn, rows, sa
 from torchkeras_fn import Input, Model, Sequential, portion
 from torchkeras_fn.callbacks import Callback
 from torchkeras_fn.config import set_random_seed
+from torchkeras_fn.engine.loading import NOTHING
 from torchkeras_fn.layers import BatchNormalization, Dense
-from torchkeras_fn.metrics import Mean, Metric
+from torchkeras_fn.metrics import AUC, F1Score, Mean, Metric, Precision
 from torchkeras_fn.optimizers import SGD, Adam
 
 
@@ -119,7 +120,8 @@ def test_nothing_is_warned_of():
 def replica_of(model):
     net = compiled(model)
     net.fit(*rows(4), batch_size=2, verbose=0)
-    kind = type(net._replica.run).__name__
+    run = net._replica.run
+    kind = type(getattr(run, "_replica", run)).__name__
     return kind, any(isinstance(part, torch.nn.parallel.DistributedDataParallel) for part in net.modules()), list(net.state_dict())
 
 
@@ -338,6 +340,85 @@ def test_a_training_step_that_calls_that_of_the_library():
     alike(fit_with, calling, "accumulating", 13)
 
 
+class Tracking(Model):
+    """A training step as Keras' guides write it, with metrics in attributes; figures of the last batch and others beside them."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.tracked = [Mean("loss"), Precision(name="precision"), AUC(name="auc")]
+        self.squares = torchmetrics.MeanSquaredError(sync_on_compute=False)
+        self.own = {"vector": F1Score(name="vector", threshold=0.5)}
+
+    def step(self, x, y):
+        predicted = self(x)
+        loss = torch.nn.functional.binary_cross_entropy(predicted.squeeze(-1), y)
+        tracker, *others = self.tracked
+        tracker.update_state(loss)
+        for metric in others:
+            metric.update_state(y, predicted)
+        self.own["vector"].update_state(y[:, None], predicted)
+        self.squares.update(predicted.detach().squeeze(-1), y)
+        return loss
+
+    def train_step(self, batch):
+        loss = self.step(*batch[:2])
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {**{metric.name: metric.result() for metric in self.tracked}, "vector": self.own["vector"].result(), "text": "same"}
+
+    def test_step(self, batch):
+        self.step(*batch[:2])
+        return {"renamed": self.tracked[1].result(), **{metric.name: metric.result() for metric in self.tracked}}
+
+
+def tracking():
+    x = Input(shape=(4,))
+    return Tracking(x, Dense(1, activation="sigmoid")(x))
+
+
+def fit_tracking(samples):
+    net, size = compiled(tracking), GLOBAL // dist.get_world_size()
+    x, y = rows(samples)
+    history = net.fit(x, y, batch_size=size, epochs=2, verbose=0, validation_data=(x[:5], y[:5])).history
+    assert history.pop("text") == ["same"] * 2
+    evaluated = net.evaluate(x, y, batch_size=size, verbose=0)
+    single = net.train_on_batch(*share(x, y), return_dict=True) if samples > 2 else {}
+    return history, evaluated, {name: figure for name, figure in single.items() if name != "text"}, net.squares.total
+
+
+def test_metrics_in_attributes_are_those_of_all_rows():
+    for samples in (1, 7, 13):
+        wanted = run(fit_tracking, 1, samples)[0]
+        for count in (2, 3):
+            found = run(fit_tracking, count, samples)
+            for *figures, _ in found:
+                same(list(wanted[:-1]), figures, 2e-5)
+            assert sum(int(total) for *_, total in found) == wanted[-1]  # a row that counts nothing is in no metric of torchmetrics
+
+
+class LastBatch(Model):
+    """A training step that gathers nothing."""
+
+    def train_step(self, batch):
+        x, y, _ = batch
+        loss = ((self(x).squeeze(-1) - y) ** 2).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss.detach()}
+
+
+def last_batch():
+    x = Input(shape=(4,))
+    return LastBatch(x, Dense(1, activation="sigmoid")(x))
+
+
+@pytest.mark.parametrize("samples", [7, 8, 13])
+def test_figures_of_a_batch_are_those_of_the_last_step(samples):
+    alike(fit_with, last_batch, "adam", samples)
+
+
 # ---------------------------------------------------------------------- single batches
 
 
@@ -426,6 +507,31 @@ def test_data_that_ends_at_different_times():
     same(first, second, 1e-6)
     assert (shape, other) == ((15, 1), (6, 1))
     assert len(first[2]["loss"]) == 3
+
+
+def fit_where_some_have_nothing(own_count):
+    net = compiled(normalized, metrics=["accuracy"], sync_batchnorm=True)
+    count = own_count[dist.get_rank()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        history = net.fit(list_like(count), epochs=2, verbose=0, validation_data=list_like(count)).history
+    return history, net.evaluate(list_like(count), verbose=0), weights_of(net)
+
+
+def normalized():
+    x = Input(shape=(4,))
+    return Model(x, Dense(1, activation="sigmoid")(BatchNormalization(momentum=0.6)(Dense(3)(x))))
+
+
+def test_some_processes_may_have_no_data():
+    (wanted,) = run(fit_where_some_have_nothing, 1, [2])
+    for own_count in ([2, 0], [0, 2], [0, 2, 0]):
+        for found in run(fit_where_some_have_nothing, len(own_count), own_count):
+            same(wanted, found, 2e-5)
+
+
+def test_somebody_must_have_data():
+    assert [str(error) for error in outcomes(fit_where_some_have_nothing, 2, [0, 0])] == [NOTHING] * 2
 
 
 def fit_distributed_sampler(samples, size):

@@ -14,8 +14,8 @@ import torch
 import torch._inductor.config
 from torch import nn
 
-from torchkeras_fn import Input, Model, Sequential, Trainer, layers, metrics, optimizers
-from torchkeras_fn.callbacks import BackupAndRestore, Callback, EarlyStopping, LearningRateScheduler
+from torchkeras_fn import Input, Model, Sequential, Trainer, layers, losses, metrics, optimizers
+from torchkeras_fn.callbacks import BackupAndRestore, Callback, EarlyStopping, LambdaCallback, LearningRateScheduler
 from torchkeras_fn.config import set_random_seed
 from torchkeras_fn.engine import compiled as compiled_module
 from torchkeras_fn.engine.random_state import random_state, same
@@ -112,6 +112,23 @@ class Net(Model):
         return self.second(self.first(inputs)) * self.factor
 
 
+class Changing(layers.Dense):
+    """Counts its calls, shrinks its weights and keeps a running mean, all in place, before it uses them."""
+
+    def build(self, input_shape):
+        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+        self.level = self.add_weight(shape=(4,), initializer="zeros", trainable=False)
+        self.kernel = self.add_weight(shape=(input_shape[-1], 4))
+
+    def call(self, inputs, training=None):
+        if training:
+            with torch.no_grad():
+                self.count.add_(1)
+                self.kernel.mul_(0.9)
+                self.level.mul_(0.5).add_(self.kernel.mean(0))
+        return inputs @ self.kernel * torch.clamp(self.count / 10, max=0.5) + self.level
+
+
 class Plain(Trainer, nn.Module):
     def __init__(self):
         super().__init__()
@@ -197,6 +214,8 @@ CASES = {
     "noise with seeds": (lambda: dense(layers.Dropout(0.5, seed=3), layers.GaussianNoise(0.1, seed=4)), X, Y, {}),
     "terms": (with_terms, X, Y, {}),
     "terms of a user's layer": (lambda: Sequential([Input((6,)), Own(), layers.Dense(1)]), X, Y, {}),
+    "tensors that a layer changes": (lambda: dense(Changing(4)), X, Y, {}),
+    "a count of torch's own": (lambda: dense(layers.TorchModuleWrapper(nn.BatchNorm1d(4))), X, Y, {}),
     "frozen layers": (lambda: frozen(0, 1), X, Y, {}),
     "all frozen": (lambda: frozen(0, 1, 2), X, Y, {"metrics": ["mae"]}),
     "a subclass": (Net, X, Y, {"metrics": ["mae"]}),
@@ -367,6 +386,52 @@ def test_what_changes_a_step_is_noticed(name, as_it_is):
     with_equal_losses(dense(layers.Dropout(0.5), layers.BatchNormalization()), CHANGES[name])
 
 
+class Weighted(nn.Module):
+    """A loss in torch's order, or in Keras', with a number that a callback changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = 1.0
+
+    def forward(self, y_pred, y_true):
+        return self.factor * (y_pred - y_true).square().mean()
+
+
+class WeightedLoss(losses.Loss):
+    factor = 1.0
+
+    def call(self, y_true, y_pred):
+        return self.factor * (y_pred - y_true).square().mean(-1)
+
+
+def weighted_loss(y_true, y_pred):
+    return weighted_loss.factor * (y_pred - y_true).square().mean(-1)
+
+
+@pytest.mark.parametrize("make", [Weighted, WeightedLoss, lambda: weighted_loss])
+def test_an_attribute_of_a_loss_counts(make, as_it_is):
+    set_random_seed(0)
+    found = []
+    for jit_compile in (False, True):
+        loss, model = make(), Sequential([Input((6,)), layers.Dense(1, "tanh", kernel_initializer="ones")])
+        loss.factor = 1.0
+        prepared(model, loss=loss, jit_compile=jit_compile)
+        grow = LambdaCallback(on_epoch_begin=lambda epoch, logs, loss=loss: setattr(loss, "factor", 1.0 + epoch))
+        found.append(model.fit(X, Y, batch_size=SIZE, epochs=4, shuffle=False, verbose=0, callbacks=[grow]).history["loss"])
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_a_batch_that_is_changed_in_place_is_not_changed_more_often(as_it_is):
+    found = []
+    for jit_compile in (False, True):
+        x = Input((6,))
+        prepared(model := Model(x, layers.Dense(1, kernel_initializer="ones")(x.mul_(2.0))), jit_compile=jit_compile)
+        data = torch.tensor(X)
+        model.fit(data, Y, batch_size=SIZE, epochs=2, shuffle=False, verbose=0)
+        found.append(data)
+    assert torch.equal(*found)
+
+
 def test_an_attribute_of_a_subclass_counts(as_it_is):
     model = Net()
     model(torch.ones(1, 6))
@@ -426,6 +491,23 @@ class ReadsValues(Net):
         return self.second(hidden * 2 if hidden.mean().item() > 100 else hidden)
 
 
+class ReadsOwnValues(Net):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+
+    def call(self, inputs):
+        self.count.add_(1)
+        return super().call(inputs) * (self.count * 0.1).item()
+
+
+class ReplacesData(Net):
+    def call(self, inputs):
+        outputs = super().call(inputs)
+        self.second.kernel.data = self.second.kernel.data * 0.9
+        return outputs
+
+
 class KeepsTensors(Net):
     def call(self, inputs):
         self.kept = self.first(inputs)
@@ -460,6 +542,8 @@ def in_numpy(y_true, y_pred):
 
 REFUSED = {
     "values": (ReadsValues, {}, r"depends on the values in tensors.*test_compiled.py, line \d+"),
+    "values of its own": (ReadsOwnValues, {}, "depends on the values in tensors"),
+    "memory": (ReplacesData, {}, "tensor.data = "),
     "attributes": (KeepsTensors, {}, "KeepsTensors keeps a tensor .'kept'."),
     "lists": (Appends, {}, "Appends keeps a tensor"),
     "train_step": (OwnStep, {}, "train_step is overridden"),

@@ -1,6 +1,7 @@
 """Where things live: the choice of a device, and whole runs on `meta`, where a forgotten transfer is an error."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -80,6 +81,12 @@ def test_a_device_that_is_named_is_obeyed(fake_accelerator, wanted):
 @pytest.mark.parametrize("wanted", ["cuda:99", "warp", "xpu", "cpu:three", ""])
 def test_a_device_that_is_not_there_is_a_runtime_error_that_names_those_that_are(wanted):
     with pytest.raises(RuntimeError, match=f"The device '{wanted}' is not available here; there are: cpu"):
+        device.choose(wanted, nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("wanted", [3.5, object(), b"cpu", ["cpu"]], ids=lambda value: type(value).__name__)
+def test_what_names_no_device_is_a_type_error(wanted):
+    with pytest.raises(TypeError, match=f"device is a name like 'cuda:1', .* of type {type(wanted).__name__}"):
         device.choose(wanted, nn.Linear(1, 1))
 
 
@@ -410,6 +417,18 @@ def test_a_frozen_model_inside_another_moves_with_it():
     before = [weight.copy() for weight in inner.get_weights()]
     model.double().fit(X, Y, verbose=0)
     assert all(np.array_equal(a, b) for a, b in zip(before, inner.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("cast", ["double", "half"])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["", "deep", "pickle"])
+def test_a_copy_of_a_model_that_was_cast_computes_as_it_does_and_can_be_cast_back(cast, copied):
+    model = compiled(device="cpu")
+    getattr(model, cast)()
+    twin = copied(model)
+    assert twin.code == model.code
+    np.testing.assert_array_equal(twin.predict(X), model.predict(X))
+    twin.fit(X, Y, verbose=0)
+    assert np.isfinite(twin.float().fit(X, Y, verbose=0).history["loss"]).all()
 
 
 # ---------------------------------------------------------------------- whole runs on meta

@@ -71,6 +71,21 @@ def test_numbers_of_a_layers_generator_are_drawn_before_the_graph():
     assert not torch.equal(run(found)[0], run(found)[0])
 
 
+def test_it_is_known_which_tensors_the_graph_writes_to():
+    model = ready(layers.Dense(3))
+    weight, bias = model.layers[0].module.parameters()
+
+    def forward(x):
+        weight.data.t()[1:].mul_(2)
+        bias.detach().split(2)[0].neg_()
+        return x.relu_() @ weight.mT + bias
+
+    model.layers[0].module.forward = forward
+    found = traced(model)
+    written = {tensor.data_ptr() for tensor, is_written in zip([X, Y, *found.kept], found.written, strict=True) if is_written}
+    assert written == {tensor.data_ptr() for tensor in (X, weight, bias, model.objective.mean_loss.total)}
+
+
 def test_a_gradient_lies_in_memory_as_its_weight():
     model = Sequential([Input((6, 6, 2)), layers.Conv2D(3, 3), layers.Flatten(), layers.Dense(1)])
     model.compile("sgd", "mse", device="cpu")
@@ -88,6 +103,9 @@ def test_a_gradient_lies_in_memory_as_its_weight():
         (lambda x: x[x[:, 0] > 0], "values|shape"),
         (lambda x: torch.from_numpy(np.tanh(x.detach().numpy())), "numpy|Fake"),
         (lambda x: x.bernoulli(0.5, generator=torch.Generator()), "draws into tensors from a generator"),
+        (lambda x: x * max(x[0].tolist()), r"depends on the values in tensors.*test_tracing.py, line \d+"),
+        (lambda x: x * max(X.tolist()[0]), "depends on the values in tensors"),
+        (lambda x: (setattr(x, "data", x.data * 2), x)[1], "tensor.data = .*test_tracing.py"),
     ],
 )
 def test_it_is_said_why_and_where_there_is_no_graph(function, reason):

@@ -561,6 +561,53 @@ def test_a_step_may_wrap_the_usual_one_and_add_figures(base):
     assert model.train_on_batch(X, Y, return_dict=True)["steps"] == 5
 
 
+class Tracked(Model):
+    """A step as Keras' guides write it."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.tracker, self.others = metrics.Mean(name="loss"), [metrics.Sum(name="rows")]
+
+    def train_step(self, batch):
+        loss = self.compute_loss(*batch[:2], self(batch[0]))
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return self.gather(batch, loss)
+
+    def test_step(self, batch):
+        return self.gather(batch, self.compute_loss(*batch[:2], self(batch[0])))
+
+    def gather(self, batch, loss):
+        self.tracker.update_state(loss)
+        self.others[0].update_state(float(len(batch[0])))
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    @property
+    def metrics(self):
+        return [self.tracker, *self.others]
+
+
+def test_metrics_in_attributes_begin_anew_with_each_epoch_and_evaluation():
+    x = Input(shape=(3,))
+    model = Tracked(x, Dense(1)(x))
+    model.compile("sgd", "mse")
+    history = model.fit(X, Y, batch_size=5, epochs=3, verbose=0, validation_data=(X[:4], Y[:4])).history
+    assert history["rows"] == [10.0] * 3 and history["val_rows"] == [4.0] * 3
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx([float(np.mean((model.predict(X) - Y) ** 2)), 10.0], rel=1e-5)
+
+
+def test_an_evaluation_in_the_middle_of_an_epoch_leaves_metrics_in_attributes_alone():
+    class Look(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            assert self.model.evaluate(X[:3], Y[:3], verbose=0)[1] == 3.0
+
+    x = Input(shape=(3,))
+    model = Tracked(x, Dense(1)(x))
+    model.compile("sgd", "mse")
+    assert model.fit(X, Y, batch_size=5, epochs=2, verbose=0, callbacks=[Look()]).history["rows"] == [10.0] * 2
+
+
 @pytest.mark.parametrize("make", [Net, linear], ids=["mixin", "model"])
 def test_a_step_of_ones_own_needs_no_compiled_loss(make):
     base = Net if make is Net else Model

@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 
-from torchkeras_fn import metrics
+from torchkeras_fn import metrics, portion
 
 
 def test_no_values_give_zero():
@@ -156,3 +156,18 @@ def test_the_number_of_a_weighted_mean_and_of_a_result_of_ones_own():
     percent = Percent()
     percent.update_state([0.5])
     assert percent.number() == 50.0
+
+
+def test_the_scalars_of_several_processes_are_one_value_of_a_batch():
+    parts = metrics.Mean(), metrics.Mean()
+    for shares, values in (((3, 1), (1.0, 5.0)), ((2, 2), (3.0, 5.0)), ((1, 0), (7.0, 99.0))):
+        for mean, rows, value in zip(parts, shares, values, strict=True):
+            before = portion.take(portion.Portion(rows, sum(shares), count=2))
+            mean.update_state(torch.tensor(value))
+            mean.update_state([value], sample_weight=[0.0])
+            portion.take(before)
+    total, count = (sum(float(getattr(mean, name)) for mean in parts) for name in ("total", "count"))
+    assert (total, count) == (2.0 + 4.0 + 7.0, 3.0)
+    mean = metrics.Mean()
+    mean.update_state(2.0)  # by itself
+    assert float(mean.count) == 1.0

@@ -334,16 +334,23 @@ def test_nothing_is_finalized_without_running_means():
     assert p.item() == 1.0
 
 
-def test_gathered_gradients_make_one_step_with_their_mean():
-    p, sometimes = parameter(0.0), parameter(0.0)
-    optimizer = bound(optimizers.SGD(1.0, gradient_accumulation_steps=3, clipvalue=2.0), p, sometimes)
+@pytest.mark.parametrize("when", [0, 1, 2])
+@pytest.mark.parametrize("taken_up", [False, True])
+def test_gathered_gradients_make_one_step_with_their_mean(when, taken_up):
+    p, sometimes, never = parameter(0.0), parameter(0.0), parameter(1.0)
+    parameters = (p, sometimes, never)
+    optimizer = bound(optimizers.SGD(1.0, gradient_accumulation_steps=3, clipvalue=2.0, weight_decay=0.1), *parameters)
     for index, gradient in enumerate((1.0, 2.0, 6.0, 1.0)):
         optimizer.zero_grad()
         p.grad = torch.tensor([gradient])
-        sometimes.grad = torch.ones(1) if index == 2 else None
+        sometimes.grad = torch.ones(1) if index == when else None
         optimizer.step()
         assert p.item() == (0.0 if index < 2 else -2.0)
-    assert optimizer.iterations == 1 and sometimes.item() == pytest.approx(-1 / 3)
+        if taken_up:
+            state = copy.deepcopy(optimizer.state_dict())
+            optimizer = bound(optimizers.SGD(1.0, gradient_accumulation_steps=3, clipvalue=2.0, weight_decay=0.1), *parameters)
+            optimizer.load_state_dict(state)
+    assert optimizer.iterations == 1 and sometimes.item() == pytest.approx(-1 / 3) and never.item() == 1.0
 
 
 def test_a_scaled_loss_makes_the_same_step():

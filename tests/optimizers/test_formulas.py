@@ -31,6 +31,16 @@ def run(parameters, optimizer, count=4):
 
 
 @each
+def test_a_rate_of_0_changes_nothing(make):
+    """It is the end of many a schedule, such as the cosine's."""
+    parameters, before = weights(), weights()
+    optimizer = make(parameters)
+    optimizer.param_groups[0]["lr"] = 0.0
+    run(parameters, optimizer)
+    assert all(map(torch.equal, parameters, before))
+
+
+@each
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_every_parameter_moves_and_keeps_its_type(make, dtype):
     before, after = weights(dtype), weights(dtype)

@@ -121,7 +121,7 @@ def _larger(config):
 
 
 HOSTILE = {
-    "code in the tensors' file": (spoil_data, "cannot be used"),
+    "code in the tensors' file": (spoil_data, r"the bytes of a tensor are damaged, .*\(UnpicklingError: Weights only load failed\)$"),
     "a path": (changed(lambda config: _piece(config).__setitem__(0, "../secret.distcp")), "is said to be in"),
     "parts elsewhere": (changed(lambda config: config.update(parts="../elsewhere")), "are said to be in"),
     "rows that overlap": (changed(lambda config: config["tensors"]["weights/a.weight"]["pieces"].append(_piece(config))), "follow each"),

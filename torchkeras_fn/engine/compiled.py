@@ -22,7 +22,7 @@ _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backw
 
 
 _NUMBERS = frozenset((bool, int, float, str))
-"""The types of the attributes of modules whose changes are noticed."""
+"""The types of the attributes of modules and losses whose changes are noticed."""
 
 
 class CompiledSteps:
@@ -30,8 +30,8 @@ class CompiledSteps:
 
     The first batch of a kind is not compiled. The kind that first comes again is; others only if they come twice in a row,
     so that a short last batch is not. The optimizer's step is its own. What changes a step (other weights, the mode of a
-    layer, numbers in its attributes, other metrics) is noticed at the beginning of an epoch. Where compiling is not
-    possible, one warning says why.
+    layer, numbers in the attributes of layers and losses, other metrics) is noticed at the beginning of an epoch. Where
+    compiling is not possible, one warning says why.
 
     >>> CompiledSteps().state_dict()
     {'due': [], 'seen': [], 'last': 'None'}
@@ -168,8 +168,9 @@ class CompiledStep:
 
     def _try(self, inputs: list[torch.Tensor], traced: Traced) -> None:
         """Run once, and put everything back."""
-        weights = {id(parameter) for parameter in traced.optimized}
-        changed = [(held, held.clone()) for held, kept in zip(self._kept, traced.kept, strict=True) if id(kept) not in weights]
+        weights, first = {id(parameter) for parameter in traced.optimized}, len(inputs) - len(self._kept)
+        own = [*[True] * first, *(id(tensor) in weights for tensor in traced.kept)]  # changed only by what declares that it writes
+        changed = [(held, held.clone()) for held, alone, written in zip(inputs, own, traced.written, strict=True) if written or not alone]
         states, devices = random_state(), device_states()
         try:
             count = len(self._run(list(inputs)))
@@ -275,6 +276,10 @@ def _marks_of(trainer: Any, parts: Sequence[nn.Module]) -> tuple[list[Any], list
                 values.append(value)
             elif type(value) is torch.Generator:
                 objects.append(value)
+    for output in trainer.objective.outputs:
+        function = getattr(output.loss, "function", None)
+        for holder in (output.loss, *(_parts_of(function) if isinstance(function, nn.Module) else [function])):
+            values += [value for value in getattr(holder, "__dict__", {}).values() if type(value) in _NUMBERS]
     for metric in trainer.objective._gatherers():
         objects.append(metric)
         values += [state.data_ptr() for state in getattr(metric, "_states", ())]

@@ -11,7 +11,8 @@ def choose(device: Any, module: nn.Module, placed: torch.device | None = None) -
     """Return the device a model should train on.
 
     `device` where given; where the model is, if its user put it there (`placed`) or it is not on the CPU; else the
-    accelerator that torch reports (CUDA, XPU, MPS, ...), or the CPU. Raises `RuntimeError` for a device that is not there.
+    accelerator that torch reports (CUDA, XPU, MPS, ...), or the CPU. Raises `RuntimeError` for a device that is not there, and
+    `TypeError` for what names none.
 
     >>> choose("cpu", nn.Linear(1, 1))
     device(type='cpu')
@@ -21,6 +22,8 @@ def choose(device: Any, module: nn.Module, placed: torch.device | None = None) -
         if placed is None and current.type == "cpu":
             return accelerator() or current
         device = current
+    if not isinstance(device, (str, int, torch.device)):
+        raise TypeError(f"device is a name like 'cuda:1', a number or a torch.device, got {device!r:.80} of type {type(device).__name__}.")
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.incoming import drawing_again
 from torchkeras_fn.engine.inference import mode_of
 from torchkeras_fn.engine.layer import Layer, as_tensors, registry
 from torchkeras_fn.engine.lowering import GraphModule, lower, module_keys, with_own_mode
@@ -242,7 +243,8 @@ class Drawn(Layer):
         records = state.pop("_records")
         super().__setstate__(state)
         if records is not None:
-            graph = draw(records)
+            with drawing_again():
+                graph = draw(records)
             count = len(graph.terms) - len(self._symbolic_metrics)
             self._symbolic_losses = tuple(graph.terms[:count])
             labels = [name for name, _ in self._symbolic_metrics]

@@ -1,6 +1,7 @@
 """What comes into a layer: arrays made tensors, casts, what a layer demands of its inputs, and the masks that tensors carry."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,30 @@ def as_floats(inputs: Any, dtype: torch.dtype) -> Any:
     """
     if not isinstance(inputs, (torch.Tensor, KerasTensor)) or inputs.dtype.is_complex or inputs.dtype == dtype:
         return inputs
-    return inputs.to(dtype) if isinstance(inputs, KerasTensor) or not inputs.dtype.is_floating_point else inputs
+    if isinstance(inputs, KerasTensor):
+        return inputs if _drawing_again else inputs.to(dtype)
+    return inputs if inputs.dtype.is_floating_point else inputs.to(dtype)
+
+
+_drawing_again = False
+
+
+@contextlib.contextmanager
+def drawing_again() -> Iterator[None]:
+    """Draw what was drawn before, in which the casts are calls of their own: the weights, and what comes from them, may be cast since.
+
+    >>> from torchkeras_fn import Input
+    >>> x = Input(shape=(1,), dtype="float64")
+    >>> with drawing_again():
+    ...     as_floats(x, torch.float32) is x
+    True
+    """
+    global _drawing_again
+    before, _drawing_again = _drawing_again, True
+    try:
+        yield
+    finally:
+        _drawing_again = before
 
 
 class InputSpec:

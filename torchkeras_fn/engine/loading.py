@@ -8,6 +8,8 @@ from torchkeras_fn.engine.position import Place
 from torchkeras_fn.engine.random_state import States, generators_of
 from torchkeras_fn.engine.sources import Source
 
+NOTHING = "There is nothing to work on: the data gave no batch."
+
 
 class Epochs:
     """The batches of each epoch in turn: `steps` of them, going on where the last epoch ended, or a whole pass for `None`.
@@ -25,6 +27,10 @@ class Epochs:
         """A batch with which to take part in steps for which there is no data left, while other processes have some."""
         self.rows = 0
         """How many rows this process, which is one of several, has had in the epoch."""
+        self.last_rows = 0
+        """And how many with the last batch."""
+        self.may_be_empty = False
+        """Whether there may be no batch at all, as other processes may have some."""
         self._pass: Any = None
         self._position = 0
         self._length: int | None = None
@@ -58,7 +64,10 @@ class Epochs:
             next(self._pass, None)  # a used-up pass comes to its end here, which tells a Sequence that its epoch is over
             self._pass = None
         if done == 0 and not self._begun:
-            raise ValueError("There is nothing to work on: the data gave no batch.")
+            if not self.may_be_empty:
+                raise ValueError(NOTHING)
+            self.exhausted = True
+            return
         self._begun = True
         if done < (wanted or 1):
             self.exhausted = True
@@ -78,7 +87,7 @@ class Epochs:
         try:
             return self.source.first()
         except StopIteration:
-            raise ValueError("There is nothing to work on: the data gave no batch.") from None
+            raise ValueError(NOTHING) from None
 
     # ------------------------------------------------------------------ coming back
 
@@ -102,6 +111,7 @@ class Epochs:
             "begun": self._begun,
             "exhausted": self.exhausted,
             "rows": self.rows,
+            "last_rows": self.last_rows,
             "spare": self.spare,
             "source": source.state_dict(),
         }
@@ -124,7 +134,7 @@ class Epochs:
             self._pass = iter(())
         self._position, self._done_before = position["batches"], done
         self._begun, self.exhausted = position["begun"], position["exhausted"]
-        self.rows, self.spare = position.get("rows", 0), position.get("spare")
+        self.rows, self.last_rows, self.spare = position.get("rows", 0), position.get("last_rows", 0), position.get("spare")
         now.come_back(source.holders())
         return now.shared
 

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
+from torch.utils._pytree import tree_map_only
+
 from torchkeras_fn.engine.dealing import first_rows
 from torchkeras_fn.engine.groups import samples_of
-from torchkeras_fn.engine.loading import Epochs
+from torchkeras_fn.engine.loading import NOTHING, Epochs
 from torchkeras_fn.engine.processes import Processes
 from torchkeras_fn.portion import Portion
 
@@ -14,8 +17,8 @@ class Lockstep:
     """This process's batches; `portion` is what it has of the step for the batch that came last.
 
     For arrays in memory it is known who has how many rows. For other data the processes tell each other before each step:
-    one whose data is over takes part, with rows that count nothing, until that of all is, and none goes on where the data
-    of another failed. `stops`, where anybody may want to stop in the middle, is asked before each step, and `stop` is
+    one whose data is over, or that has none, takes part, with rows that count nothing, until that of all is, and none goes on
+    where the data of another failed. `stops`, where anybody may want to stop in the middle, is asked before each step, and `stop` is
     called where one of the processes wants to.
     """
 
@@ -30,6 +33,7 @@ class Lockstep:
         self.epochs, self.processes, self.sync_batchnorm = epochs, processes, sync_batchnorm
         self.stops, self.stop = stops, stop
         self.portion: Portion | None = None
+        epochs.may_be_empty = True
 
     @property
     def rows(self) -> int:
@@ -46,7 +50,7 @@ class Lockstep:
                 break
             batch, rows, total = found
             self.portion = Portion(rows, total, self.processes.count, self.processes, self.sync_batchnorm)
-            self.epochs.rows += rows
+            self.epochs.rows, self.epochs.last_rows = self.epochs.rows + rows, rows
             yield batch
 
     def _all_stop(self) -> bool:
@@ -64,15 +68,26 @@ class Lockstep:
         return batch, self.epochs.source.rows_at(place, 0), self.epochs.source.total_at(place)
 
     def _told(self, batches: Iterator[Any]) -> tuple[Any, int, int] | None:
-        """The next batch, how many of its rows count, and how many there are in all; `None` where nobody has any more."""
+        """The next batch, how many of its rows count, and how many there are in all; `None` where nobody has any more.
+
+        Raises `ValueError` where nobody ever had any.
+        """
         batch, rows = next(batches, None), 0
         is_over = batch is None
         if not is_over:
             self.epochs.spare, rows = self._counted(batch)
-        total, over, exhausted = self.processes.total([rows, is_over, is_over and self.epochs.exhausted])
+        without = self.epochs.spare is None
+        total, over, exhausted, bare = self.processes.total([rows, is_over, is_over and self.epochs.exhausted, without])
+        if bare == self.processes.count:
+            raise ValueError(NOTHING)
         if over == self.processes.count:
             self.epochs.exhausted = exhausted == over
             return None
+        if bare:
+            batches_of_all = self.processes.gathered(tree_map_only(torch.Tensor, lambda tensor: tensor.cpu(), self.epochs.spare))
+            if without:
+                borrowed = next(batch for batch in batches_of_all if batch is not None)
+                self.epochs.spare = tree_map_only(torch.Tensor, lambda tensor: tensor.to(self.epochs.source.device), borrowed)
         return self.epochs.spare, rows, int(total)
 
     def _counted(self, batch: Any) -> tuple[Any, int]:

@@ -2,8 +2,8 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from torchkeras_fn.engine.execution import Execution
 from torchkeras_fn.engine.feeding import target_feeds
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective
+from torchkeras_fn.engine.own_figures import keep_metrics_in, reset_metrics_in
 from torchkeras_fn.engine.placement import Placement, places_of
 from torchkeras_fn.engine.processes import Processes, join, local_device
 from torchkeras_fn.engine.sharded import Sharded
@@ -83,10 +84,10 @@ class Preparation(Stepping, Sharded, Placement):
         `jit_compile=True` compiles training steps up to the optimizer's step: forward, loss, gradients and this library's metrics
         become one function for each shape of batch, on CUDA one recording that is replayed. Compiling takes seconds and
         begins when a shape comes again; a short last batch is not compiled. What Python does in layers, losses and
-        metrics (numbers, prints, branches) it does while the step is compiled, and not again. A change of the model counts
-        from the next epoch on. A step that cannot be compiled (it reads values from tensors, `train_step` is overridden, there
-        are hooks, several processes train, there is no compiler) runs as it is, and one warning says why. `evaluate` and
-        `predict` are not compiled. It excludes `run_eagerly=True`; `'auto'` is `False`.
+        metrics (numbers, prints, branches) it does while the step is compiled, and not again. A change of the model, or of a
+        number in an attribute of a layer or a loss, counts from the next epoch on. A step that cannot be compiled (it reads
+        values from tensors, `train_step` is overridden, there are hooks, several processes train, there is no compiler) runs
+        as it is, and one warning says why. `evaluate` and `predict` are not compiled. It excludes `run_eagerly=True`; `'auto'` is `False`.
 
         `precision` is that of the forward passes of fit, evaluate and predict: `'float32'`, or `None` for the same, or one
         of Keras' policies `'mixed_bfloat16'` and `'mixed_float16'`. These let `torch.autocast` compute in 16 bits what is
@@ -354,4 +355,19 @@ class Preparation(Stepping, Sharded, Placement):
 
     def _aside(self) -> AbstractContextManager[None]:
         """Set the figures of an epoch of training aside, if one is under way: a callback looks at the model in between."""
-        return self._compiled("training").apart() if self._in_training else nullcontext()
+        return self._figures_aside() if self._in_training else nullcontext()
+
+    @contextmanager
+    def _figures_aside(self) -> Iterator[None]:
+        put_metrics_back = keep_metrics_in(self._as_module())
+        with self._compiled("training").apart():
+            try:
+                yield
+            finally:
+                put_metrics_back()
+
+    def _begin_figures(self) -> None:
+        """Begin an epoch or an evaluation with no figures; the metrics of a model with steps of its own begin anew, too."""
+        self._compiled("training").reset()
+        if self._has_own_steps():
+            reset_metrics_in(self._as_module())

@@ -6,11 +6,15 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from torchkeras_fn import optimizers, portion
 from torchkeras_fn.engine.processes import Processes
+from torchkeras_fn.engine.tracing import attributes_as_before
+from torchkeras_fn.engine.untouched import Untouched
 
 
 class Replica:
@@ -26,7 +30,7 @@ class Replica:
     def __reduce__(self) -> Any:
         return Replica, ()
 
-    def fit(self, parts: list[Any], make: Callable[[], DistributedDataParallel | None]) -> None:
+    def fit(self, parts: list[Any], make: Callable[[], Callable[[Any], Any] | None]) -> None:
         """Be made anew where the parts that it was made for are others now. A collective then."""
         if len(parts) != len(self._made_for) or any(one is not other for one, other in zip(parts, self._made_for, strict=True)):
             self.run, self._made_for = None, parts
@@ -66,7 +70,7 @@ class _View(nn.Module):
         return self._run(x)
 
 
-def replicate(module: nn.Module, run: Callable[[Any], Any], processes: Processes, is_static: bool) -> DistributedDataParallel | None:
+def replicate(module: nn.Module, run: Callable[[Any], Any], processes: Processes, is_static: bool) -> Callable[[Any], Any] | None:
     """Return a replica of a module that `run` runs; `None` where nothing is trained. A collective, which shares the first's weights.
 
     `is_static` says that every step uses the same parameters; otherwise each step looks for those that it does not use.
@@ -77,13 +81,68 @@ def replicate(module: nn.Module, run: Callable[[Any], Any], processes: Processes
         return None
     # torch warns where it looks for unused parameters and finds none: here is one
     unused = None if is_static else nn.Parameter(torch.zeros_like(trained[0].flatten()[:1]))
-    return DistributedDataParallel(
-        _View(module, run, unused),
+    view = _View(module, run, unused)
+    replica = DistributedDataParallel(
+        view,
         process_group=processes.group_for(trained[0].device),
         gradient_as_bucket_view=True,
         static_graph=is_static,
         find_unused_parameters=not is_static,
     )
+    return _Settling(replica, view, trained) if is_static else replica
+
+
+class _Settling:
+    """Before the first step, lets torch put the gradients in the order in which it sends them from then on. A collective.
+
+    It does so after two steps that it has seen, by the order in which gradients came, and three processes or more then add them
+    in another order. A training that is taken up in its middle must add them as one that was never interrupted: so the two
+    steps are taken here, with gradients of 0 that come in an order that is always the same. Where it cannot be told which
+    parameters a step uses, or somebody watches their gradients, the first steps are left as they are.
+    """
+
+    def __init__(self, replica: DistributedDataParallel, view: _View, trained: Sequence[nn.Parameter]):
+        self._replica, self._view, self._trained = replica, view, trained
+        self._is_settled = False
+
+    def __call__(self, x: Any) -> Any:
+        if not self._is_settled:
+            self._is_settled = True
+            used = _used(self._view, self._trained, x)
+            if used:
+                self._settle(used)
+        return self._replica(x)
+
+    def _settle(self, used: Sequence[nn.Parameter]) -> None:
+        view, own = self._view, self._view._run
+        gradients = [parameter.grad for parameter in self._trained]
+        view._run = lambda _: [parameter.real.sum() for parameter in used]
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                for _ in range(2):
+                    for parameter in self._trained:
+                        parameter.grad = None
+                    sums = self._replica(None)
+                    torch.autograd.backward(sums, [torch.zeros_like(total) for total in sums])
+        finally:
+            view._run = own
+            for parameter, gradient in zip(self._trained, gradients, strict=True):
+                parameter.grad = gradient
+
+
+def _used(view: _View, trained: Sequence[nn.Parameter], x: Any) -> list[nn.Parameter]:
+    """Return the parameters on which the loss of a batch depends, told on tensors without data; none where that does not tell."""
+    if any(parameter._backward_hooks or parameter._post_accumulate_grad_hooks for parameter in trained):  # type: ignore[attr-defined]
+        return []
+    try:
+        # No random state is put back: nothing is drawn, and threads may be drawing batches at this moment.
+        with attributes_as_before(view.module), FakeTensorMode(allow_non_fake_inputs=True) as fake, Untouched(), torch.enable_grad():
+            outputs = view._run(tree_map_only(torch.Tensor, fake.from_tensor, x))
+            ends = [end for end in tree_leaves((outputs.predictions, outputs.losses)) if getattr(end, "requires_grad", False)]
+            found = torch.autograd.grad(ends, list(trained), [torch.ones_like(end) for end in ends], allow_unused=True)
+    except Exception:
+        return []
+    return [parameter for parameter, gradient in zip(trained, found, strict=True) if gradient is not None]
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 """`Together`: what a `Trainer` does where several processes train one model: shared steps, figures, weights and predictions."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from numbers import Number
 from typing import Any
 
 import torch
@@ -12,13 +11,13 @@ from torchkeras_fn import portion
 from torchkeras_fn.engine.groups import samples_of
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.lockstep import Lockstep
-from torchkeras_fn.engine.logs import Logs, to_number
+from torchkeras_fn.engine.logs import Logs
 from torchkeras_fn.engine.objective import Running
 from torchkeras_fn.engine.opening import Opening
+from torchkeras_fn.engine.own_figures import figures_of_all, keep_metrics_in
 from torchkeras_fn.engine.processes import Processes
 from torchkeras_fn.engine.replica import Replica, Weighed, averaging, optimizers_of, replicate
 from torchkeras_fn.engine.sink import SharedSink, Sink
-from torchkeras_fn.metrics import Metric, keep
 from torchkeras_fn.portion import Portion
 
 Step = Callable[[Any], Any]
@@ -100,13 +99,12 @@ class Together(Opening):
         """Take part in a step without rows of one's own: nothing is gathered from it, and buffers stay as they are."""
         module = self._as_module()
         buffers = [] if self._execution.sync_batchnorm else [(buffer, buffer.clone()) for buffer in module.buffers()]
-        own = [keep(value) for value in vars(self).values() if isinstance(value, Metric)]
+        put_metrics_back = keep_metrics_in(module)
         with ExitStack() as stack:
             if self.objective is not None:
                 stack.enter_context(self.objective.apart())
             yield
-        for put_back in own:
-            put_back()
+        put_metrics_back()
         for buffer, values in buffers:
             if buffer.shape == values.shape:
                 buffer.copy_(values)
@@ -207,14 +205,13 @@ class Together(Opening):
         team = self._team
         if team is None:
             return self._figures(result)
-        rows = rows.rows if isinstance(rows, Lockstep) else rows
+        rows, last = (rows.rows, rows.epochs.last_rows) if isinstance(rows, Lockstep) else (rows, rows)
         if isinstance(result, Running) or result is None:
             objective = self._compiled("figures")
             with torch.inference_mode(False), torch.no_grad():
                 objective.merge(team.gathered)
             return self._figures(None if result is None else objective.running)
-        told = team.gathered((rows, {name: to_number(value) for name, value in dict(result).items()}))
-        return Logs(_mean_of(told))
+        return Logs(figures_of_all(result, rows, last, self._as_module(), team.gathered))
 
     def _figures(self, result: Any) -> Logs:
         """The figures behind what a step returned, as they are now."""
@@ -228,14 +225,3 @@ def _with_portion(own: Portion | None) -> Iterator[None]:
         yield
     finally:
         portion.take(before)
-
-
-def _mean_of(told: list[tuple[int, Mapping[str, Any]]]) -> dict[str, Any]:
-    """The figures of a user's own step: means over the processes, weighted by rows; what is no number is the first's."""
-    total = sum(rows for rows, _ in told)
-    found: dict[str, Any] = {}
-    for name, first in told[0][1].items():
-        values = [(rows, figures[name]) for rows, figures in told if rows and name in figures]
-        is_number = total and all(isinstance(value, Number) and not isinstance(value, bool) for _, value in values)
-        found[name] = sum(rows / total * value for rows, value in values) if is_number else first
-    return found

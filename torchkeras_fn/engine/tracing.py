@@ -5,6 +5,7 @@ changes beside the batch (weights, running statistics, what metrics gather) beco
 in place. Tracing itself changes nothing: neither tensors nor attributes nor random states.
 """
 
+import operator
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -13,18 +14,20 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx import GraphModule
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
 from torchkeras_fn.engine.random_state import device_states, random_state, set_device_states, set_random_state
+from torchkeras_fn.engine.untouched import Untouched, written_by
 from torchkeras_fn.metrics import Mean, MeanMetricWrapper, Metric, TorchMetric
 from torchkeras_fn.metrics.state import State
 
 _PACKAGE = __name__.partition(".")[0] + "."
+_SET_DATA = torch.Tensor.data.__set__  # type: ignore[attr-defined]
 _MOST_OPERATIONS = 5000
 """A graph of more is a loop over many steps written out, and would take minutes to compile."""
 
@@ -44,7 +47,8 @@ class Traced:
 
     `graph` takes the leaves, the tensors in `draws`, which are drawn anew for each step, and those in `kept`. It `returns` so
     many tensors: the gradients of `parameters`, and what the metrics in `updates` take in, which run in Python. What metrics
-    count on the host in a step is in `counts`; `learns` says whether the loss depends on any weight. Raises `Untraceable`.
+    count on the host in a step is in `counts`; `learns` says whether the loss depends on any weight, `written` of each input
+    whether an operation declares that it writes to it. Raises `Untraceable`.
     """
 
     def __init__(self, trainer: Any, leaves: Sequence[torch.Tensor], rebuild: Callable[[Sequence[Any]], Any]):
@@ -62,7 +66,7 @@ class Traced:
     def _make_metrics(self, leaves: Sequence[torch.Tensor]) -> None:
         """Make, on their device, the metrics that the first batch decides on. There was one, but maybe in another process."""
         objective = self.trainer.objective
-        with _as_before(self.trainer._as_module()), FakeTensorMode(allow_non_fake_inputs=True) as fake:
+        with _as_before(self.trainer._as_module()), FakeTensorMode(allow_non_fake_inputs=True) as fake, Untouched(), _Functions([]):
             x, y, _ = self.rebuild([fake.from_tensor(leaf) for leaf in leaves])
             outputs = self.trainer._training_outputs(x)
         for name, _ in outputs.metrics:
@@ -93,12 +97,14 @@ class Traced:
             counted = around.enter_context(_on_plain_tensors(inside))
             for output in self.trainer.objective.outputs:
                 around.enter_context(output.handing_out(lambda metric: not any(metric is one for one in inside), self._note))
-            around.enter_context(_Draws(self.draws))
-            graph = make_fx(self._step, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves)
+            around.enter_context(_Functions(self.draws))
+            step = Untouched.during(self._step)
+            graph = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves)
             self.counts = list(counted())
         if len(graph.graph.nodes) > _MOST_OPERATIONS:
             raise Untraceable(f"it is {len(graph.graph.nodes)} operations long, and would take minutes to compile")
         self.kept = _with_inputs(graph, [value for value, _ in self.draws])
+        self.written = _written_inputs(graph)
         self.graph = graph
 
     def _note(self, update: Callable[..., None], arguments: Sequence[Any]) -> None:
@@ -190,14 +196,40 @@ def _with_inputs(graph: GraphModule, drawn: Sequence[torch.Tensor]) -> list[torc
     return kept
 
 
-class _Draws(TorchFunctionMode):
-    """Lets numbers from a generator of a layer's own be drawn at each step, before the graph, which cannot hold a generator."""
+def _written_inputs(graph: GraphModule) -> list[bool]:
+    """Whether operations write to an input, or to views of it, as far as they declare it."""
+    written = set()
+    for node in graph.graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload):
+            for target in tree_leaves(written_by(node.target, node.args, node.kwargs)):
+                while isinstance(target, Node) and _is_view(target):
+                    target = target.args[0]
+                written.add(target)
+    return [node in written for node in graph.graph.nodes if node.op == "placeholder"]
+
+
+def _is_view(node: Node) -> bool:
+    """Whether a node shares the memory of its first argument."""
+    if isinstance(node.target, torch._ops.OpOverload):
+        return any(value.alias_info is not None for value in node.target._schema.returns)
+    return node.target is operator.getitem
+
+
+class _Functions(TorchFunctionMode):
+    """Lets numbers from a generator of a layer's own be drawn at each step, before the graph, which cannot hold a generator.
+
+    Raises for what reads or replaces the numbers of a tensor without an operation that could be traced.
+    """
 
     def __init__(self, draws: list[Any]):
         super().__init__()
         self.draws = draws
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.tolist:
+            raise DataDependentOutputException(func)  # type: ignore[arg-type]
+        if func == _SET_DATA:
+            raise RuntimeError("`tensor.data = ...` gives a tensor other memory; `tensor.copy_(...)` can be compiled")
         kwargs = kwargs or {}
         generator = kwargs.get("generator")
         if generator is None:
@@ -225,8 +257,25 @@ def _drawn(draws: list[Any], draw: Callable[[], torch.Tensor]) -> torch.Tensor:
 @contextmanager
 def _as_before(module: nn.Module) -> Iterator[None]:
     """Leave random states, and what modules have in their attributes, as they were. Raises `Untraceable` for a tensor kept there."""
-    kept = [(part, holder, _entries(holder)) for part in module.modules() for holder in _holders(part)]
     states, devices = random_state(), device_states()
+    try:
+        with attributes_as_before(module):
+            yield
+    finally:
+        set_random_state(states)
+        set_device_states(devices)
+
+
+@contextmanager
+def attributes_as_before(module: nn.Module) -> Iterator[None]:
+    """Leave what modules have in their attributes as it was. Raises `Untraceable` for a tensor kept there.
+
+    >>> with attributes_as_before(layer := nn.ReLU()):
+    ...     layer.calls = 1
+    >>> hasattr(layer, "calls")
+    False
+    """
+    kept = [(part, holder, _entries(holder)) for part in module.modules() for holder in _holders(part)]
     reason = ""
     try:
         yield
@@ -238,8 +287,6 @@ def _as_before(module: nn.Module) -> Iterator[None]:
                 reason = reason or "".join(f"{type(part).__name__} keeps a tensor ({name!r})" for name in names[:1])
                 holder.clear()
                 holder.update(before) if isinstance(holder, dict) else holder.extend(before.values())
-        set_random_state(states)
-        set_device_states(devices)
     if reason:
         raise Untraceable(f"{reason} for the next batch, which is no buffer of it")
 

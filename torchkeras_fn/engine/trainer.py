@@ -69,7 +69,8 @@ class Trainer(GeneratorMethods, Saving, Telling):
     def train_step(self, batch: Batch) -> Mapping[str, Any]:
         """Train on a batch `(x, y, sample_weight)`, and return the figures of the epoch so far.
 
-        An overriding method may return any dict of names to scalars or tensors: the last one is the epoch's.
+        An overriding method may return any dict of names to scalars or tensors: the last one is the epoch's. Metrics in
+        the model's attributes begin anew with each epoch and evaluation.
         """
         x, y, sample_weight = batch
         objective: Any = self.objective
@@ -237,13 +238,13 @@ class Trainer(GeneratorMethods, Saving, Telling):
         progress.begin(f"Epoch {epoch + 1}/{epochs}", length_of(train), run.batch)
         listeners.tell("on_epoch_begin", epoch, {})
         self._meet()
-        self._compiled("fit").reset()
+        self._begin_figures()
         done, result, stopped = run.begin_epoch()
         before, after = self._hooks(listeners, "train", progress)
         with Session(self, training=True):
             after += run.batch_listeners(epoch)
             told = before or after[int(progress.active) :]  # by more than the bar
-            may_stop = self._overrides_train_step() or bool(told)
+            may_stop = self.stop_training or self._overrides_train_step() or bool(told)
             batches, step = self._in_lockstep(train, self._training_step(), may_stop, bool(before), last=result)
             result = self._run_epoch(() if stopped else batches, step, before, after, done, result)
         self._agree_to_stop()
@@ -292,13 +293,12 @@ class Trainer(GeneratorMethods, Saving, Telling):
 
     def _evaluate(self, batches: Epochs, listeners: CallbackList, progress: Progress | None = None) -> dict[str, Any]:
         """Return the figures of all batches, in inference mode."""
-        objective = self._compiled("evaluate")
         batches.rewind()
         if progress is not None:
             progress.begin("Evaluate", length_of(batches))
         listeners.tell("on_test_begin", {})
         with self._aside(), Session(self, training=False):
-            objective.reset()
+            self._begin_figures()
             shared, step = self._in_lockstep(batches, self.test_step)
             result = self._run_epoch(shared, step, *self._hooks(listeners, "test", progress))
             figures = self._figures_of_all(result, shared)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from torchkeras_fn import portion
 from torchkeras_fn.alignment import align_loosely, as_tensor
 from torchkeras_fn.metrics.base import Metric
 from torchkeras_fn.metrics.state import State, divide, fit_weights
@@ -63,8 +64,14 @@ class Mean(Metric):
         self._samples, self._is_weighted = 0, False
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
-        """Take in values of any shape; weights of lower rank count for all values of a sample."""
-        self._gather(torch.as_tensor(values), sample_weight)
+        """Take in values of any shape; weights of lower rank count for all values of a sample.
+
+        A scalar without a weight is one value of a batch. Where several processes share the batch, theirs make one, each by its rows.
+        """
+        values, own = torch.as_tensor(values), portion.current()
+        if own is not None and values.ndim == 0 and sample_weight is None:
+            sample_weight = own.share
+        self._gather(values, sample_weight)
 
     def _gather(self, values: torch.Tensor, weight: Any) -> None:
         values = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

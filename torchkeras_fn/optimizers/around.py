@@ -95,8 +95,7 @@ class AroundSteps:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         if self.gathered is not None and "gathered" in state:
-            self.gathered.batches = state["gathered"]["batches"]
-            self.gathered.sums = list(state["gathered"]["sums"])
+            self.gathered.load(state["gathered"]["batches"], state["gathered"]["sums"])
             self._own_sums(_parameters(self._optimizer))
         if self.scaling is not None and "scaling" in state:
             self.scaling.load_state_dict(state["scaling"])

@@ -400,7 +400,7 @@ class Optimizer(Rated, Configurable):
             self._averages.means, self._averages.swapped = self._own(averages), bool(swapped)
         gathered = state.pop("gathered", {})
         if self._gathered is not None:
-            self._gathered.batches, self._gathered.sums = gathered.get("batches", 0), self._own(gathered.get("sums", ()))
+            self._gathered.load(gathered.get("batches", 0), self._own(gathered.get("sums", ())))
             self._batches += self._gathered.batches
         scaling = state.pop("scaling", None)
         if self._scaling is not None and scaling is not None:

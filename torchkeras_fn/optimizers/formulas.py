@@ -129,6 +129,8 @@ class Ftrl(FormulaOptimizer):
     def update(self, group: dict[str, Any], parameters: Tensors, gradients: Tensors, states: list[dict[str, Any]]) -> None:
         """Set the parameters to the minimum of all losses so far, as far as their gradients tell, and of the penalties."""
         rate, power, l1 = group["lr"], group["power"], group["l1"]
+        if rate == 0:  # at the end of many a schedule
+            return
         sums, linears = ([state[name] for state in states] for name in ("sum", "linear"))
         before = torch._foreach_pow(sums, power)
         torch._foreach_addcmul_(sums, gradients, gradients)

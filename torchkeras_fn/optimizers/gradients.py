@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from torchkeras_fn.shards import norms, parts
+from torchkeras_fn.shards import is_sharded, norms, parts
 
 
 def clip_values(gradients: list[torch.Tensor], limit: float) -> None:
@@ -61,6 +61,13 @@ class Gathered:
         self.count = count
         self.batches = 0
         self.sums: list[torch.Tensor] = []
+        self._came: set[int] = set()
+        """The numbers of the parameters that got a gradient since the last step."""
+
+    def load(self, batches: int, sums: Sequence[torch.Tensor]) -> None:
+        """Go on with what was gathered before."""
+        self.batches, self.sums = batches, list(sums)
+        self._came = {index for index, total in enumerate(self.sums) if is_sharded(total) or total.any()}
 
     def add(self, parameters: Sequence[torch.Tensor]) -> bool:
         """Take in the gradients of a batch. With the last one, put the mean in their place, begin anew, and return `True`."""
@@ -72,10 +79,15 @@ class Gathered:
         if self.batches < self.count:
             if gradients:
                 torch._foreach_add_(sums, gradients)
+            self._came.update(index for index, parameter in enumerate(parameters) if parameter.grad is not None)
             return False
         if gradients:
             torch._foreach_add_(gradients, sums)
             torch._foreach_div_(gradients, self.count)
+        for index in self._came if len(gradients) < len(parameters) else ():
+            if parameters[index].grad is None:  # of this batch; one before had a gradient
+                parameters[index].grad = self.sums[index] / self.count
         torch._foreach_zero_(parts(self.sums))
         self.batches = 0
+        self._came.clear()
         return True

@@ -66,7 +66,8 @@ def save_checkpoint(model: Any, folder: Any) -> None:
         is_first = team is None or team.is_first
         try:
             if is_first:
-                os.makedirs(os.path.join(folder, name), exist_ok=True)  # another process may be faster
+                os.makedirs(os.path.join(folder, name))
+            model._meet()  # in what torch does now, one that fails is waited for
             metadata = _write(os.path.join(folder, name), tensors, team, model._sharding is not None)
             if is_first:
                 config = {**header(FORMAT), "parts": name, "tensors": _described(metadata), "training": training}
@@ -91,7 +92,7 @@ def _write(folder: str, tensors: dict[str, torch.Tensor], team: Any, sharded: bo
         found.append(metadata)
 
     writer.finish = noting
-    with _plainly():
+    with _plainly("a tensor cannot be written."):
         if sharded:
             if not team.is_first:  # of what all have, that of the first counts
                 tensors = {name: tensor for name, tensor in tensors.items() if is_sharded(tensor)}
@@ -126,7 +127,7 @@ def _remove_others(folder: str, name: str) -> None:
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
+def _plainly(what: str) -> Iterator[None]:
     """Without torch's word that one process saves alone, and with its exception, which no `except Exception` sees, as another."""
     failure = torch_distributed("checkpoint.api").CheckpointException
     with warnings.catch_warnings():
@@ -135,7 +136,8 @@ def _plainly() -> Iterator[None]:
             yield
         except failure as error:
             first = next(iter(error.failures.values()))[0]
-            raise first if isinstance(first, OSError) else ValueError(f"{type(first).__name__}: {first}") from error
+            words = str(first).partition(". ")[0]  # torch goes on to advise how to run what is in a file
+            raise first if isinstance(first, OSError) else ValueError(f"{what} ({type(first).__name__}: {words:.300})") from error
 
 
 # ---------------------------------------------------------------------- reading
@@ -160,6 +162,7 @@ def load_checkpoint(model: Any, folder: Any) -> None:
             if not isinstance(name, str) or not re.fullmatch(_NAME, name):
                 raise ValueError(f"its parts are said to be in {name!r:.80}.")
             saved = {key: _checked(key, kept, os.path.join(folder, name)) for key, kept in config["tensors"].items()}
+        model._meet()
         if model._is_built():
             model._bind_if_needed()
         own = model.state_dict()
@@ -172,8 +175,11 @@ def load_checkpoint(model: Any, folder: Any) -> None:
                 wanted |= _places_for_training(model, saved)
             _check_types(wanted, saved)
             _read(os.path.join(folder, name), wanted, saved)
-            if has_training:
-                load_training_state(model, decode(config["training"], wanted))
+            training = decode(config["training"], wanted) if has_training else None
+        model._meet()  # each has read what it holds: where another could not, nothing changes in any
+        if training is not None:
+            with part(path, "the checkpoint"):
+                load_training_state(model, training)
         own.update({key: wanted[f"{prefix}{key}"] for key in own})
         model.load_state_dict(own)
 
@@ -238,7 +244,7 @@ def _read(folder: str, wanted: dict[str, torch.Tensor], saved: Mapping[str, Save
     metadata = _metadata({name: saved[name] for name in wanted})
     reader = checkpoint.FileSystemReader(folder)
     reader.read_metadata = lambda *args, **options: metadata
-    with _plainly():
+    with _plainly("the bytes of a tensor are damaged, or those of another."):
         checkpoint.load(wanted, storage_reader=reader, no_dist=True)
 
 

@@ -1,0 +1,79 @@
+"""Figures that steps of a user's own returned, put together; tests/distributed has them with real processes."""
+
+import torch
+
+from torchkeras_fn import Input, Model
+from torchkeras_fn.engine.own_figures import figures_of_all, keep_metrics_in, metrics_in, reset_metrics_in
+from torchkeras_fn.layers import Dense
+from torchkeras_fn.metrics import Mean, Metric, Precision
+
+
+class Counting(Metric):
+    """Gathers in an attribute, and has no `reset_state`."""
+
+    count = 0
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.count += len(y_pred)
+
+    def result(self):
+        return self.count
+
+
+def model_with(**attributes):
+    x = Input(shape=(1,))
+    model = Model(x, Dense(1)(x))
+    model.compile("sgd", "mse")
+    for name, value in attributes.items():
+        setattr(model, name, value)
+    return model
+
+
+def test_metrics_are_found_reset_and_kept():
+    first, second, third, counting = Mean("first"), Mean("second"), Mean("third"), Counting()
+    model = model_with(first=first, several=[second], named={"third": third, "again": first}, counting=counting)
+    assert metrics_in(model) == [first, second, third, counting]
+    for metric in (first, second, third):
+        metric.update_state(3.0)
+    counting.update_state(None, [1, 2])
+    put_back = keep_metrics_in(model)
+    reset_metrics_in(model)
+    assert float(first.result()) == float(third.result()) == 0.0 and counting.count == 2
+    put_back()
+    assert float(first.result()) == float(third.result()) == 3.0
+
+
+def gathered_by_two(model, result, rows, last, others):
+    """The figures of this process and of another, which gives `others` in turn."""
+    return figures_of_all(result, rows, last, model, lambda given: [given, next(others)])
+
+
+def test_a_figure_that_nobody_gathered_is_the_mean_of_the_last_step():
+    model = model_with()
+    figures = {"loss": torch.tensor(1.0), "name": "a", "flag": True}
+    other = (5, 3, {"loss": 3.0, "name": "b", "flag": False}, {}, False)
+    assert gathered_by_two(model, figures, 5, 1, iter([other])) == {"loss": 2.5, "name": "a", "flag": True}
+
+
+def test_a_figure_of_a_metric_that_nobody_can_merge_is_the_mean_by_rows():
+    model = model_with(counting=Counting(), tracker=Mean("tracked"))
+    model.counting.update_state(None, [1, 2])
+    model.tracker.update_state(1.0)
+    other = (6, 6, {"counting": 6.0}, {"counting": [0]}, True)
+    assert gathered_by_two(model, {"counting": 2}, 2, 0, iter([other])) == {"counting": 5.0}
+
+
+def test_metrics_of_equal_value_are_told_apart_by_their_names():
+    model = model_with(one=Precision(name="one"), two=Precision(name="two"))
+    for metric in (model.one, model.two):
+        metric.update_state(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0]))
+    told = []
+
+    def exchange(given):
+        told.append(given)
+        return [given, given]
+
+    figures = {"two": model.two.result(), "one": model.one.result(), "elsewhere": 0.25}
+    assert figures_of_all(figures, 2, 2, model, exchange) == {"two": 0.5, "one": 0.5, "elsewhere": 0.25}
+    assert told[0][3] == {"two": [1, 0], "one": [0, 1], "elsewhere": []} and len(told) == 3
+    assert float(model.one.result()) == 0.5

@@ -1,0 +1,73 @@
+"""`Untouched`: tensors that exist outside a trace keep their numbers while it is made, and none of these is read into it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_leaves
+
+
+class Untouched(TorchDispatchMode):
+    """Leaves tensors from outside a trace as they are. torch computes with them for real where no traced tensor takes part.
+
+    Those that an operation wrote to are restored at the end. Reading a number that depends on one raises what torch raises
+    for numbers that a trace does not know.
+
+    >>> from torch._subclasses import FakeTensorMode
+    >>> count = torch.zeros(())
+    >>> with FakeTensorMode(allow_non_fake_inputs=True), Untouched():
+    ...     _ = count.add_(1)
+    >>> count
+    tensor(0.)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._dependent: dict[int, torch.Tensor] = {}
+
+    @classmethod
+    def during(cls, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that does the same under such a mode, above those that are on when it is called."""
+
+        def run(*args: Any) -> Any:
+            with cls():
+                return function(*args)
+
+        return run
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not any(map(self._depends, tree_leaves((args, kwargs)))) or "lift_fresh" in func.name():
+            return func(*args, **kwargs)
+        if torch.Tag.data_dependent_output in func.tags:
+            raise DataDependentOutputException(func)
+        written = [tensor for tensor in tree_leaves(written_by(func, args, kwargs)) if isinstance(tensor, torch.Tensor)]
+        with _disable_current_modes():
+            self._before += [(tensor, tensor.clone()) for tensor in written if not isinstance(tensor, FakeTensor)]
+        result = func(*args, **kwargs)
+        self._dependent.update((id(tensor), tensor) for tensor in [*written, *tree_leaves(result)] if isinstance(tensor, FakeTensor))
+        return result
+
+    def _depends(self, leaf: Any) -> bool:
+        return isinstance(leaf, torch.Tensor) and (not isinstance(leaf, FakeTensor) or id(leaf) in self._dependent)
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        with _disable_current_modes(), torch.no_grad():
+            for tensor, values in reversed(self._before):
+                tensor.copy_(values)
+        self._before.clear()
+        self._dependent.clear()
+
+
+def written_by(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """Return the arguments of an operation that it writes to.
+
+    >>> written_by(torch.ops.aten.add_.Tensor, ["total", "value"], {})
+    ['total']
+    """
+    given = {**{argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)}, **kwargs}
+    return [given.get(argument.name) for argument in func._schema.arguments if argument.is_write]
