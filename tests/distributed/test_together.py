@@ -131,6 +131,20 @@ def test_the_work_is_torchs_and_leaves_no_trace():
         assert run(replica_of, 2, model) == [("DistributedDataParallel", False, names)] * 2
 
 
+def fit_watched_by_the_first():
+    net, seen = compiled(drawn), []
+    if dist.get_rank() == 0:
+        next(net.parameters()).register_hook(lambda gradient: seen.append(bool(gradient.any())))
+    net.fit(*rows(8), batch_size=2, shuffle=False, verbose=0)
+    return seen, [weight.tolist() for weight in net.get_weights()]
+
+
+def test_one_process_alone_may_watch_gradients():
+    (seen, first), (_, second) = run(fit_watched_by_the_first, 2)
+    assert seen == [True, True]
+    assert first == second
+
+
 def frozen():
     x = Input(shape=(4,))
     return Model(x, Dense(1, activation="sigmoid")(Dense(5, trainable=False)(x)))

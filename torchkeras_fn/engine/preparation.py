@@ -12,9 +12,7 @@ from torch import nn
 from torchkeras_fn import config, optimizers
 from torchkeras_fn.engine.border import Border
 from torchkeras_fn.engine.compiled import CompiledSteps
-from torchkeras_fn.engine.data import (
-    Signature,
-)
+from torchkeras_fn.engine.data import Signature
 from torchkeras_fn.engine.device import choose, device_is, device_of, first_parameter
 from torchkeras_fn.engine.execution import Execution
 from torchkeras_fn.engine.feeding import target_feeds

@@ -89,7 +89,7 @@ def replicate(module: nn.Module, run: Callable[[Any], Any], processes: Processes
         static_graph=is_static,
         find_unused_parameters=not is_static,
     )
-    return _Settling(replica, view, trained) if is_static else replica
+    return _Settling(replica, view, trained, processes) if is_static else replica
 
 
 class _Settling:
@@ -97,19 +97,19 @@ class _Settling:
 
     It does so after two steps that it has seen, by the order in which gradients came, and three processes or more then add them
     in another order. A training that is taken up in its middle must add them as one that was never interrupted: so the two
-    steps are taken here, with gradients of 0 that come in an order that is always the same. Where it cannot be told which
-    parameters a step uses, or somebody watches their gradients, the first steps are left as they are.
+    steps are taken here, with gradients of 0 that come in an order that is always the same. Where one of the processes cannot
+    tell which parameters a step uses, or watches their gradients, the first steps are left as they are in all.
     """
 
-    def __init__(self, replica: DistributedDataParallel, view: _View, trained: Sequence[nn.Parameter]):
-        self._replica, self._view, self._trained = replica, view, trained
+    def __init__(self, replica: DistributedDataParallel, view: _View, trained: Sequence[nn.Parameter], processes: Processes):
+        self._replica, self._view, self._trained, self._processes = replica, view, trained, processes
         self._is_settled = False
 
     def __call__(self, x: Any) -> Any:
         if not self._is_settled:
             self._is_settled = True
             used = _used(self._view, self._trained, x)
-            if used:
+            if not self._processes.any(not used):
                 self._settle(used)
         return self._replica(x)
 
