@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from torchkeras_fn import Model, Trainer
-from torchkeras_fn.engine.arrays import Signature
+from torchkeras_fn.engine.arrays import Signature, arrays_of
 from torchkeras_fn.engine.border import Border
 from torchkeras_fn.engine.data import batch_of
 from torchkeras_fn.layers import Dense, Input
@@ -51,6 +51,20 @@ def test_a_known_kind_becomes_the_same_tensors(signature, x, y):
     assert_alike(again, batch_of(x, y, None, signature))
 
 
+@pytest.mark.parametrize(("signature", "x", "y"), KNOWN)
+def test_arrays_of_a_known_kind_are_put_in_the_same_order(signature, x, y):
+    border = Border(signature)
+    assert border.arrays(x, y) is None
+    checked = arrays_of(x, y, None, signature)
+    border.learn(x, y, checked)
+    known = border.arrays(x, y)
+    assert known is not None and (known.x_dtypes, known.rebuild) == (checked.x_dtypes, checked.rebuild)
+    for ours, public in ((known.x, checked.x), (known.y, checked.y), (known.sample_weight, checked.sample_weight)):
+        assert [None if one is None else one.tensor.data_ptr() for one in ours] == [
+            None if one is None else one.tensor.data_ptr() for one in public
+        ]
+
+
 UNKNOWN = [
     (ONES.tolist(), np.arange(4)),
     (ONES[::-1], np.arange(4)),
@@ -63,7 +77,7 @@ UNKNOWN = [
 def test_other_things_are_checked_each_time(x, y):
     border = Border(Signature())
     batch_of(x, y, None, border.signature, border)
-    assert border.batch(x, y) is None
+    assert border.batch(x, y) is None and border.arrays(x, y) is None
 
 
 def test_a_column_that_needs_another_axis_is_checked_each_time():
@@ -104,6 +118,21 @@ def test_train_on_batch_refuses_what_does_not_fit_after_what_did():
         model.train_on_batch(ONES, np.ones((3, 1)))
     with pytest.raises(ValueError, match="expects data of shape"):
         model.train_on_batch(np.ones((4, 2)), np.ones((4, 1)))
+
+
+def test_fit_refuses_what_does_not_fit_after_what_did():
+    model = small()
+    for _ in range(2):
+        model.fit(ONES, np.ones((4, 1)), verbose=0)
+    for method in (model.fit, model.train_on_batch):
+        with pytest.raises(ValueError, match="do not fit"):
+            method(ONES, np.ones((4, 2)))
+        with pytest.raises(ValueError, match="do not fit"):  # nor has the refusal taught that it does
+            method(ONES, np.ones((4, 2)))
+        with pytest.raises(ValueError, match="same number of samples"):
+            method(ONES, np.ones((3, 1)))
+        with pytest.raises(ValueError, match="no samples"):
+            method(ONES[:0], np.ones((0, 1)))
 
 
 def test_a_new_loss_checks_anew():

@@ -105,6 +105,34 @@ def test_inputs_are_cast_to_what_the_model_takes(array, dtype, expected):
     assert Gather(arrays, Signature())(slice(None))[0].dtype == expected
 
 
+ROWS = np.arange(12.0).reshape(6, 2)
+TWO_BY_TWO = Signature(
+    input_names=["a", "b"], input_shapes=[(None, 2)] * 2, input_dtypes=[torch.float32, torch.int64], output_names=["y", "z"]
+)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "weight", "signature"),
+    [
+        (ROWS, np.arange(6), None, Signature()),
+        (ROWS.astype("float32"), None, None, Signature()),
+        (ROWS, np.arange(6), np.arange(6.0), Signature()),
+        (ROWS, np.arange(6), None, Signature(class_weights=ClassWeights({1: 2.0}, ["y"], [True], [6]))),
+        ([ROWS, ROWS + 1], np.arange(6), None, Signature()),
+        ({"a": ROWS, "b": ROWS + 1}, [ROWS], None, Signature()),
+        ([ROWS, ROWS + 1], [np.arange(6), ROWS], None, TWO_BY_TWO),
+        ([ROWS, ROWS + 1], [np.arange(6), ROWS], [None, np.arange(6)], TWO_BY_TWO),
+    ],
+)
+@pytest.mark.parametrize("rows", [torch.tensor([4, 0, 5, 1, 3, 2]).split(4), [slice(0, 4), slice(4, 8)]])
+def test_batches_in_a_row_are_those_made_one_by_one(x, y, weight, signature, rows):
+    gather = Gather(arrays_of(x, y, weight, signature), signature)
+    batches = list(gather.each(rows))
+    assert len(batches) == 2
+    for batch, index in zip(batches, rows, strict=True):
+        torch.testing.assert_close(batch, gather(index), rtol=0, atol=0)
+
+
 def test_targets_keep_their_integers_and_weights_become_floats():
     _, y, weight = batch_of(np.ones((2, 1)), [0, 1], [1, 2], Signature())
     assert y.dtype == torch.int64 and weight.dtype == torch.float32

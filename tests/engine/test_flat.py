@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 from torchkeras_fn import Model
 from torchkeras_fn.callbacks import LambdaCallback
 from torchkeras_fn.config import set_random_seed
-from torchkeras_fn.engine.flat import Flat
+from torchkeras_fn.engine.flat import Flat, softmax
 from torchkeras_fn.layers import (
     LSTM,
     Activation,
@@ -106,8 +106,27 @@ def test_training_is_the_same_bit_by_bit(make):
     assert history == public_history
     for name, tensor in weights.items():
         assert torch.equal(tensor, public_weights[name]), name
-    for ours, public in zip(predictions, public_predictions, strict=True):
-        np.testing.assert_array_equal(ours, public)
+    for ours, public in zip(predictions, public_predictions, strict=True):  # a softmax takes another way to the last bit
+        np.testing.assert_allclose(ours, public, rtol=4 * np.finfo("float32").eps, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(100, 2), (100, 10), (100, 15), (100, 16), (8, 10), (4, 100, 3), (100,)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_softmax_is_torchs_along_any_way(shape, dtype):
+    scores = (torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 5).to(dtype)
+    ours, torchs = softmax(scores), torch.softmax(scores, -1)
+    torch.testing.assert_close(ours, torchs, rtol=4 * torch.finfo(dtype).eps, atol=0)
+    assert ours.is_contiguous() and ours.dtype == dtype
+
+
+def test_softmax_of_infinities_is_torchs():
+    scores = torch.tensor([[0.0, -torch.inf, 1.0], [torch.inf, 0.0, 1.0], [torch.nan, 0.0, 1.0]]).repeat(20, 1)
+    torch.testing.assert_close(softmax(scores), torch.softmax(scores, -1), equal_nan=True)
+
+
+def test_softmax_in_training_is_torchs_bit_by_bit():
+    scores = torch.randn(100, 3).requires_grad_()
+    assert torch.equal(softmax(scores), torch.softmax(scores, -1))
 
 
 @pytest.mark.parametrize("make", MODELS)

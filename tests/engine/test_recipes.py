@@ -133,8 +133,8 @@ def test_batches_of_many_lengths_are_forgotten_in_time():
     decided = []
     recipes = Recipes(lambda y_true, y_pred: decided.append(len(y_true)))
     for length in range(1, 200):
-        recipes.get(torch.ones(length), torch.ones(length))
-    assert len(decided) == 199 and len(recipes._known) <= 64
+        recipes.of(torch.ones(length), torch.ones(length))
+    assert len(decided) == 199 and len(recipes) <= 64
 
 
 def test_the_short_last_batch_counts_as_much_as_it_has_samples():

@@ -1,7 +1,7 @@
-"""`Border`: a ready batch becomes tensors by what was decided for the first batch of its kind."""
+"""`Border`: arrays that come again become tensors by what was decided for the first of their kind."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,11 +12,12 @@ from torchkeras_fn.engine.device import to_device
 
 Parts = tuple[Any, ...]
 Batch = tuple[Any, Any, Any]
+_Made = TypeVar("_Made")
 _ARRAYS = (np.ndarray, torch.Tensor)
 
 
 class Border:
-    """What is known of batches that come to a model of this `signature`, by the types and shapes of their arrays.
+    """What is known of arrays that come to a model of this `signature`, by their types and shapes: as a batch, or for a whole `fit`.
 
     >>> from torchkeras_fn.engine.arrays import arrays_of
     >>> x, border = np.ones((2, 3)), Border(Signature())
@@ -31,47 +32,62 @@ class Border:
         self.signature = signature
         self.key: Any = None
         """What the model's signature was told by; a copy belongs to another model."""
-        self._known: dict[Any, Callable[[Parts, Parts], Batch]] = {}
+        self._batches: dict[Any, Callable[[Parts, Parts], Batch]] = {}
+        self._arrays: dict[Any, Callable[[Parts, Parts], Arrays]] = {}
 
     def __reduce__(self) -> Any:
         """A copy learns anew."""
         return Border, (Signature(),)
 
     def batch(self, x: Any, y: Any) -> Batch | None:
-        """Return the arrays as a batch, if batches of their kind are known; `None` where they have to be checked first."""
+        """Return the arrays as a batch, if their kind is known; `None` where they have to be checked first."""
+        return self._made(self._batches, x, y)
+
+    def arrays(self, x: Any, y: Any) -> Arrays | None:
+        """Return the arrays put in order, if their kind is known; `None` where they have to be checked first."""
+        return self._made(self._arrays, x, y)
+
+    def _made(self, known: dict[Any, Callable[[Parts, Parts], _Made]], x: Any, y: Any) -> _Made | None:
         inputs, targets = (x,) if type(x) in _ARRAYS else _parts(x), (y,) if type(y) in _ARRAYS else _parts(y)
-        convert = self._known.get(_kind(x, y, inputs, targets))
-        if convert is None:
+        make = known.get(_kind(x, y, inputs, targets))
+        if make is None:
             return None
         samples = inputs[0].shape[0]
         for part in (*inputs, *targets):
             if part.shape[0] != samples or not samples:
                 return None
-        return convert(inputs, targets)
+        return make(inputs, targets)
 
     def learn(self, x: Any, y: Any, arrays: Arrays) -> None:
-        """Note how batches of this kind become tensors, unless it takes more than casting and moving them."""
+        """Note how arrays of this kind become tensors, unless it takes more than casting and moving them."""
         inputs, targets, signature = _parts(x), _parts(y), self.signature
         kind = _kind(x, y, inputs, targets)
         more = signature.class_weights or signature.fed or signature.targets_fed or any(arrays.sample_weight)
         if kind is None or more or not _are_as_given(arrays.x, inputs) or not _are_as_given(arrays.y if targets else (), targets):
             return
-        floats, device, rebuild = signature.float_dtype, signature.device, arrays.rebuild
-        x_types = [dtype or _type(one, floats) for one, dtype in zip(arrays.x, arrays.x_dtypes, strict=True)]
+        floats, device, rebuild, x_dtypes = signature.float_dtype, signature.device, arrays.rebuild, arrays.x_dtypes
+        x_types = [dtype or _type(one, floats) for one, dtype in zip(arrays.x, x_dtypes, strict=True)]
         to_x = [_maker(part, dtype, device) for part, dtype in zip(inputs, x_types, strict=True)]
         to_y = [_maker(part, _type(one, floats), device) for part, one in zip(targets, arrays.y, strict=False)]
         several = len(arrays.y) > 1
+        count = len(arrays.y)
+
+        def in_order(inputs: Parts, targets: Parts) -> Arrays:
+            x, y = ([Column(_read(part)) for part in parts] for parts in (inputs, targets))
+            return Arrays(x, list(y) or [None] * count, [None] * count, x_dtypes, rebuild)
+
+        self._arrays[kind] = in_order
         if len(to_x) == len(to_y) == 1 and not several and rebuild([self]) is self:
             (read_x,), (read_y,) = to_x, to_y
-            self._known[kind] = lambda inputs, targets: (read_x(inputs[0]), read_y(targets[0]), None)
+            self._batches[kind] = lambda inputs, targets: (read_x(inputs[0]), read_y(targets[0]), None)
             return
 
         def convert(inputs: Parts, targets: Parts) -> Batch:
-            y: Any = [make(part) for make, part in zip(to_y, targets, strict=True)] or [None] * len(arrays.y)
+            y: Any = [make(part) for make, part in zip(to_y, targets, strict=True)] or [None] * count
             nothing = [None] * len(y) if several else None
             return rebuild([make(part) for make, part in zip(to_x, inputs, strict=True)]), y if several else y[0] if y else None, nothing
 
-        self._known[kind] = convert
+        self._batches[kind] = convert
 
 
 def _parts(value: Any) -> Parts:
@@ -116,6 +132,10 @@ def _maker(part: Any, dtype: torch.dtype, device: torch.device) -> Callable[[Any
     if tensor.dtype == dtype and tensor.device == device:
         return read
     return lambda part: to_device(read(part).to(dtype), device)
+
+
+def _read(part: Any) -> torch.Tensor:
+    return torch.from_numpy(part) if isinstance(part, np.ndarray) else part
 
 
 def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:

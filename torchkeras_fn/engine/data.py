@@ -8,6 +8,7 @@ for each of several outputs.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -40,14 +41,9 @@ class Gather:
         self._w = [None if part is None else _taker(part, device, floats, floats) for part in arrays.sample_weight]
         for index, feed in signature.targets_fed.items():
             self._y[index] = _feeder(feed, device)
-        single = len(self._x) == len(self._y) == 1 and self._w == [None] and self._weights is None
-        self._single = (self._x[0], self._y[0]) if single and not signature.fed and self._rebuild([self]) is self else None
 
     def __call__(self, index: Any) -> Batch:
         """Return the batch of these rows."""
-        if self._single is not None:  # the way that most models go, without lists of one
-            take_x, take_y = self._single
-            return take_x(index), take_y(index) if take_y is not None else None, None
         taken: list[Any] = []
         y: list[Any] = []
         weight: list[Any] = []
@@ -64,9 +60,15 @@ class Gather:
     def each(self, rows: Sequence[Any]) -> Iterator[Batch]:
         """Yield the batches of several row numbers: made ready ahead of time where the arrays are here and the model is not."""
         arrays, signature = self._made_of
-        if len(rows) < 2 or signature.fed or signature.targets_fed or not is_worth_it(arrays.columns, signature.device):
+        if signature.fed or signature.targets_fed:
             return map(self, rows)
-        return staged(Gather(arrays, replace(signature, device=torch.device("cpu"))), rows, signature.device, arrays.columns)
+        if len(rows) > 1 and is_worth_it(arrays.columns, signature.device):
+            return staged(Gather(arrays, replace(signature, device=torch.device("cpu"))), rows, signature.device, arrays.columns)
+        if self._weights is not None:
+            return map(self, rows)
+        x, y, weight = [[_each(take, rows) for take in takers] for takers in (self._x, self._y, self._w)]
+        inputs = x[0] if self._rebuild(x) is x[0] else map(self._rebuild, map(list, zip(*x, strict=True)))
+        return zip(inputs, _side_by_side(y), _side_by_side(weight), strict=False)
 
 
 def natural(parts: list[Any]) -> Any:
@@ -84,6 +86,21 @@ def _taker(part: Column, device: torch.device, floats: torch.dtype, dtype: torch
     if part.dtype == target and part.device == device:
         return part.take
     return lambda index: to_device(part.take(index).to(target), device)
+
+
+def _each(take: Callable[[Any], Any] | None, rows: Sequence[Any]) -> Iterator[Any]:
+    """What a taker returns for each of the rows; `None` for ever where there is none."""
+    if take is None:
+        return repeat(None)
+    column = getattr(take, "__self__", None)
+    return column.each(rows) if isinstance(column, Column) else map(take, rows)
+
+
+def _side_by_side(parts: list[Iterator[Any]]) -> Iterator[Any]:
+    """The `natural` form of what several iterators yield at a time."""
+    if not parts:
+        return repeat(None)
+    return parts[0] if len(parts) == 1 else map(list, zip(*parts, strict=False))
 
 
 def _feeder(feed: Callable[[], torch.Tensor], device: torch.device) -> Callable[[Any], torch.Tensor]:
@@ -155,7 +172,7 @@ class TensorSource(RowSource):
         rows = _rows(int(self.samples or 0), self.batch_size, self.shuffle, self.processes)[count:]
         if len(rows) > 1 and is_worth_it(self._columns, self.device):
             return ahead(self._take, rows, self.device, self._columns)
-        return map(self._take, rows)
+        return zip(*(part.each(rows) for part in self._columns), strict=True)
 
     def first(self) -> tuple[torch.Tensor, ...]:
         """Return the first rows."""
@@ -248,7 +265,13 @@ def converter(source: Source, signature: Signature, with_targets: bool) -> Calla
     needed = [name for index, name in enumerate(names) if name in wanted and index not in fed]
 
     def convert(raw: Any) -> Batch:
-        x, y, weight = unpack(raw, with_targets, source.batches_are_pairs, inputs)
+        if type(raw) in (tuple, list) and len(raw) == 2 and with_targets:  # the usual, which takes no taking apart
+            (x, y), weight = raw, None
+        else:
+            x, y, weight = unpack(raw, with_targets, source.batches_are_pairs, inputs)
+        batch = border.batch(x, y) if weight is None else None
+        if batch is not None:
+            return batch
         if with_targets and y is None and needed:
             raise ValueError(f"A batch is (x, y) or (x, y, sample_weight): the outputs {needed} need targets. What came: {_shown(raw)}.")
         return batch_of(x, y, weight, signature, border)
@@ -289,11 +312,7 @@ def _shown(raw: Any) -> str:
 
 
 def batch_of(x: Any, y: Any, sample_weight: Any, signature: Signature, border: Border | None = None) -> Batch:
-    """Return data as one batch of tensors; the `border` knows how, if it saw others of its kind, and learns it."""
-    if border is not None and sample_weight is None:
-        batch = border.batch(x, y)
-        if batch is not None:
-            return batch
+    """Return data as one batch of tensors, and let the `border` learn how that is made."""
     arrays = arrays_of(x, y, sample_weight, signature)
     if border is not None:
         border.learn(x, y, arrays)

@@ -1,9 +1,9 @@
 """A lowered model as one flat Python function: torch's kernels on the modules' own parameters, without the frames in between.
 
 Around the kernels of a small model, `nn.Module.__call__` and `__getattr__` are most of the work. The function is written
-from the graph module's graph and computes the same, bit by bit. It gives way to the graph module while anybody has a say
-in it: hooks on a module or on all of them, a replaced module, a `forward` of somebody's own, a parametrization,
-`module.compile()`.
+from the graph module's graph and computes the same, bit by bit but for a `softmax` over few numbers. It gives way to the
+graph module while anybody has a say in it: hooks on a module or on all of them, a replaced module, a `forward` of
+somebody's own, a parametrization, `module.compile()`.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,29 @@ _EXPRESSIONS: dict[type, str] = {
 }
 """What modules of exactly these types compute. Parameters are looked up at each call, for one may be replaced."""
 
-_FUNCTIONS: dict[str, Any] = {name: getattr(torch, name) for name in ("dropout", "relu", "sigmoid", "tanh")} | {"linear": F.linear}
+
+def softmax(x: torch.Tensor, dim: int = -1) -> torch.Tensor:
+    """Return the softmax over the last axis, for predictions on the CPU in an eighth of the time where that axis is short.
+
+    Where a register holds more numbers than a row has, torch's kernel takes them one by one. Along another axis it fills
+    its registers with many rows. The two differ in the last bit at most.
+
+    >>> softmax(torch.zeros(100, 4))[0]
+    tensor([0.2500, 0.2500, 0.2500, 0.2500])
+    """
+    if x.ndim == 2 and x.shape[1] < _REGISTER and x.shape[0] > _FEW_ROWS and dim == -1 and x.is_cpu and not x.requires_grad:
+        return torch.softmax(x.t(), 0).t().contiguous()
+    return torch.softmax(x, dim)
+
+
+_REGISTER, _FEW_ROWS = 16, 32
+"""So many numbers of 32 bits are in a register of AVX-512; and up to so many rows the detour gains nothing."""
+
+_FUNCTIONS: dict[str, Any] = {
+    **{name: getattr(torch, name) for name in ("dropout", "relu", "sigmoid", "tanh")},
+    "linear": F.linear,
+    "softmax": softmax,
+}
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
@@ -123,6 +145,8 @@ class _Writer:
         if node.op == "call_function":
             if node.target is F.relu and node.kwargs in ({}, {"inplace": False}):
                 return f"relu({values[0]})"
+            if node.target is torch.softmax and node.args[1:] == (-1,) and not node.kwargs:
+                return f"softmax({values[0]}, -1)"
             return f"{self.named(f'f{len(self.names)}', node.target)}({', '.join(values)})"
         path, _, name = node.target.rpartition(".")
         holder = self.module.get_submodule(path)

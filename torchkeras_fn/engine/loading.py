@@ -14,11 +14,12 @@ NOTHING = "There is nothing to work on: the data gave no batch."
 class Epochs:
     """The batches of each epoch in turn: `steps` of them, going on where the last epoch ended, or a whole pass for `None`.
 
-    `convert` makes a batch of tensors of what the source gives. When data that cannot begin again is over, the epoch
-    ends with a warning, and `exhausted` is set. Raises `ValueError` for data that gave nothing from the start.
+    `convert` makes a batch of tensors of what the source gives, unless that gives batches already. When data that cannot
+    begin again is over, the epoch ends with a warning, and `exhausted` is set. Raises `ValueError` for data that gave
+    nothing from the start.
     """
 
-    def __init__(self, source: Source, convert: Callable[[Any], Any], steps: int | None = None):
+    def __init__(self, source: Source, convert: Callable[[Any], Any] | None, steps: int | None = None):
         self.source, self.convert = source, convert
         self.steps = steps
         self.samples = source.samples
@@ -59,7 +60,7 @@ class Epochs:
                 continue
             self._position += 1
             done += 1
-            yield self.convert(raw)
+            yield raw if self.convert is None else self.convert(raw)
         if self._pass is not None and source.restarts and self._position == self._length:
             next(self._pass, None)  # a used-up pass comes to its end here, which tells a Sequence that its epoch is over
             self._pass = None

@@ -21,7 +21,8 @@ class Logs(dict[str, Any]):
         return dict(super().items())
 
     def __getitem__(self, name: str) -> Any:
-        return to_number(super().__getitem__(self._known(name)))
+        figure = super().__getitem__(name if dict.__contains__(self, name) else self._known(name))
+        return figure if type(figure) is float else to_number(figure)
 
     def __delitem__(self, name: str) -> None:
         super().__delitem__(self._known(name))

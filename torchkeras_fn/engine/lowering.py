@@ -40,6 +40,10 @@ class TrainingOutputs(NamedTuple):
     metrics: Any = ()
 
 
+as_outputs: Callable[[Any], TrainingOutputs] = functools.partial(tuple.__new__, TrainingOutputs)
+"""Gives the names of `TrainingOutputs` to the four things that a training view returned, without a frame for each step."""
+
+
 class Lowered(NamedTuple):
     """A graph module, and for each output what stands behind it when it is given as logits: `'softmax'`, `'sigmoid'` or `None`.
 

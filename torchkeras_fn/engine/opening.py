@@ -49,8 +49,7 @@ class Opening(Preparation):
         size = check_batch_size(batch_size)
         steps = None if steps is None else check_count(steps, "The number of steps")
         if not is_batches(x):
-            arrays = self._arrays(x, y, sample_weight, with_targets)
-            self._make_ready(arrays, with_targets)
+            arrays = self._ready_arrays(x, y, sample_weight, with_targets)
             return self._open_arrays(arrays, size, shuffle, steps, class_weight, with_targets)
         if y is not None or sample_weight is not None:
             raise ValueError(f"y and sample_weight come with the batches of a {type(x).__name__}, and cannot be passed beside it.")
@@ -69,10 +68,10 @@ class Opening(Preparation):
     ) -> Epochs:
         signature = self._weighted_signature(class_weight, with_targets)
         if arrays.columns:
-            return self._alike(Epochs(ArraySource(arrays, size, shuffle, signature, self._team), _as_it_is, steps))
+            return self._alike(Epochs(ArraySource(arrays, size, shuffle, signature, self._team), None, steps))
         if steps is None:
             raise ValueError("The number of steps must be given where the model feeds itself: steps_per_epoch, steps or validation_steps.")
-        return Epochs(FedSource(arrays, signature), _as_it_is, steps)
+        return Epochs(FedSource(arrays, signature), None, steps)
 
     def _alike(self, epochs: Epochs) -> Epochs:
         """Return data that is dealt out to several processes. Raises `ValueError` where they have not the same, or not all of it."""
@@ -101,7 +100,18 @@ class Opening(Preparation):
             signature.class_weights = ClassWeights(class_weight, names, indices, classes)
         return signature
 
-    def _arrays(self, x: Any, y: Any, sample_weight: Any, with_targets: bool = True) -> Arrays:
+    def _ready_arrays(self, x: Any, y: Any, sample_weight: Any = None, with_targets: bool = True) -> Arrays:
+        """Return arrays, checked and put in order, with the model built, bound and ready for them."""
+        border = self._border(with_targets) if sample_weight is None and (self._bound or self._is_built()) else None
+        arrays = border.arrays(x, y) if border is not None else None
+        if arrays is None:
+            arrays = self._arrays(x, y, sample_weight, with_targets)
+            self._make_ready(arrays, with_targets)
+            if border is not None:
+                self._border(with_targets).learn(x, y, arrays)  # of outputs, which may be known only now
+        return arrays
+
+    def _arrays(self, x: Any, y: Any, sample_weight: Any, with_targets: bool) -> Arrays:
         if not self._is_built():
             self._build_for(arrays_of(x, None, None, Signature()))
         self._bind_if_needed()
@@ -122,10 +132,7 @@ class Opening(Preparation):
         known = border.batch(x, y) if border is not None else None
         if known is not None:
             return known
-        arrays = self._arrays(x, y, sample_weight, with_targets)
-        self._make_ready(arrays, with_targets)
-        if border is not None:
-            self._border(with_targets).learn(x, y, arrays)  # of outputs, which may be known only now
+        arrays = self._ready_arrays(x, y, sample_weight, with_targets)
         return Gather(arrays, self._weighted_signature(class_weight, with_targets))(slice(None))
 
     def _border(self, with_targets: bool) -> Border:
@@ -181,7 +188,3 @@ class Opening(Preparation):
             return {name: spec.shape for name, spec in outputs.items()}
         outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
         return [spec.shape for spec in outputs] if all(isinstance(spec, Spec) for spec in outputs) else None
-
-
-def _as_it_is(batch: Batch) -> Batch:
-    return batch

@@ -87,7 +87,8 @@ class Output:
     def value(self, prediction: Any, mask: Any, y_true: Any, weight: Any, is_logits: bool) -> torch.Tensor:
         """Return the loss of a batch."""
         if weight is None and mask is None:
-            recipe = self._loss_recipes[is_logits].get(y_true, prediction)
+            recipes = self._loss_recipes[is_logits]
+            recipe = recipes.get((y_true.shape, y_true.dtype, prediction.shape, prediction.dtype)) or recipes.of(y_true, prediction)
             if recipe is not None:
                 try:
                     return recipe(prediction, y_true)  # type: ignore[no-any-return]
@@ -149,7 +150,10 @@ class Output:
             self.resolve(y_true, prediction)
         probabilities = None
         forms = self._on_logits if is_logits and self.kind else self._plain
-        recipes = self._metric_recipes[is_logits].get(y_true, prediction) if mask is None else repeat(None)
+        recipes: Any = repeat(None)
+        if mask is None:
+            known = self._metric_recipes[is_logits]
+            recipes = known.get((y_true.shape, y_true.dtype, prediction.shape, prediction.dtype)) or known.of(y_true, prediction)
         for (update, is_weighted), (plain, _), recipe in zip(forms, self._plain, recipes):  # noqa: B905
             used = weight if is_weighted else None
             if recipe is not None and used is None:

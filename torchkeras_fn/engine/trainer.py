@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -21,6 +22,9 @@ from torchkeras_fn.engine.sink import Sink
 from torchkeras_fn.engine.telling import Telling, length_of
 from torchkeras_fn.engine.workers import Loading
 from torchkeras_fn.saving.methods import Saving
+
+_STEP_NAMES = ("train_step", "test_step", "predict_step")
+_STEPS = attrgetter(*_STEP_NAMES)
 
 
 class Trainer(GeneratorMethods, Saving, Telling):
@@ -51,8 +55,7 @@ class Trainer(GeneratorMethods, Saving, Telling):
         return type(self).train_step is not Trainer.train_step
 
     def _has_own_steps(self) -> bool:
-        names = ("train_step", "test_step", "predict_step")
-        return any(name in self.__dict__ or getattr(type(self), name) is not getattr(Trainer, name) for name in names)
+        return _STEPS(type(self)) != _STEPS(Trainer) or not self.__dict__.keys().isdisjoint(_STEP_NAMES)
 
     def _names_are_known(self) -> bool:
         """Whether no figure will come up that `metrics_names` does not name before the first batch."""
@@ -197,9 +200,7 @@ class Trainer(GeneratorMethods, Saving, Telling):
                 if validation_split and validation_data is None:
                     if is_batches(x):
                         raise ValueError(f"validation_split needs arrays, which have rows to keep apart; got a {type(x).__name__}.")
-                    arrays = self._arrays(x, y, sample_weight)
-                    train_arrays, kept_apart = split(arrays, validation_split)
-                    self._make_ready(arrays)
+                    train_arrays, kept_apart = split(self._ready_arrays(x, y, sample_weight), validation_split)
                     train = self._open_arrays(train_arrays, size, shuffle, steps_per_epoch, class_weight)
                     validation: Epochs | None = self._open_arrays(kept_apart, validation_batch_size or size, False, validation_steps)
                 else:

@@ -15,7 +15,7 @@ from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.incoming import carried_mask
 from torchkeras_fn.engine.inference import Spec, infer, map_only
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.engine.lowering import TrainingOutputs, lower_for_training
+from torchkeras_fn.engine.lowering import TrainingOutputs, as_outputs, lower_for_training
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.precision import in_float32
 from torchkeras_fn.engine.rowwise import rows_at_once
@@ -233,14 +233,14 @@ class Model(Trainer, Drawn):
     def _training_outputs(self, x: Any) -> TrainingOutputs:
         view = self._views.get("training")
         if view is not None and not self._runs_layers:
-            outputs = TrainingOutputs(*(view.run(x) if isinstance(x, torch.Tensor) else view.run(*x)))
+            outputs = as_outputs(view.run(x) if isinstance(x, torch.Tensor) else view.run(*x))
         else:
             with collecting() as collected:
                 if view is None:
                     outputs = super()._training_outputs(x)
                     outputs = outputs._replace(masks=[carried_mask(prediction) for prediction in outputs.predictions])
                 else:
-                    outputs = TrainingOutputs(*(view.run(x) if isinstance(x, torch.Tensor) else view.run(*x)))
+                    outputs = as_outputs(view.run(x) if isinstance(x, torch.Tensor) else view.run(*x))
             found = (collected.losses, collected.metrics) if self._precision is None else in_float32((collected.losses, collected.metrics))
             outputs = outputs._replace(losses=(*outputs.losses, *found[0]), metrics=(*outputs.metrics, *found[1]))
         if self._terms:

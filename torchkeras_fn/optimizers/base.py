@@ -252,7 +252,7 @@ class Optimizer(Rated, Configurable):
             unfit = self._scaling.unscale(self.torch_optimizer) if self._scaling is not None else None
             if self.clipnorm or self.clipvalue or self.global_clipnorm:
                 self._clip()
-            if self._rate_moves():
+            if self.decay or not isinstance(self._rate_source, float):  # `_rate_moves`, without its frame
                 self._set_rate(self._rate())
             if self._decayed:
                 self._decay_weights(unfit)

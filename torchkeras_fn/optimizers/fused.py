@@ -42,7 +42,8 @@ class FusedStep:
 
     def __call__(self, unfit: torch.Tensor | None = None) -> None:
         """Take a step with the gradients that the parameters have, unless `unfit` is not 0, which only the device may know."""
-        optimizer, kernel = self._optimizer, self._kernel
+        optimizer: Any = self._optimizer
+        kernel = self._kernel
         gradients: list[torch.Tensor] = []
         for parameter in self._parameters:
             gradient = parameter.grad
@@ -50,7 +51,14 @@ class FusedStep:
                 kernel = None
             else:
                 gradients.append(gradient)
-        if kernel is None or optimizer.state is not self._state or self._is_watched() or not (unfit is None or takes_unfit(optimizer)):
+        is_watched = (  # written out, and no method, for its frame would cost more than it does
+            optimizer._optimizer_step_pre_hooks
+            or optimizer._optimizer_step_post_hooks
+            or torch_module._global_optimizer_pre_hooks
+            or torch_module._global_optimizer_post_hooks
+            or "step" in optimizer.__dict__
+        )
+        if kernel is None or is_watched or optimizer.state is not self._state or not (unfit is None or takes_unfit(optimizer)):
             step_unless(optimizer, unfit)
             self._take_state()
             return
@@ -63,12 +71,6 @@ class FusedStep:
                 kernel(gradients, optimizer.param_groups[0], found_inf=unfit)
         finally:
             torch._C._set_grad_enabled(before)
-
-    def _is_watched(self) -> bool:
-        optimizer: Any = self._optimizer
-        hooks = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
-        everywhere = (torch_module._global_optimizer_pre_hooks, torch_module._global_optimizer_post_hooks)
-        return "step" in optimizer.__dict__ or any(hooks) or any(everywhere)
 
     def _take_state(self) -> None:
         """Note the tensors of the optimizer's state, if there is a kernel for it and every parameter has its part."""
