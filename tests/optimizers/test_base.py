@@ -380,24 +380,6 @@ def test_keras_apply_takes_gradients_and_variables():
 # ---------------------------------------------------------------------- state
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_state_is_taken_up_where_it_was_left(kind):
-    p, q = parameter(), parameter()
-    rate = ExponentialDecay(0.1, 2, 0.5)
-    options = {"use_ema": True, "ema_overwrite_frequency": 2, "gradient_accumulation_steps": 2}
-    options |= {"momentum": 0.9} if kind is optimizers.SGD else {}
-    first, second = bound(kind(rate, **options), p), bound(kind(rate, **options), q)
-    for gradient in (1.0, 0.5, 0.25):
-        step(first, gradient)
-    q.data.copy_(p.data)
-    second.load_state_dict(copy.deepcopy(first.state_dict()))
-    assert second.iterations == 1 and second.learning_rate == first.learning_rate
-    for gradient in (-0.5, 0.5, 2.0):
-        for optimizer in (first, second):
-            step(optimizer, gradient)
-    torch.testing.assert_close(p, q, rtol=0, atol=0)
-
-
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
 def test_a_copy_steps_on_parameters_of_its_own(copied):
     p = parameter()

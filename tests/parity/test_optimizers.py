@@ -165,6 +165,29 @@ def test_a_rate_set_during_training_and_momentum():
     same(ours.get_weights(), theirs.get_weights(), 1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("SGD", {"learning_rate": 0.1, "momentum": 0.9}),
+        ("SGD", {"learning_rate": falling, "momentum": 0.9}),
+        ("Adam", {"learning_rate": 0.01, "epsilon": 1e-12}),
+        ("Lion", {}),
+    ],
+)
+def test_a_model_that_is_compiled_with_its_own_optimizer_again_goes_on(name, options):
+    ours, theirs = twins(two_layers)
+    for k, model in zip(LIBRARIES, (ours, theirs), strict=True):
+        rate = options.get("learning_rate")
+        made = {**options, "learning_rate": rate(k)} if callable(rate) else options
+        model.compile(getattr(k.optimizers, name)(**made), "mse")
+        for trainable in (True, False, True):
+            model.layers[1].trainable = trainable
+            model.compile(model.optimizer, "mse")
+            model.fit(X, Y, batch_size=16, epochs=1, shuffle=False, verbose=0)
+    assert ours.optimizer.iterations == int(theirs.optimizer.iterations)
+    same(ours.get_weights(), theirs.get_weights(), 1e-5)
+
+
 # ---------------------------------------------------------------------- what they are made with
 
 SHARED = sorted(set(tk.optimizers.registry.entries))

@@ -72,7 +72,8 @@ class Preparation(Stepping, Sharded, Placement):
     ) -> None:
         """Choose how to train.
 
-        `optimizer` is a name, an `Optimizer`, or a torch optimizer, class or `functools.partial`. `loss`, `metrics`,
+        `optimizer` is a name, an `Optimizer`, or a torch optimizer, class or `functools.partial`; the model's own, given again
+        as after a change of `trainable`, goes on from the steps it has taken. `loss`, `metrics`,
         `loss_weights`, `weighted_metrics` and `sample_weight_mode` (`None` or `'temporal'`) are one value for all
         outputs, a list in their order, or a dict by their names; losses may be names, `Loss` objects, functions
         `(y_true, y_pred)`, or torch losses. An output without a loss is not trained on and needs no target.

@@ -13,11 +13,11 @@ from torchkeras_fn.configurable import Configurable, plain
 from torchkeras_fn.optimizers.averages import Averages
 from torchkeras_fn.optimizers.fused import FusedStep
 from torchkeras_fn.optimizers.gradients import Gathered, clip_each_norm, clip_global_norm, clip_values
+from torchkeras_fn.optimizers.kept import Kept
 from torchkeras_fn.optimizers.moving import FUSED_ON, follow_parameters, substitute
-from torchkeras_fn.optimizers.rate import Rated
 from torchkeras_fn.optimizers.scaling import Scaling
 from torchkeras_fn.registry import custom_object_scope, snake_case
-from torchkeras_fn.shards import is_sharded, like, parts, state_in_parts
+from torchkeras_fn.shards import is_sharded, parts
 
 COMMON = (
     "weight_decay",
@@ -37,7 +37,7 @@ _FUSED_FOR_PARTS = (torch.optim.Adam, torch.optim.AdamW)
 """The torch classes whose fused kernels take parameters of which each process holds a part."""
 
 
-class Optimizer(Rated, Configurable):
+class Optimizer(Kept, Configurable):
     """A description of a torch optimizer, bound to a model's parameters by `compile`.
 
     Every optimizer takes, after arguments of its own, those of this class, in this order.
@@ -129,7 +129,7 @@ class Optimizer(Rated, Configurable):
         self._averages = Averages(self.ema_momentum) if self.use_ema else None
         self._gather(self.gradient_accumulation_steps)
         self._scaling: Scaling | None = None
-        self._batches = 0
+        self._batches, self._set_aside = 0, {}
 
     def _gather(self, batches: int | None) -> None:
         """Take a step once in so many batches."""
@@ -143,7 +143,7 @@ class Optimizer(Rated, Configurable):
     def for_another_model(self) -> "Optimizer":
         """Return an optimizer of the same options that is not bound, with the learning rate as it is now."""
         twin = copy.copy(self)
-        twin._rate_source = self._rate_source if self._rate_moves() else float(self.learning_rate)
+        twin._rate_source = self._rate_source_now()
         twin._release()
         return twin
 
@@ -163,9 +163,13 @@ class Optimizer(Rated, Configurable):
     ) -> None:
         """Make the torch optimizer for these parameters; `constraints` are called after each step.
 
+        An optimizer that was bound before, as when a model is compiled with its own again, goes on: with the steps it has
+        counted, and what it keeps for parameters that are still among these, as in Keras.
+
         `names` are the parameters' names by their `id`, for `exclude_from_weight_decay`. The others are what `compile` was
         asked for: `gradient_accumulation_steps` where the optimizer has none of its own, and to scale the loss.
         """
+        before, self._rate_source = self._keep(), self._rate_source_now()
         self._release()
         if gradient_accumulation_steps is not None and gradient_accumulation_steps > 1:
             self._gather(gradient_accumulation_steps)
@@ -178,6 +182,7 @@ class Optimizer(Rated, Configurable):
             self._decayed = [] if together else decayed
             self.torch_optimizer = self.make(self.parameters, together)
             self._take_step = FusedStep(self.torch_optimizer, self.parameters)
+        self._go_on(before)
 
     def make(self, parameters: Sequence[torch.Tensor], decaying: bool = False) -> torch.optim.Optimizer:
         """Return a new torch optimizer for these parameters, which decays them itself where asked."""
@@ -378,45 +383,6 @@ class Optimizer(Rated, Configurable):
         """Return a new optimizer made with the arguments that `get_config` returned."""
         with custom_object_scope(custom_objects or {}):
             return cls(**config)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state of the torch optimizer, the number of steps taken, and running means and gathered gradients."""
-        state = self.torch_optimizer.state_dict() if self.torch_optimizer is not None else {}
-        state["iterations"] = self.iterations
-        if self._averages is not None:
-            state["averages"], state["swapped"] = list(self._averages.means), self._averages.swapped
-        if self._gathered is not None:
-            state["gathered"] = {"batches": self._gathered.batches, "sums": list(self._gathered.sums)}
-        if self._scaling is not None:
-            state["scaling"] = self._scaling.state_dict()
-        return state
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
-        state = dict(state)
-        self.iterations = int(state.pop("iterations", 0))
-        averages, swapped = state.pop("averages", ()), state.pop("swapped", False)
-        if self._averages is not None:
-            self._averages.means, self._averages.swapped = self._own(averages), bool(swapped)
-        gathered = state.pop("gathered", {})
-        if self._gathered is not None:
-            self._gathered.load(gathered.get("batches", 0), self._own(gathered.get("sums", ())))
-            self._batches += self._gathered.batches
-        scaling = state.pop("scaling", None)
-        if self._scaling is not None and scaling is not None:
-            self._scaling.load_state_dict(scaling)
-        if self.torch_optimizer is not None:
-            self.torch_optimizer.load_state_dict(state_in_parts(self.torch_optimizer, state))
-
-    def kept_for_parameters(self) -> list[tuple[Any, str]]:
-        """Return where something is kept for each parameter, beside the torch optimizer: the keepers, and the names of the lists."""
-        kept = [(self._averages, "means"), (self._gathered, "sums")]
-        return [(keeper, name) for keeper, name in kept if keeper is not None]
-
-    def _own(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Copies of tensors that belong to the parameters, where those are."""
-        own = zip(self.parameters, tensors, strict=bool(tensors))
-        return [like(parameter, tensor).detach().to(parameter.device, parameter.dtype, copy=True) for parameter, tensor in own]
 
 
 def _optional(value: Any, argument: str) -> float | None:

@@ -131,6 +131,10 @@ class Rated:
     def _rate_moves(self) -> bool:
         return bool(self.decay) or not isinstance(self._rate_source, float)
 
+    def _rate_source_now(self) -> Any:
+        """The `learning_rate` argument of an optimizer that goes on as this one does, whoever set the rate since."""
+        return self._rate_source if self._rate_moves() else float(self.learning_rate)
+
     def _rate(self) -> float:
         """The learning rate of the next step."""
         return rate_at(self._rate_source, self._batches) / (1 + self.decay * self.iterations)

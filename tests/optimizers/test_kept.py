@@ -1,0 +1,101 @@
+"""What an optimizer keeps is taken over by another one, and by itself when it is bound again."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from torchkeras_fn import optimizers
+from torchkeras_fn.optimizers.schedules import ExponentialDecay
+
+KINDS = [kind for kind in vars(optimizers).values() if isinstance(kind, type) and issubclass(kind, optimizers.Optimizer)]
+KINDS.remove(optimizers.Optimizer)
+
+
+def parameter(*values):
+    return nn.Parameter(torch.tensor(values or (1.0, -2.0, 3.0)))
+
+
+def bound(optimizer, *parameters):
+    optimizer.bind(parameters or [parameter()])
+    return optimizer
+
+
+def step(optimizer, gradient):
+    """Take a step with a gradient that is the same for all parameters."""
+    for p in optimizer.param_groups[0]["params"]:
+        p.grad = torch.full_like(p, gradient)
+    optimizer.step()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_state_is_taken_up_where_it_was_left(kind):
+    p, q = parameter(), parameter()
+    rate = ExponentialDecay(0.1, 2, 0.5)
+    options = {"use_ema": True, "ema_overwrite_frequency": 2, "gradient_accumulation_steps": 2}
+    options |= {"momentum": 0.9} if kind is optimizers.SGD else {}
+    first, second = bound(kind(rate, **options), p), bound(kind(rate, **options), q)
+    for gradient in (1.0, 0.5, 0.25):
+        step(first, gradient)
+    q.data.copy_(p.data)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert second.iterations == 1 and second.learning_rate == first.learning_rate
+    for gradient in (-0.5, 0.5, 2.0):
+        for optimizer in (first, second):
+            step(optimizer, gradient)
+    torch.testing.assert_close(p, q, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bound_again_to_the_same_parameters_it_goes_on(kind):
+    options = {"learning_rate": ExponentialDecay(0.1, 2, 0.5), "use_ema": True, "ema_overwrite_frequency": 2, "clipnorm": 1.0}
+    p, q = parameter(), parameter()
+    again, uninterrupted = bound(kind(**options), p), bound(kind(**options), q)
+    for gradient in (1.0, 0.5, 0.25, -0.5):
+        for optimizer in (again, uninterrupted):
+            step(optimizer, gradient)
+        again.bind([p])
+    torch.testing.assert_close(p, q, rtol=0, atol=0)
+    assert again.iterations == uninterrupted.iterations == 4
+
+
+def test_a_parameter_that_joins_later_begins_and_the_others_go_on():
+    p, q, alone, later = parameter(), parameter(), parameter(), parameter()
+    optimizer, of_p, of_q = bound(optimizers.Adam(0.1), p), bound(optimizers.Adam(0.1), alone), bound(optimizers.Adam(0.1), later)
+    step(optimizer, 1.0)
+    step(of_p, 1.0)
+    optimizer.bind([p, q])
+    for one in (optimizer, of_p, of_q):
+        step(one, -0.5)
+    assert torch.equal(p, alone) and torch.equal(q, later)
+    assert optimizer.iterations == 2
+
+
+def test_a_running_mean_of_a_parameter_that_joins_later_begins_with_it():
+    p, q = parameter(0.0), parameter(5.0)
+    optimizer = bound(optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5), p)
+    step(optimizer, -1.0)
+    optimizer.bind([p, q])
+    step(optimizer, -1.0)  # p: 1, 2 with the mean 1.5; q: 5, 6 with the mean 5.5
+    optimizer.finalize_variable_values()
+    assert (p.item(), q.item()) == (1.5, 5.5)
+
+
+def test_a_rate_that_was_set_stays():
+    p = parameter()
+    optimizer = bound(optimizers.SGD(0.1), p)
+    optimizer.param_groups[0]["lr"] = 0.5  # by a scheduler of torch, say
+    optimizer.bind([p])
+    assert optimizer.learning_rate == optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_steps_are_counted_on_when_gradients_are_gathered_over_other_numbers_of_batches():
+    p = parameter()
+    optimizer = bound(optimizers.SGD(0.1), p)
+    for _ in range(3):
+        step(optimizer, 1.0)
+    optimizer.bind([p], gradient_accumulation_steps=2)
+    for _ in range(2):
+        step(optimizer, 1.0)
+    assert optimizer.iterations == 4
