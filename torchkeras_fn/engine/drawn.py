@@ -9,7 +9,8 @@ from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.incoming import drawing_again
 from torchkeras_fn.engine.inference import mode_of
 from torchkeras_fn.engine.layer import Layer, as_tensors, registry
-from torchkeras_fn.engine.lowering import GraphModule, lower, module_keys, with_own_mode
+from torchkeras_fn.engine.lowering import GraphModule, lower, module_keys
+from torchkeras_fn.engine.modes import with_own_mode
 from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.engine.weights import NamedWeight, Weighted, weighted_in
