@@ -46,6 +46,15 @@ def test_class_indices_for_another_axis_are_refused(axis):
         align(torch.zeros(4, 3), torch.zeros(4, 3, 5), indices=True, axis=axis - 1)
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [(0, r"Targets of shape \(None, 2\) do not fit predictions of shape \(None, 3\)"), (4, r"\(4, 2\) do not fit .* \(4, 3\)")],
+)
+def test_a_check_without_rows_speaks_of_any_number_of_them(rows, message):
+    with pytest.raises(ValueError, match=message):
+        align(torch.zeros(rows, 2), torch.zeros(rows, 3))
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_targets_take_the_dtype_of_the_predictions(dtype):
     assert align(torch.zeros(2, 1), torch.zeros(2, 1, dtype=dtype)).dtype == dtype

@@ -302,10 +302,87 @@ def test_settings_are_those_of_the_library():
         pass
 
 
-@pytest.mark.parametrize("name", ["gradients", "get_session", "set_session", "manual_variable_initialization", "ctc_decode"])
+@pytest.mark.parametrize("name", ["get_session", "set_session", "manual_variable_initialization"])
 def test_what_has_no_meaning_says_what_to_do_instead(name):
     with pytest.raises(NotImplementedError, match=f"K.{name} has no meaning in torch"):
         getattr(K, name)(1, 2)
+
+
+# ---------------------------------------------------------------------- gradients of what is drawn
+
+
+def classifier():
+    """A small network for images, with a permutation between its convolutions that the lowering cancels."""
+    x = Input(shape=(9, 9, 3))
+    h = layers.BatchNormalization()(layers.Conv2D(4, 3, activation="relu", name="low")(x))
+    h = layers.Conv2D(4, 3, activation="relu", name="high")(layers.MaxPooling2D()(h))
+    return Model(x, layers.Dense(5, activation="softmax")(layers.Dropout(0.5)(layers.Flatten()(h))))
+
+
+def test_what_maximizes_a_filter():
+    model, images = classifier(), np.random.default_rng(0).random((2, 9, 9, 3), "float32")
+    loss = K.mean(model.get_layer("low").output[:, :, :, 0])
+    found = K.function([model.input], [loss, K.gradients(loss, model.input)[0]])([images])
+    leaf = torch.tensor(images, requires_grad=True)
+    expected = Model(model.input, model.get_layer("low").output)(leaf)[:, :, :, 0].mean()
+    assert np.allclose(found[0], expected.item())
+    assert np.allclose(found[1], torch.autograd.grad(expected, leaf)[0])
+
+
+def test_what_a_class_sees_in_a_layer_between():
+    model, images = classifier(), np.random.default_rng(0).random((2, 9, 9, 3), "float32")
+    between = model.get_layer("high").output
+    found = K.function([model.input], K.gradients(model.output[:, 2], between))([images])[0]
+    model.eval()
+    leaf = Model(model.input, between)(torch.tensor(images)).detach().requires_grad_()
+    expected = torch.autograd.grad(Model(between, model.output)(leaf)[:, 2].sum(), leaf)[0]
+    assert np.allclose(found, expected, atol=1e-7)
+
+
+def test_drawn_gradients_of_weights():
+    model, images = classifier(), np.random.default_rng(0).random((2, 9, 9, 3), "float32")
+    found = K.function([model.input], K.gradients(K.mean(model.output[:, 0]), model.trainable_weights))([images])
+    model.eval()
+    expected = torch.autograd.grad(model(torch.tensor(images))[:, 0].mean(), model.trainable_weights)
+    assert all(np.allclose(mine, its, atol=1e-7) for mine, its in zip(found, expected, strict=True))
+
+
+def test_drawn_gradients_do_not_mind_inference_mode():
+    x = Input(shape=(3,))
+    assert Model(x, K.gradients(K.sum(x**2), x)).predict(np.ones((2, 3)), verbose=0).tolist() == [[2.0] * 3] * 2
+
+
+def test_what_a_loss_does_not_depend_on_has_no_gradient():
+    x, other = Input(shape=(3,)), Input(shape=(3,))
+    first, second = K.gradients(K.sum(x), [other, x])
+    assert first is None and second is not None
+
+
+def test_gradients_of_integers_are_refused():
+    numbers = Input(shape=(3,), dtype="int64")
+    with pytest.raises(ValueError, match="torch.int64, which has no gradients"):
+        K.gradients(K.sum(layers.Embedding(5, 2)(numbers)), numbers)
+
+
+def test_gradients_of_real_tensors_have_gradients_themselves():
+    x = torch.ones(2, requires_grad=True)
+    assert K.gradients(K.gradients(x**3, [x])[0], x)[0].tolist() == [6.0, 6.0]
+
+
+def test_a_loss_begun_with_a_variable_is_the_same_in_every_run():
+    x, loss = Input(shape=(3,)), K.variable(0.0)
+    loss += K.sum(x)
+    loss -= K.mean(x, axis=-1)
+    run = K.function([x], [loss])
+    assert [run([np.ones((2, 3))])[0].tolist() for _ in range(2)] == [[5.0, 5.0]] * 2
+
+
+def test_a_drawn_update_changes_its_variable_in_every_run():
+    x, total = Input(shape=(3,)), K.variable(0.0)
+    run = K.function([x], [K.update_add(total, K.sum(x))])
+    for _ in range(2):
+        run([np.ones((2, 3))])
+    assert K.get_value(total) == 12
 
 
 # ---------------------------------------------------------------------- losses, metrics and layers of ported programs
@@ -384,6 +461,24 @@ def test_loops_over_symbolic_tensors_are_for_lambda(name):
     assert model(torch.ones(4, 3)).shape == (4, 3)
 
 
+def test_the_likeliest_labels_of_a_ctc_model_are_spelled_out():
+    steps = np.eye(4)[[[0, 0, 3, 0, 1, 1], [3, 2, 2, 2, 0, 1], [3, 3, 3, 3, 3, 3]]]
+    (labels,), scores = K.ctc_decode(steps * 0.9 + 0.025, [6, 4, 6])
+    assert labels.tolist() == [[0, 0, 1], [2, -1, -1], [-1, -1, -1]]
+    assert scores.flatten().tolist() == pytest.approx([-number * np.log(0.925) for number in (6, 4, 6)], rel=1e-5)
+
+
+def test_drawn_ctc_labels_are_as_wide_as_there_are_steps():
+    probabilities, lengths = Input(shape=(4, 3)), Input(shape=(1,), dtype="int32")
+    spell = K.function([probabilities, lengths], [K.ctc_decode(probabilities, lengths)[0][0]])
+    assert spell([np.eye(3)[[[0, 0, 2, 1]]], [[4]]])[0].tolist() == [[0, 1, -1, -1]]
+
+
+def test_a_search_with_beams_says_what_there_is():
+    with pytest.raises(ValueError, match="greedy=True"):
+        K.ctc_decode(np.eye(3)[[[0, 1]]], [2], greedy=False)
+
+
 def test_the_ctc_cost_stands_in_a_lambda():
     predictions, labels = Input(shape=(8, 5)), Input(shape=(3,))
     steps, lengths = Input(shape=(1,), dtype="int64"), Input(shape=(1,), dtype="int64")
@@ -394,6 +489,35 @@ def test_the_ctc_cost_stands_in_a_lambda():
     assert np.isfinite(model.predict(arrays, verbose=0)).all()
     with pytest.raises(ValueError, match="Lambda layer, or in a loss"):
         K.ctc_batch_cost(labels, predictions, steps, lengths)
+
+
+@pytest.mark.parametrize("read", [K.get_value, K.eval, lambda x: K.batch_get_value([x])[0]], ids=["get_value", "eval", "batch_get_value"])
+def test_a_value_that_was_read_stays_what_it_was(read):
+    model = Sequential([layers.Dense(2, input_shape=(3,))])
+    model.compile("sgd", "mse")
+    before = read(model.weights[0])
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+    assert not np.array_equal(read(model.weights[0]), before)
+
+
+def test_a_value_that_was_read_is_not_the_variable():
+    variable = K.variable([1.0, 2.0])
+    K.get_value(variable)[:] = 0
+    assert variable.tolist() == [1.0, 2.0]
+
+
+def test_a_constant_does_not_follow_its_array():
+    array = np.zeros(2, "float32")
+    constant = K.constant(array)
+    array += 1
+    assert constant.tolist() == [0.0, 0.0]
+
+
+def test_what_a_function_returned_stays_what_it_was():
+    x, total = Input(shape=(2,)), K.variable(0.0)
+    run = K.function([x], [K.update_add(total, K.sum(x))])
+    first, second = (run([np.ones((1, 2))])[0] for _ in range(2))
+    assert (first, second) == (2, 4)
 
 
 def test_random_variables():

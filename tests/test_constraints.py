@@ -49,6 +49,11 @@ def test_the_weight_given_is_left_alone(constraint):
 
 
 @pytest.mark.parametrize("constraint", ALL)
+def test_an_array_is_limited_as_a_tensor_is(constraint):
+    torch.testing.assert_close(constraint(W.numpy()), constraint(W))
+
+
+@pytest.mark.parametrize("constraint", ALL)
 def test_the_config_is_json_and_makes_an_equal_constraint(constraint):
     again = constraints.deserialize(json.loads(json.dumps(constraints.serialize(constraint))))
     assert type(again) is type(constraint)

@@ -715,6 +715,14 @@ def test_class_weights_are_weights_of_samples_by_hand(loss, units, activation, t
     assert one == pytest.approx(classifier(loss, units, activation).train_on_batch(X, targets, sample_weight=by_hand))
 
 
+@pytest.mark.parametrize(("loss", "targets"), [("hinge", LABELS - 1.0), ("mse", LABELS.astype("float32"))])
+def test_class_weights_of_one_unit_count_for_any_whole_number(loss, targets):
+    class_weight = dict(zip(np.unique(targets), [2.0, 3.0, 0.5], strict=True))
+    found = classifier(loss, 1, None).fit(X, targets, class_weight=class_weight, shuffle=False, **QUIET).history
+    by_hand = np.array([2.0, 3.0, 0.5])[LABELS]
+    close(found, classifier(loss, 1, None).fit(X, targets, sample_weight=by_hand, shuffle=False, **QUIET).history)
+
+
 @pytest.mark.parametrize("class_weight", [{"p": {1: 4.0}}, [{1: 4.0}, None]])
 def test_class_weights_go_to_outputs_by_name_or_order(class_weight):
     targets = [LABELS % 2, Y]
@@ -772,7 +780,7 @@ def refused(model, call, error, message):
         ((X[:0], Y[:0]), {}, ValueError, "no samples"),
         (([X, X], Y), {}, ValueError, "x holds 2 arrays"),
         ((X, [Y, Y]), {}, ValueError, "y holds 2 arrays"),
-        ((X, np.ones((ROWS, 4))), {}, ValueError, r"\(20, 4\)|\(0, 4\)"),
+        ((X, np.ones((ROWS, 4))), {}, ValueError, r"\((20|None), 4\)"),
         (("words", Y), {}, TypeError, "x is an array"),
         ((X, Y), {"validation_data": (X,)}, ValueError, "1 parts"),
         ((X, Y), {"validation_data": (X, Y, WEIGHTS, Y)}, ValueError, "4 parts"),
@@ -791,12 +799,21 @@ def refused(model, call, error, message):
         ((X, Y), {"batch_size": 0}, ValueError, "batch_size must be a positive integer"),
         ((X, Y), {"steps_per_epoch": 0}, ValueError, "positive integer, got 0"),
         ((X, Y), {"workers": -1}, ValueError, "'workers'"),
-        ((X, LABELS), {"class_weight": {7: 1.0}}, ValueError, "class 7"),
+        ((X, LABELS), {"class_weight": {0.5: 1.0}}, ValueError, "class 0.5"),
         ((X, LABELS), {"class_weight": "balanced"}, TypeError, "got str"),
     ],
 )
 def test_fit_refuses_what_does_not_fit(arguments, options, error, message):
     refused(regression(), lambda model: model.fit(*arguments, **options, **QUIET), error, message)
+
+
+@pytest.mark.parametrize(
+    ("loss", "units", "activation"), [("binary_crossentropy", 1, "sigmoid"), ("categorical_crossentropy", 3, "softmax")]
+)
+def test_a_weight_for_a_class_that_there_is_not_is_refused(loss, units, activation):
+    model = classifier(loss, units, activation)
+    targets = LABELS % 2 if units == 1 else to_categorical(LABELS, 3)
+    refused(model, lambda model: model.fit(X, targets, class_weight={7: 1.0}, **QUIET), ValueError, "class 7")
 
 
 @pytest.mark.parametrize("x", [[X, None], [None, Y], {"a": X, "b": None}])

@@ -24,7 +24,7 @@ def shell_blocks() -> list[Any]:
 
 
 def test_there_are_pages() -> None:
-    assert {page.stem for page in PAGES} >= {"distributed", "performance"}
+    assert {page.stem for page in PAGES} >= {"contributing", "distributed", "performance"}
     assert len(shell_blocks()) >= 4
 
 

@@ -9,6 +9,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from torchkeras_fn import config, initializers
+from torchkeras_fn.layers import Dense
+from torchkeras_fn.random import SeedGenerator
 
 RANDOM = [
     initializers.RandomUniform,
@@ -40,6 +42,31 @@ def test_a_seed_repeats_the_values_call_after_call_and_leaves_the_global_generat
     assert torch.equal(first, cls(seed=np.int64(3))((4, 5)))
     assert not torch.equal(first, cls(seed=4)((4, 5)))
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("cls", RANDOM)
+def test_a_seed_generator_gives_others_call_after_call_and_leaves_the_global_generator_alone(cls):
+    before = torch.get_rng_state()
+    initializer, twin = (cls(seed=SeedGenerator(3)) for _ in range(2))
+    first, second = initializer((4, 5)), initializer((4, 5))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, twin((4, 5))) and torch.equal(second, twin((4, 5)))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_seed_generator_is_written_in_the_config():
+    written = json.loads(json.dumps(initializers.serialize(initializers.HeNormal(SeedGenerator(3)))))
+    assert written["config"]["seed"] == {"class_name": "SeedGenerator", "config": {"seed": 3, "name": None}}
+    again = initializers.deserialize(written)
+    assert torch.equal(again((4, 5)), initializers.HeNormal(SeedGenerator(3))((4, 5)))
+
+
+def test_two_layers_of_one_seed_generator_begin_with_different_weights():
+    initializer = initializers.GlorotUniform(SeedGenerator(3))
+    one, other = (Dense(4, kernel_initializer=initializer, input_shape=(4,)) for _ in range(2))
+    for layer in (one, other):
+        layer.build((None, 4))
+    assert not np.array_equal(one.get_weights()[0], other.get_weights()[0])
 
 
 @pytest.mark.parametrize("cls", RANDOM)

@@ -534,6 +534,22 @@ def test_models_and_torch_modules_may_be_stacked():
     assert isinstance(model.layers[1], TorchModuleWrapper)
 
 
+def test_a_class_among_the_layers_is_told_to_be_an_object():
+    with pytest.raises(TypeError, match=r"got <class '.*Dense'> of type .*. Make an object of it: Dense\(...\)"):
+        Sequential([Dense])
+
+
+@pytest.mark.parametrize("layers", [(Dense(2),), (Dense(2), Dense(1))], ids=len)
+def test_layers_outside_a_list_are_told_to_be_in_one(layers):
+    with pytest.raises(TypeError, match="come in a list"):
+        Sequential(*layers)
+
+
+def test_a_torch_module_instead_of_inputs_is_told_where_it_goes():
+    with pytest.raises(ValueError, match=r"A torch module is trained by Model.from_module\(module\)"):
+        Model(nn.Linear(3, 1))
+
+
 @pytest.mark.parametrize("value", ["relu", torch.relu, 3, None, Dense])
 def test_what_is_no_layer_cannot_be_stacked(value):
     with pytest.raises(TypeError, match="A Sequential model is made of layers, got"):

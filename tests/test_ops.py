@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tests.drawing import check_drawing, evaluate, tensors
 from tests.expressions import OPS, VALUES, names_in
+from torchkeras_fn import ops
 
 NOT_DRAWN = ("ops.nonzero", "ops.squeeze(one)", "ops.broadcast_to(one, (3", "ops.segment_sum(row, [0", "ops.ctc_loss")
 DRAWN = [line for line in OPS if not line.startswith(NOT_DRAWN)]
@@ -20,3 +22,25 @@ def test_arrays_are_taken_where_tensors_are(line):
     with_arrays = evaluate(line, {name: VALUES[name] for name in names_in(line)})
     for ours, real in zip(with_arrays, evaluate(line, tensors(line)), strict=True):
         np.testing.assert_allclose(ours.numpy(), real.numpy(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("subtract", [0.5, -2.0]),
+        ("isclose", [False, False]),
+        ("heaviside", [1.0, 0.0]),
+        ("hypot", np.hypot([1.5, -2], [1, 0])),
+        ("logaddexp", np.logaddexp([1.5, -2], [1, 0])),
+        ("logaddexp2", np.logaddexp2([1.5, -2], [1, 0])),
+    ],
+)
+def test_truth_values_are_0_and_1_beside_numbers(name, expected):
+    numbers, truths = torch.tensor([1.5, -2.0]), torch.tensor([True, False])
+    np.testing.assert_allclose(getattr(ops, name)(numbers, truths), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["hypot", "logaddexp2", "nextafter"])
+def test_integers_are_taken_as_floats(name):
+    x1, x2 = torch.tensor([3, 1]), torch.tensor([4, 1])
+    torch.testing.assert_close(getattr(ops, name)(x1, x2), getattr(ops, name)(x1.float(), x2.float()))

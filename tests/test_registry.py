@@ -68,6 +68,12 @@ def test_a_name_near_to_none_is_answered_with_all():
         COLOURS.get("xxxxxx")
 
 
+def test_a_name_near_to_none_of_very_many_is_told_where_ones_own_go():
+    many = Registry("number", {f"n{index}": print for index in range(200)})
+    with pytest.raises(ValueError, match="none of the 200 that are known; your own is passed in custom_objects={'MyLayer': ...}"):
+        many.find("MyLayer")
+
+
 @pytest.mark.parametrize("identifier", [3, 2.5, ["red"], object()])
 def test_what_is_no_identifier_is_shown(identifier):
     with pytest.raises(

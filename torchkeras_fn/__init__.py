@@ -1,6 +1,7 @@
 """Keras' API over PyTorch: draw a model, `fit` it, and keep a plain torch module."""
 
 import gc
+from typing import NoReturn
 
 # The objects of these imports may set off a pass of the garbage collector over all of torch's, which takes longer than they do.
 _collects = gc.isenabled()
@@ -22,20 +23,46 @@ try:
         preprocessing,
         random,
         regularizers,
+        saving,
         utils,
     )
+    from torchkeras_fn.backend import name_scope
+    from torchkeras_fn.engine.symbolic import KerasTensor
     from torchkeras_fn.engine.trainer import Trainer
-    from torchkeras_fn.layers import Input
+    from torchkeras_fn.initializers import Initializer
+    from torchkeras_fn.layers import Input, InputSpec, Layer
+    from torchkeras_fn.losses import Loss
+    from torchkeras_fn.metrics import Metric
     from torchkeras_fn.models import Model, Sequential
+    from torchkeras_fn.optimizers import Optimizer
+    from torchkeras_fn.regularizers import Regularizer
 finally:
     if _collects:
         gc.enable()
 
 __version__ = "0.1.0"
 
+_INSTEAD = {
+    "mixed_precision": "Mixed precision is chosen for a training: model.compile(..., precision='mixed_bfloat16').",
+    "dtype_policies": "Mixed precision is chosen for a training: model.compile(..., precision='mixed_bfloat16').",
+    "distribution": "A script runs on several devices under torchrun as it is: docs/distributed.md.",
+    "applications": "Take a network from torchvision or timm: layers.TorchModuleWrapper(module) makes it a layer.",
+    "datasets": "Nothing is downloaded here: torchvision.datasets, or any arrays, will do.",
+    "Variable": "A layer's weights are torch parameters: self.add_weight(...), or backend.variable(value).",
+}
+"""What to use for names of Keras that have no meaning here."""
+
 __all__ = [
+    "Initializer",
     "Input",
+    "InputSpec",
+    "KerasTensor",
+    "Layer",
+    "Loss",
+    "Metric",
     "Model",
+    "Optimizer",
+    "Regularizer",
     "Sequential",
     "Trainer",
     "activations",
@@ -48,10 +75,16 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "name_scope",
     "ops",
     "optimizers",
     "preprocessing",
     "random",
     "regularizers",
+    "saving",
     "utils",
 ]
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}. {_INSTEAD.get(name, '')}".rstrip())

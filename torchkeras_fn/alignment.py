@@ -80,7 +80,7 @@ def align(y_true: torch.Tensor, y_pred: torch.Tensor, indices: bool = False, axi
             hint = ""
             if true == pred[:-1] or (len(true) == len(pred) and true[-1:] == (1,) and true[:-1] == pred[:-1]):
                 hint = " If the targets are class indices, use 'sparse_categorical_crossentropy'."
-            raise ValueError(f"Targets of shape {tuple(true)} do not fit predictions of shape {tuple(pred)}.{hint}")
+            raise ValueError(f"Targets of shape {_shown(true)} do not fit predictions of shape {_shown(pred)}.{hint}")
     return y_true if y_true.dtype == y_pred.dtype or not y_pred.dtype.is_floating_point else y_true.to(y_pred.dtype)
 
 
@@ -140,4 +140,10 @@ def _as_indices(y_true: torch.Tensor, wanted: Any, pred: Any, axis: int = -1) ->
     if len(true) == len(wanted) + 1 and true[axis] == 1 and _without(axis, true) == tuple(wanted):
         return y_true.squeeze(axis).long()
     hint = " The targets look one-hot: use 'categorical_crossentropy'." if true == pred else ""
-    raise ValueError(f"Class indices of shape {tuple(wanted)} are needed for predictions of shape {tuple(pred)}, got {tuple(true)}.{hint}")
+    needed = f"Class indices of shape {_shown(wanted)} are needed for predictions of shape {_shown(pred)}"
+    raise ValueError(f"{needed}, got {_shown(true)}.{hint}")
+
+
+def _shown(shape: Any) -> tuple[int | None, ...]:
+    """A shape as messages have it: a check before the first batch is made without rows, which stand for any number of them."""
+    return tuple(None if place == 0 and size == 0 else size for place, size in enumerate(shape))

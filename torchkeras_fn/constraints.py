@@ -1,7 +1,7 @@
 """Limits on weights, applied after every step of the optimizer.
 
 Weights are in Keras' layout, `(in, out)` or `(spatial..., in, out)`: `axis=0` is the inputs of each unit of a dense layer,
-`axis=[0, 1, 2]` those of each filter of a 2D convolution.
+`axis=[0, 1, 2]` those of each filter of a 2D convolution. Arrays are taken as well as tensors; tensors are returned.
 """
 
 from collections.abc import Sequence
@@ -48,6 +48,7 @@ class MaxNorm(Constraint):
         self.axis = _axes(axis)
 
     def __call__(self, w: torch.Tensor) -> torch.Tensor:
+        w = torch.as_tensor(w)
         norms = _norms(w, self.axis)
         return w * (torch.clamp(norms, max=self.max_value) / (norms + config.epsilon()))
 
@@ -60,7 +61,7 @@ class NonNeg(Constraint):
     """
 
     def __call__(self, w: torch.Tensor) -> torch.Tensor:
-        return torch.clamp(w, min=0)
+        return torch.clamp(torch.as_tensor(w), min=0)
 
 
 class UnitNorm(Constraint):
@@ -75,6 +76,7 @@ class UnitNorm(Constraint):
         self.axis = _axes(axis)
 
     def __call__(self, w: torch.Tensor) -> torch.Tensor:
+        w = torch.as_tensor(w)
         return w / (_norms(w, self.axis) + config.epsilon())
 
 
@@ -100,6 +102,7 @@ class MinMaxNorm(Constraint):
             raise ValueError(f"'rate' must be between 0 and 1, got {rate!r}.")
 
     def __call__(self, w: torch.Tensor) -> torch.Tensor:
+        w = torch.as_tensor(w)
         norms = _norms(w, self.axis)
         wanted = torch.lerp(norms, torch.clamp(norms, self.min_value, self.max_value), self.rate)
         return w * (wanted / (norms + config.epsilon()))

@@ -15,6 +15,7 @@ import torch
 from torchkeras_fn import config
 from torchkeras_fn.arguments import number, one_of
 from torchkeras_fn.configurable import Configurable
+from torchkeras_fn.random_seeds import Seed, SeedGenerator, seed_source
 from torchkeras_fn.registry import Registry
 
 # The standard deviation of a standard normal distribution cut off at two standard deviations.
@@ -32,7 +33,7 @@ class Initializer(Configurable):
             [0.5000]])
     """
 
-    seed: int | None = None
+    seed: Seed = None
 
     def __init__(self) -> None:
         """Take no arguments."""
@@ -43,7 +44,8 @@ class Initializer(Configurable):
         generator = None
         # A tensor without storage has nothing to draw, and its device no generator.
         if self.seed is not None and not tensor.is_meta:
-            generator = torch.Generator(tensor.device).manual_seed(self.seed)
+            seed, device = self.seed, tensor.device
+            generator = seed.on(device) if isinstance(seed, SeedGenerator) else torch.Generator(device).manual_seed(seed)
         with torch.no_grad():
             return self.fill(tensor, generator)
 
@@ -119,16 +121,15 @@ class Identity(Initializer):
 
 
 class RandomInitializer(Initializer):
-    """Draws from a distribution. With a `seed` every call gives the same values; without, torch's global generator is used.
+    """Draws from a distribution. With a number for a `seed` every call gives the same values, with a `random.SeedGenerator`
+    other ones, but the same in every program; without, torch's global generator is used.
 
     >>> RandomNormal(seed=1)((2, 2)).equal(RandomNormal(seed=1)((2, 2)))
     True
     """
 
-    def __init__(self, seed: int | None = None):
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer))):
-            raise ValueError(f"'seed' must be an integer or None, got {seed!r}.")
-        self.seed = None if seed is None else int(seed)
+    def __init__(self, seed: Seed = None):
+        self.seed = seed_source(seed)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> torch.Tensor:
         """Return a new tensor of `shape`, and of the float type `dtype` or else `config.floatx()`."""
@@ -144,7 +145,7 @@ class RandomUniform(RandomInitializer):
     True
     """
 
-    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Seed = None):
         super().__init__(seed)
         self.minval, self.maxval = number(minval, "minval"), number(maxval, "maxval")
         if self.minval > self.maxval:
@@ -161,7 +162,7 @@ class RandomNormal(RandomInitializer):
     tensor([3., 3.])
     """
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None):
         super().__init__(seed)
         self.mean, self.stddev = number(mean, "mean"), number(stddev, "stddev", minimum=0)
 
@@ -199,7 +200,7 @@ class VarianceScaling(RandomInitializer):
         scale: float = 1.0,
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
-        seed: int | None = None,
+        seed: Seed = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ):
@@ -228,7 +229,7 @@ class _Recipe(VarianceScaling):
 
     recipe: tuple[float, str, str]
 
-    def __init__(self, seed: int | None = None, input_axes: Sequence[int] | None = None, output_axes: Sequence[int] | None = None):
+    def __init__(self, seed: Seed = None, input_axes: Sequence[int] | None = None, output_axes: Sequence[int] | None = None):
         super().__init__(*self.recipe, seed, input_axes, output_axes)
 
 
@@ -303,7 +304,7 @@ class Orthogonal(RandomInitializer):
     True
     """
 
-    def __init__(self, gain: float = 1.0, seed: int | None = None):
+    def __init__(self, gain: float = 1.0, seed: Seed = None):
         super().__init__(seed)
         self.gain = number(gain, "gain")
 

@@ -6,57 +6,16 @@ integer (the same numbers at every call), a `SeedGenerator` (others at every cal
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from torchkeras_fn import config
-from torchkeras_fn.arguments import seed_of
-from torchkeras_fn.configurable import Configurable
 from torchkeras_fn.engine.symbolic import KerasTensor
 from torchkeras_fn.ops.conversion import as_floats, as_tensor, empty_tensor, sizes_of
-
-
-class SeedGenerator(Configurable):
-    """A source of random numbers of its own, for `seed=`; without a seed torch's. Raises `ValueError` for one that is no integer.
-
-    >>> generator = SeedGenerator(1)
-    >>> bool((normal((2,), seed=generator) == normal((2,), seed=generator)).any())
-    False
-    """
-
-    def __init__(self, seed: int | None = None, name: str | None = None):
-        self.seed = seed_of(seed)
-        self.name = name
-        self._generators: dict[torch.device, torch.Generator] = {}
-
-    def on(self, device: torch.device) -> torch.Generator | None:
-        """Return torch's generator for a device; `None` stands for the global one."""
-        if self.seed is None:
-            return None
-        if device not in self._generators:
-            self._generators[device] = torch.Generator(device).manual_seed(self.seed)
-        return self._generators[device]
-
-    def next(self, ordered: bool = True) -> int:
-        """Return a new integer, to be used as a seed."""
-        return int(torch.randint(2**31, (), generator=self.on(torch.device("cpu"))))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return how far the generators have come, by the names of their devices."""
-        return {str(device): generator.get_state() for device, generator in self._generators.items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
-        for device, values in state.items():
-            generator = self.on(torch.device(device))
-            if generator is not None:
-                generator.set_state(values)
-
-
-Seed = int | SeedGenerator | None
+from torchkeras_fn.random_seeds import Seed, SeedGenerator
 
 
 def generator_for(tensor: Any, seed: Seed) -> torch.Generator | None:

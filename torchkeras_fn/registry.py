@@ -9,6 +9,8 @@ from typing import Any
 
 _custom_objects: dict[str, Any] = {}
 _registered_names: dict[Any, str] = {}
+_MOST_NAMES = 100
+"""How many names an error message may list."""
 
 
 def get_custom_objects() -> dict[str, Any]:
@@ -208,4 +210,6 @@ class Registry:
         near = difflib.get_close_matches(_fold(name), [*spelled, *self._folded], n=1)
         if near:
             return f"Did you mean {spelled.get(near[0], near[0])!r}?"
+        if len(self.entries) > _MOST_NAMES:
+            return f"It is none of the {len(self.entries)} that are known; your own is passed in custom_objects={{{name!r}: ...}}."
         return f"Known are: {', '.join(sorted(self.entries))}."

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import json
 import os
 import sys
 
@@ -11,6 +12,8 @@ import torch
 
 from torchkeras_fn import Sequential, layers
 from torchkeras_fn.callbacks import BackupAndRestore, Callback, CSVLogger, EarlyStopping, LambdaCallback
+from torchkeras_fn.saving.archive import Archive, write_archive
+from torchkeras_fn.saving.training_state import training_state
 from torchkeras_fn.utils import Sequence
 
 X, Y = np.random.default_rng(0).normal(size=(20, 3)).astype("float32"), np.arange(20, dtype="float32")
@@ -275,6 +278,62 @@ def test_a_saved_model_is_no_backup(folder):
     compiled().save(path)
     with pytest.raises(ValueError, match="Nothing was read from it"):
         fit(folder)
+
+
+HAND_MADE = {
+    "a misspelt weight": lambda state: state["weights"].update(hidden=state["weights"].pop("hidden.weight")),
+    "a weight that is none": lambda state: state["weights"].update({"hidden.weight": None}),
+    "a state too few of the optimizer": lambda state: state["optimizer"]["state"]["$dict"][1][1].pop("exp_avg_sq"),
+    "a state of another shape": lambda state: state["optimizer"]["state"]["$dict"][0][1].update(
+        exp_avg=state["optimizer"]["state"]["$dict"][1][1]["exp_avg"]
+    ),
+    "options with which no step can be taken": lambda state: state["optimizer"]["param_groups"][0].update(betas=None),
+    "no callbacks": lambda state: state.pop("callbacks"),
+    "an epoch that is none": lambda state: state.update(epoch="2"),
+    "modules that are none": lambda state: state.update(modules=True),
+    "random numbers that are none": lambda state: state["random"].update(python=None),
+}
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 2])
+@pytest.mark.parametrize("kind", HAND_MADE)
+def test_a_backup_that_was_made_by_hand_is_refused_and_nothing_has_changed(kind, save_freq, folder):
+    interrupted(folder, backup=BackupAndRestore(folder, save_freq=save_freq))
+    path = folder / "backup"
+    with Archive(path, {"state.json", "state.safetensors"}) as archive:
+        config = {name: value for name, value in archive.config.items() if name != "members"}
+        state, tensors = archive.read_json("state.json"), bytes(archive.read("state.safetensors"))
+    HAND_MADE[kind](state)
+    write_archive(path, config, {"state.json": [json.dumps(state).encode()], "state.safetensors": [tensors]})
+    model = compiled()
+    before, optimizer, random = model.get_weights(), str(model.optimizer.state_dict()), torch.get_rng_state()
+    with pytest.raises(ValueError, match="(?s)cannot be used: .*Remove it to begin anew"):
+        fit(folder, model=model)
+    assert all(np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True))
+    assert str(model.optimizer.state_dict()) == optimizer
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_figures_that_are_none_are_refused_when_the_epoch_begins_and_nothing_has_changed(folder):
+    def made():
+        model = Sequential([layers.Dense(2, input_shape=(3,), name="hidden"), layers.Dropout(0.5, seed=3), layers.Dense(1)])
+        model.compile("adam", "mse")
+        return model
+
+    with pytest.raises(Interruption):
+        fit(folder, Interrupt(batch=3), model=made(), backup=BackupAndRestore(folder, save_freq=2))
+    path = folder / "backup"
+    with Archive(path, {"state.json", "state.safetensors"}) as archive:
+        config = {name: value for name, value in archive.config.items() if name != "members"}
+        state, tensors = archive.read_json("state.json"), bytes(archive.read("state.safetensors"))
+    state["objective"] = {}
+    write_archive(path, config, {"state.json": [json.dumps(state).encode()], "state.safetensors": [tensors]})
+    model = made()
+    before = model.get_weights(), str(training_state(model))
+    with pytest.raises(ValueError, match="cannot be used: KeyError"):
+        fit(folder, model=model)
+    assert all(np.array_equal(one, other) for one, other in zip(before[0], model.get_weights(), strict=True))
+    assert str(training_state(model)) == before[1]
 
 
 def test_the_one_before_a_damaged_one_is_used(folder):

@@ -10,6 +10,7 @@ from torchkeras_fn import Input, Model
 from torchkeras_fn.callbacks import Callback, CallbackList, History
 from torchkeras_fn.callbacks.base import BATCH_EVENTS, EVENTS, overrides
 from torchkeras_fn.layers import Dense
+from torchkeras_fn.utils import Sequence
 
 X, Y = np.arange(10, dtype="float32").reshape(10, 1), np.arange(10, dtype="float32")
 
@@ -181,6 +182,33 @@ def test_model_and_params_are_set_before_training():
     assert params["epochs"] == 3 and params["steps"] == 2 and params["samples"] == 8 and params["verbose"] == 0
     assert params["batch_size"] == 4 and params["do_validation"] is True
     assert params["metrics"] == ["loss", "mae", "val_loss", "val_mae"]
+
+
+def test_the_number_of_steps_is_that_of_the_epoch():
+    class Halving(Sequence):
+        """Batches that are twice as large in every epoch."""
+
+        size = 2
+
+        def __len__(self):
+            return -(-len(X) // self.size)
+
+        def __getitem__(self, index):
+            rows = slice(index * self.size, (index + 1) * self.size)
+            return X[rows], Y[rows]
+
+        def on_epoch_end(self):
+            self.size *= 2
+
+    class Reader(Callback):
+        seen = ()
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.seen += ((self.params["steps"], self.params["samples"]),)
+
+    reader = Reader()
+    compiled().fit(Halving(), epochs=3, verbose=0, callbacks=[reader])
+    assert reader.seen == ((5, 5), (3, 3), (2, 2))
 
 
 def test_the_model_of_a_callback_can_be_assigned():

@@ -51,6 +51,10 @@ def test_unknown_dimensions_take_any_size():
     assert shapes(arrays_of(np.ones((2, 9, 3)), None, None, Signature(["a"], [(None, None, 3)], [torch.float32])).x) == [(2, 9, 3)]
 
 
+def test_data_for_what_is_no_input_is_passed_by():
+    assert shapes(arrays_of({"c": A, "b": B, "a": A}, [Y, Y], None, TWO).x) == [(6, 3), (6, 4)]
+
+
 @pytest.mark.parametrize(
     ("x", "message"),
     [
@@ -61,7 +65,6 @@ def test_unknown_dimensions_take_any_size():
         (A, "x holds 1 arrays"),
         ([], "x holds 0 arrays"),
         ({"a": A}, r"x has data for \['a'\]"),
-        ({"a": A, "b": B, "c": A}, "but the model's inputs are"),
         ([B, A], r"Input 'a' expects data of shape \(None, 3\), got \(6, 4\)"),
         ([A[0], B], r"Input 'a' expects data of shape \(None, 3\), got \(3,\)"),
         ([A, B[:5]], r"same number of samples, got x: \[6, 5\]"),
@@ -72,6 +75,25 @@ def test_unknown_dimensions_take_any_size():
 def test_inputs_that_do_not_fit_are_refused(x, message):
     with pytest.raises(ValueError, match=message):
         arrays_of(x, None, None, Signature(**{**vars(TWO), "targets": []}))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (list(A), Y, r"x holds 6 arrays of shapes \[\(3,\), \(3,\), \(3,\), ...\]. If these are the rows of one array, .*: np.stack\(x\)"),
+        (A, list(np.ones((6, 2))), r"y holds 6 arrays. If these are the rows of one array, make it one: np.stack\(y\)"),
+        (A, ["cat"] * 6, "y holds texts: give each a number first"),
+        (A, [None] * 6, "y holds None, which is no number"),
+    ],
+)
+def test_a_list_that_was_meant_as_one_array_is_told_how_to_be_one(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        arrays_of(x, y, None, ONE)
+
+
+def test_a_function_that_was_not_called_is_told_so():
+    with pytest.raises(TypeError, match="of type function. Call it"):
+        arrays_of(lambda: A, Y, None, ONE)
 
 
 @pytest.mark.parametrize(("x", "kind"), [("abc", "str"), (iter([A]), "iterator"), ({1, 2}, "set"), (5j, "complex")])
@@ -191,7 +213,10 @@ def test_the_split_keeps_the_last_rows_apart():
     assert kept.samples == len(kept.sample_weight[0]) == 3
 
 
-@pytest.mark.parametrize(("share", "message"), [(1.0, "between 0 and 1"), (-0.1, "between"), (1.5, "between"), (0.9, "leaves no samples")])
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [(1.0, "between 0 and 1"), (-0.1, "between"), (1.5, "between"), ("0.1", "between"), (0.9, "leaves no samples")],
+)
 def test_a_split_without_rows_on_a_side_is_refused(share, message):
     with pytest.raises(ValueError, match=message):
         split(arrays_of(A[:1], Y[:1], None, ONE), share)

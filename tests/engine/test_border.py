@@ -94,6 +94,22 @@ def test_targets_of_another_kind_or_number_are_checked(y):
     assert border.batch(ONES, y) is None
 
 
+@pytest.mark.parametrize(("x", "y"), [(np.arange(6.0).reshape(6, 1)[:1], np.arange(6)[:1]), (np.arange(6.0).reshape(6, 1), np.arange(6))])
+def test_arrays_that_lie_backwards_are_checked_where_numpy_says_that_they_lie_in_order(x, y):
+    border = Border(Signature())
+    batch_of(x, y, None, border.signature, border)
+    backwards = x[::-1] if len(x) == 1 else x[:, ::-1]
+    assert backwards.flags.num == x.flags.num and border.batch(backwards, y) is None and border.arrays(backwards, y) is None
+
+
+def test_tensors_out_of_inference_mode_are_checked_each_time():
+    border = Border(Signature())
+    batch_of(torch.ones(4, 3), None, None, border.signature, border)
+    with torch.inference_mode():
+        x = torch.ones(4, 3)
+    assert border.batch(x, None) is None and not batch_of(x, None, None, border.signature, border)[0].is_inference()
+
+
 def test_an_empty_batch_is_checked():
     border = Border(Signature())
     batch_of(ONES, np.arange(4), None, border.signature, border)

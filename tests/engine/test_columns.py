@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from torchkeras_fn.engine.columns import Column, ReadColumn, column, from_numpy, is_array
 
@@ -195,6 +196,30 @@ def test_a_data_frame_of_floats_integers_and_booleans_is_numbers():
     assert column(frame, "x").take(slice(None)).tolist() == [[0.5, 1.0, 3.0], [1.5, 0.0, 4.0]]
 
 
+def test_a_data_frame_with_columns_that_may_have_missing_values_is_numbers():
+    frame = pd.DataFrame({"a": [1, 2], "b": [3, 4]}).astype("Int64")
+    rows = column(frame, "x")
+    assert rows.dtype == torch.int64 and rows.take(torch.tensor([1, 0])).tolist() == [[2, 4], [1, 3]]
+
+
+def test_a_data_frame_with_sparse_columns_is_numbers():
+    frame = pd.get_dummies(pd.DataFrame({"a": ["x", "y"], "b": [3, 4]}), sparse=True)
+    assert column(frame, "x").take(slice(None)).tolist() == [[3, 1, 0], [4, 0, 1]]
+
+
+def test_a_field_of_records_is_read_where_it_lies():
+    records = np.array([(0, 1.5), (1, 2.5), (2, 3.5)], dtype=[("key", "i1"), ("value", "f4")])
+    assert column(records["value"], "y").take(torch.tensor([2, 0])).tolist() == [3.5, 1.5]
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "int64", "bool"])
+def test_a_tensor_out_of_inference_mode_is_one_to_train_on_in_the_same_memory(name):
+    with torch.inference_mode():
+        data = torch.ones(4, 3, dtype=getattr(torch, name))
+    rows = column(data, "x").take(slice(1, 3))
+    assert not rows.is_inference() and rows.dtype == data.dtype and rows.data_ptr() == data[1:].data_ptr()
+
+
 def test_a_column_stays_what_it_is():
     rows = Column(torch.ones(2, 1))
     assert column(rows, "x") is rows
@@ -211,6 +236,23 @@ NO_NUMBERS = [["a", "b"], np.array([object()]), pd.DataFrame({"a": ["x"], "b": [
 def test_what_is_not_numbers_is_refused_by_name(data):
     with pytest.raises(ValueError, match="The data of 'x' is not an array of numbers"):
         column(data, "The data of 'x'")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.array(["cat", "dog"]), "dtype <U3. Give texts numbers first"),
+        (np.array([1, "dog"], dtype=object), "dtype object. Give texts numbers first"),
+        (np.array([[1.0], [None]], dtype=object), "It holds None: fill in what is missing first"),
+        (np.array([[1.0], [2]], dtype=object), r"Convert it first: .astype\('float32'\)"),
+        (pd.DataFrame({"a": [1.0], "b": ["red"], "c": [2]}), r"No numbers are in the columns \['b'\]. Give texts numbers first"),
+        (pd.DataFrame({"a": [1.0], "b": pd.to_datetime(["2020"])}), r"No numbers are in the columns \['b'\]. It holds Timestamp"),
+        (pd.Series(["cat", "dog"], dtype="category"), "Give texts numbers first"),
+    ],
+)
+def test_what_is_not_numbers_is_pointed_out(data, message):
+    with pytest.raises(ValueError, match=message):
+        column(data, "x")
 
 
 def test_lists_of_different_lengths_are_refused():
@@ -257,3 +299,17 @@ def test_from_numpy_shares_memory():
 )
 def test_is_array_tells_one_array_from_several(data, expected):
     assert is_array(data) is expected
+
+
+def test_row_numbers_go_to_another_device_once_for_all_batches():
+    class Copies(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            self.count += function._schema.name == "aten::_to_copy"
+            return function(*args, **(kwargs or {}))
+
+    batches = torch.randperm(10).split(4)
+    with Copies() as copies:
+        taken = list(Column(torch.empty(10, 3, device="meta")).each(batches))
+    assert copies.count == 1 and [tuple(rows.shape) for rows in taken] == [(4, 3), (4, 3), (2, 3)]

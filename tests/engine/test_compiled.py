@@ -6,6 +6,7 @@ is ours is which graph it is, when it is used, and what happens around it. A few
 
 import copy
 import pickle
+import threading
 import warnings
 
 import numpy as np
@@ -563,6 +564,36 @@ def test_what_cannot_be_compiled_runs_as_it_is_with_one_warning(name, as_it_is):
     assert as_it_is == []
     with pytest.warns(UserWarning, match=reason):
         prepared(model, **options).fit(X, Y, batch_size=SIZE, epochs=2, verbose=0)
+
+
+@pytest.mark.parametrize("method", ["fit", "train_on_batch", "fit_generator"])
+def test_the_warning_points_to_the_line_that_trains(method, as_it_is):
+    model, batches = prepared(ReadsValues()), Batches()
+    train = {
+        "fit": lambda: model.fit(X, Y, batch_size=SIZE, verbose=0),
+        "train_on_batch": lambda: [model.train_on_batch(X, Y) for _ in range(2)],
+        "fit_generator": lambda: model.fit_generator(batches, verbose=0),
+    }[method]
+    with pytest.warns(UserWarning, match="not compiled") as caught:
+        train()
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_models_that_are_compiled_in_several_threads_at_once_leave_no_trace(as_it_is):
+    models = [prepared() for _ in range(3)]
+    together = threading.Barrier(len(models))
+
+    def train(model):
+        together.wait()
+        model.fit(X, Y, batch_size=SIZE, epochs=2, verbose=0)
+
+    threads = [threading.Thread(target=train, args=(model,)) for model in models]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(as_it_is) == len(models)
+    assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)) == 2  # refused where torch believes that it traces
 
 
 def test_an_attempt_that_fails_changes_nothing(monkeypatch):

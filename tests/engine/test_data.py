@@ -202,7 +202,7 @@ def test_what_gives_batches_is_known(x):
     assert is_batches(x)
 
 
-@pytest.mark.parametrize("x", [None, [1], (1,), {"a": 1}, "ab", np.ones(2), torch.ones(2), pd.DataFrame([1]), pd.Series([1]), 5])
+@pytest.mark.parametrize("x", [None, [1], (1,), {"a": 1}, "ab", np.ones(2), torch.ones(2), pd.DataFrame([1]), pd.Series([1]), 5, Points])
 def test_what_is_an_array_or_several_is_known(x):
     assert not is_batches(x)
 

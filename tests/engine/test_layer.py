@@ -869,3 +869,116 @@ def test_drawing_leaves_what_a_call_keeps_as_it_was():
     assert layer.get_weights()[0].tolist() == [0, 0, 0]
     model(torch.ones(2, 3))
     assert layer.get_weights()[0].tolist() == [0.5, 0.5, 0.5]
+
+
+# ---------------------------------------------------------------------- layers that write to their inputs
+
+
+class Centered(Layer):
+    """As in Keras' example of a layer of one's own; the mean is subtracted in place."""
+
+    def call(self, inputs):
+        inputs -= inputs.mean(1, keepdim=True)
+        return inputs
+
+
+class NoisyInPlace(Layer):
+    """Writes to its inputs in training alone."""
+
+    def call(self, inputs, training=False):
+        if training:
+            inputs *= 2
+        return inputs + 0
+
+
+@pytest.mark.parametrize("mode", [True, False], ids=["training", "inference"])
+@pytest.mark.parametrize("made", [Centered, NoisyInPlace])
+def test_what_a_layer_writes_to_its_inputs_is_not_seen_by_others(made, mode):
+    x = Input(shape=(4,))
+    hidden = Dense(4)(x)
+    model = Model(x, [hidden, made()(hidden)]).train(mode)
+    data = torch.rand(2, 4)
+    for _ in range(2):
+        assert torch.equal(model(data)[0], model.layers[1](data))
+
+
+def test_the_data_is_not_changed_by_a_layer_that_writes_to_its_inputs():
+    model, data = Sequential([Centered(), Dense(1)]), np.random.default_rng(0).random((4, 3), "float32")
+    before = data.copy()
+    model.compile("sgd", "mse")
+    model.fit(data, np.zeros(4), batch_size=4, epochs=2, verbose=0)
+    model.predict(data, batch_size=4, verbose=0)
+    assert np.array_equal(data, before)
+
+
+def test_an_array_given_to_a_layer_is_not_changed():
+    layer, data = Centered(), np.random.default_rng(0).random((4, 3), "float32")
+    before = data.copy()
+    for _ in range(2):
+        layer(data)
+    with torch.inference_mode():
+        Centered()(data)
+    assert np.array_equal(data, before)
+
+
+def test_inputs_are_not_copied_for_a_layer_that_only_reads_them():
+    seen = []
+
+    class Watching(Layer):
+        def call(self, inputs):
+            seen.append(inputs)
+            return inputs * 2
+
+    layer, data = Watching(), torch.ones(2, 3)
+    layer(data)
+    layer(data)
+    assert seen[0] is not data and seen[1] is data
+
+
+def test_a_copy_of_the_inputs_brings_their_mask_along():
+    class Counting(Layer):
+        def call(self, inputs, mask=None):
+            return inputs * mask.sum()
+
+    steps = Embedding(5, 2, mask_zero=True)(torch.tensor([[1, 2, 0]]))
+    assert torch.equal(Counting()(steps), steps * 2)
+
+
+def test_a_cache_that_is_passed_besides_the_inputs_is_filled():
+    class Remembering(Layer):
+        def call(self, inputs, cache):
+            cache += inputs
+            return inputs
+
+    layer, cache = Remembering(), torch.zeros(2)
+    for _ in range(2):
+        layer(torch.ones(2), cache)
+    assert cache.tolist() == [2.0, 2.0]
+
+
+def test_a_declared_shape_may_leave_the_batch_open():
+    class Refusing(Layer):
+        def call(self, inputs):
+            if not len(inputs):
+                raise ValueError("nothing to do")
+            return inputs[:, :2]
+
+        def compute_output_shape(self, input_shape):
+            return (None, 2)
+
+    x = Input(shape=(4,))
+    output = Refusing()(x)
+    assert output.shape == (None, 2)
+    assert Model(x, output)(torch.ones(3, 4)).shape == (3, 2)
+
+
+def test_a_call_that_fails_is_told_of_where_the_declared_shape_is_of_no_help():
+    class Failing(Layer):
+        def call(self, inputs):
+            raise ValueError("no such thing")
+
+        def compute_output_shape(self, input_shape):
+            return (None, None, 2)
+
+    with pytest.raises(ValueError, match="no such thing"):
+        Failing()(Input(shape=(None, 4)))

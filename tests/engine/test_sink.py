@@ -49,6 +49,22 @@ def test_a_list_of_one_output_stays_a_list():
     assert [array.shape for array in sink.result()] == [(2, 1)]
 
 
+@pytest.mark.parametrize(
+    ("outputs", "came"),
+    [
+        (None, "of type NoneType"),
+        (np.ones(2), "of type ndarray"),
+        ((torch.ones(2), (torch.ones(2), torch.ones(2))), "of type tuple"),
+        ({"a": torch.ones(2), "b": None}, "of type NoneType"),
+        ([], "no outputs"),
+    ],
+)
+@pytest.mark.parametrize("samples", [2, None])
+def test_outputs_that_are_no_tensors_are_refused(samples, outputs, came):
+    with pytest.raises(TypeError, match=f"A prediction is a tensor.*{came}"):
+        Sink(samples).take(0, batch(2), outputs)
+
+
 @pytest.mark.parametrize("samples", [4, None])
 def test_outputs_that_are_single_numbers_are_joined(samples):
     assert filled(samples, torch.tensor(1.0), torch.tensor(2.0), rows=2).tolist() == [1.0, 2.0]

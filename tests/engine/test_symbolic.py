@@ -373,3 +373,12 @@ def test_drawing_common_layers_loads_neither_the_compiler_nor_sympy():
     """
     shown = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"
+
+
+@pytest.mark.parametrize("change", [operator.iadd, operator.isub, operator.imul, operator.itruediv], ids=lambda change: change.__name__)
+def test_an_operator_that_changes_a_real_tensor_makes_another_when_drawn(change):
+    x, start = Input(shape=(3,)), torch.tensor(2.0)
+    model = Model(x, change(start, x))
+    expected = change(torch.full((2, 3), 2.0), torch.full((2, 3), 4.0))
+    assert torch.equal(model(torch.full((2, 3), 4.0)), expected)
+    assert torch.equal(model(torch.full((2, 3), 4.0)), expected) and start == 2

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from torchkeras_fn import Input, Model, Sequential, Trainer, metrics
-from torchkeras_fn.callbacks import Callback
+from torchkeras_fn.callbacks import Callback, LambdaCallback
 from torchkeras_fn.engine import trainer as trainer_module
 from torchkeras_fn.layers import Dense, Dropout, Embedding, Flatten
 
@@ -183,6 +183,32 @@ def test_a_lazy_torch_module_is_built_by_the_first_data():
     assert net.linear.weight.shape == (1, 3)
 
 
+@pytest.mark.parametrize("first", ["fit", "predict", "evaluate", "train_on_batch"])
+def test_layers_in_a_plain_module_are_built_by_the_first_data_and_trained(first):
+    class Unbuilt(Trainer, nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.unused, self.linear = Dense(4), Dense(2), nn.Linear(4, 1)
+
+        def forward(self, x):
+            return self.linear(self.dense(x))
+
+    net = Unbuilt()
+    net.compile("sgd", "mse", device="cpu")
+    if first == "predict":
+        net.predict(X, verbose=0)
+    elif first != "fit":
+        getattr(net, first)(X, Y)
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+    net.fit(X, Y, verbose=0)
+    after = list(net.parameters())
+    assert len(after) == 4
+    assert first == "fit" or not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    weights = [parameter.detach().clone() for parameter in after]
+    net.train_on_batch(X, Y)
+    assert not any(torch.equal(old, new) for old, new in zip(weights, after, strict=True))
+
+
 # ---------------------------------------------------------------------- what is returned
 
 
@@ -285,6 +311,27 @@ def test_unknown_keywords_are_a_type_error(call):
 
 
 # ---------------------------------------------------------------------- epochs
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"epochs": -1}, ValueError),
+        ({"epochs": 2.0}, ValueError),
+        ({"epochs": "2"}, ValueError),
+        ({"initial_epoch": None}, ValueError),
+        ({"validation_freq": 0}, ValueError),
+        ({"validation_freq": 0.5}, TypeError),
+        ({"validation_freq": "12"}, TypeError),
+    ],
+    ids=str,
+)
+def test_what_is_no_number_of_epochs_is_refused_before_anything_is_told(options, error):
+    model, told = linear(), []
+    model.compile("sgd", "mse")
+    with pytest.raises(error, match=f"{next(iter(options))}.*got"):
+        model.fit(X, Y, validation_data=(X, Y), verbose=0, callbacks=[LambdaCallback(on_train_begin=told.append)], **options)
+    assert not told
 
 
 def test_the_epoch_loss_is_the_mean_over_samples_of_unequal_batches():
@@ -404,7 +451,7 @@ def test_any_other_mismatch_is_a_value_error_before_a_step(make, loss, shape):
     model = make()
     model.compile("sgd", loss)
     before = [p.clone() for p in model.parameters()]
-    with pytest.raises(ValueError, match=r"Targets of shape \(\d+.*do not fit predictions of shape"):
+    with pytest.raises(ValueError, match=r"Targets of shape \(None.*do not fit predictions of shape \(None"):
         model.fit(X, np.zeros(shape), verbose=0)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 

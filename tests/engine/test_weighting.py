@@ -122,7 +122,7 @@ def test_outputs_have_class_weights_by_name_or_order(class_weight):
     ("class_weight", "error", "message"),
     [
         ({0: 1.0}, ValueError, "2 outputs"),
-        ([{0: 1.0}], ValueError, "1 entries for 2 outputs"),
+        ([{0: 1.0}], ValueError, "1 entries for 2 outputs: a list holds one dict from class to weight for each"),
         ({"c": {0: 1.0}}, ValueError, "'c'.*no output"),
         ({"a": {5: 1.0}}, ValueError, "class 5.*between 0 and 1"),
         ({"a": {-1: 1.0}}, ValueError, "class -1"),
@@ -134,6 +134,15 @@ def test_outputs_have_class_weights_by_name_or_order(class_weight):
 def test_class_weights_that_do_not_fit_are_refused(class_weight, error, message):
     with pytest.raises(error, match=message):
         two(class_weight)
+
+
+@pytest.mark.parametrize("classes", [[0.0, 1.0], np.array([0, 1], "float32"), np.array([False, True])])
+def test_what_numpy_says_is_unique_in_the_targets_names_classes(classes):
+    assert weights_of([[1.0], [0.0]], dict(zip(np.unique(classes), [2.0, 3.0], strict=True)), classes=2) == [3.0, 2.0]
+
+
+def test_where_nothing_is_known_of_the_classes_they_may_be_negative():
+    assert weights_of([[1.0], [-1.0], [0.0], [-7.0]], {-1: 2.0, 1: 3.0}, classes=None) == [3.0, 2.0, 1.0, 1.0]
 
 
 def test_numpy_integers_name_classes():

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from torchkeras_fn.engine import workers
 from torchkeras_fn.engine.sources import dataset_source
 from torchkeras_fn.engine.workers import Items, Loading, Stream, Threaded, batches_from, end_workers, in_threads, loader_of
 
@@ -14,7 +15,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("workers", "size"), [(-1, 10), (1, 0)])
+@pytest.mark.parametrize(("workers", "size"), [(-1, 10), (1, 0), (None, 10), (1.5, 10), ("2", 10), (1, None)])
 def test_impossible_numbers_of_workers_are_refused(workers, size):
     with pytest.raises(ValueError, match="'workers' must not be negative"):
         Loading(workers, False, size)
@@ -36,7 +37,35 @@ def test_threads_end_with_the_iterator():
     items = in_threads(lambda index: index, list(range(9)), Loading(2))
     next(items)
     items.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("torchkeras_fn")]
+    assert not running()
+
+
+def running():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("torchkeras_fn")]
+
+
+def test_there_are_no_more_threads_than_items():
+    assert max(in_threads(lambda index: len(running()), [0, 1], Loading(50))) <= 2
+
+
+def test_an_error_comes_although_other_items_never_do(monkeypatch):
+    monkeypatch.setattr(workers, "_PATIENCE_SECONDS", 0.0)
+    begun, waiting = threading.Event(), threading.Event()
+
+    def read(index):
+        if index:
+            begun.set()
+            waiting.wait()
+        elif begun.wait():
+            raise KeyError("no such row")
+
+    try:
+        with pytest.raises(KeyError, match="no such row"):
+            list(in_threads(read, [0, 1, 2], Loading(3)))
+    finally:
+        waiting.set()
+        for thread in running():
+            thread.join()
 
 
 def test_a_thread_that_was_stopped_gives_nothing_more():
@@ -49,7 +78,7 @@ def test_a_thread_that_was_stopped_gives_nothing_more():
 def test_a_thread_ends_with_its_generator():
     items = Threaded(iter(range(3)), Loading())
     assert list(items) == [0, 1, 2] and list(items) == []
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("torchkeras_fn")]
+    assert not running()
 
 
 def test_processes_end_with_the_iterator_although_the_loader_keeps_them():

@@ -57,6 +57,13 @@ def test_values_that_are_all_masked_give_finite_outputs_and_gradients():
         assert query.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("make", [Attention, lambda: Attention(True), lambda: Attention(score_mode="concat"), AdditiveAttention])
+def test_integers_are_attended_to_as_numbers(make):
+    inputs = [torch.tensor([[[1], [2]]]), torch.tensor([[[3], [4], [1]]])]
+    layer = make()
+    torch.testing.assert_close(layer(inputs), layer([x.float() for x in inputs]))
+
+
 def test_arrays_and_tuples_are_taken():
     layer = Attention()
     wanted = layer([QUERY, VALUE])

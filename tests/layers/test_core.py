@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from torchkeras_fn import Input, Model, Sequential
-from torchkeras_fn.layers import Activation, Dense, Embedding, Lambda, TorchModuleWrapper
+from torchkeras_fn.layers import Activation, Dense, Embedding, Lambda, Masking, TorchModuleWrapper
 
 X = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
 
@@ -134,6 +134,13 @@ def test_an_embedding_looks_up_rows():
     assert np.array_equal(outputs.detach().numpy()[0], layer.get_weights()[0][[1, 9]])
 
 
+@pytest.mark.parametrize("given", [lambda table: table, lambda table: [table], torch.tensor])
+def test_an_embedding_begins_with_the_table_that_it_is_given(given):
+    table = np.arange(6, dtype="float32").reshape(3, 2)
+    layer = Embedding(3, 2, weights=given(table))
+    np.testing.assert_array_equal(layer(torch.tensor([2, 0])).detach(), table[[2, 0]])
+
+
 def test_an_embedding_is_a_torch_embedding():
     assert type(drawn(Embedding(10, 4, name="table"), 3).lowered.table) is nn.Embedding
 
@@ -159,6 +166,12 @@ def test_an_embedding_masks_zeros_where_asked():
     indices = torch.tensor([[1, 0]])
     assert Embedding(10, 4).compute_mask(indices) is None
     assert Embedding(10, 4, mask_zero=True).compute_mask(indices).tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("layer", [Embedding(10, 4, mask_zero=True), Masking()])
+def test_the_mask_of_an_array_is_that_of_the_tensor(layer):
+    inputs = np.array([[[3.0, 0.0], [0.0, 0.0]]])
+    assert torch.equal(layer.compute_mask(inputs), layer.compute_mask(torch.tensor(inputs)))
 
 
 @pytest.mark.parametrize(("length", "shape"), [(5, (None, 5)), ((2, 5), (None, 2, 5)), (None, None)])

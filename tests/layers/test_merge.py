@@ -118,6 +118,11 @@ def test_a_normalized_dot_product_is_the_cosine():
     torch.testing.assert_close(Model(xs, layers.dot(xs, 1, normalize=True))(A, B)[:, 0], F.cosine_similarity(A, B))
 
 
+def test_the_cosine_of_zeros_is_zero_in_float16():
+    zeros = torch.zeros(1, 3, dtype=torch.float16)
+    assert layers.Dot(1, normalize=True)([zeros, zeros]).item() == 0
+
+
 @pytest.mark.parametrize("name", [*MERGES, "dot"])
 def test_a_single_tensor_is_refused(name):
     layer = layers.Dot(1) if name == "dot" else CLASSES[name]()

@@ -1,10 +1,13 @@
 """`BatchNormalization`: statistics and gradients against their formula, any axis and rank, frozen, and tiny batches."""
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from torchkeras_fn import Input, Model, layers
+from torchkeras_fn import Input, Model, Sequential, layers
 from torchkeras_fn.layers import BatchNormalization
 
 
@@ -159,11 +162,23 @@ def test_wrong_axes_and_groups_are_named(make, message):
         make()
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4), (2, 3, 5, 1), (2, 1, 1, 4), (2, 2, 3, 4, 1)])
 @pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}])
-def test_a_group_normalization_trains_on_inputs_without_gradients(options):
-    layer = layers.GroupNormalization(2, **options)
-    layer(torch.randn(2, 3, 5, 4)).square().sum().backward()
+def test_a_group_normalization_trains_on_inputs_without_gradients(options, shape):
+    layer = layers.GroupNormalization(min(2, shape[-1]), **options)
+    layer(torch.randn(*shape)).square().sum().backward()
     assert all(weight.grad is not None for weight in layer.trainable_weights)
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": False}])
+def test_a_group_of_one_number_becomes_zero_in_training_too(options):
+    layer = layers.GroupNormalization(-1, beta_initializer="ones", **options)
+    torch.testing.assert_close(layer(torch.tensor([[3.0, 5.0]]), training=True), torch.ones(1, 2), rtol=0, atol=1e-5)
+
+
+def test_vectors_of_zeros_stay_in_float16():
+    layer = layers.UnitNormalization(dtype="float16")
+    assert layer(torch.tensor([[0.0, 0.0], [3.0, 4.0]], dtype=torch.float16)).tolist()[0] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("axis", [-1, 1])
@@ -195,3 +210,11 @@ def test_synchronized_statistics_are_those_of_the_batch_in_one_process():
     layer, data = BatchNormalization(synchronized=True), torch.randn(4, 3)
     torch.testing.assert_close(layer(data, training=True), BatchNormalization()(data, training=True))
     assert layer.get_config()["synchronized"] is True
+
+
+@pytest.mark.parametrize("of", [lambda model: model, lambda model: nn.Sequential(OrderedDict(batch_normalization_1=nn.BatchNorm1d(5)))])
+def test_the_statistics_are_loaded_from_a_plain_dict_and_from_torchs_layer(of):
+    model = Sequential([Input((5,)), BatchNormalization()])
+    state = {name: torch.rand_like(value, dtype=torch.float32) for name, value in of(model).state_dict().items()}
+    assert not model.load_state_dict(state).unexpected_keys
+    assert torch.equal(model.state_dict()["batch_normalization_1.running_var"], state["batch_normalization_1.running_var"])

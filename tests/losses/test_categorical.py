@@ -132,8 +132,13 @@ def test_an_axis_that_is_not_there_is_an_error():
     ],
 )
 def test_classes_beyond_the_last_are_an_error(loss):
-    with pytest.raises(ValueError, match="Classes are integers between 0 and 2, but the targets hold 0 to 3"):
+    with pytest.raises(ValueError, match=r"Classes are integers between 0 and 2, but the targets hold 0 to 3\.$"):
         loss(torch.tensor([0, 3]), P)
+
+
+def test_a_single_output_for_two_classes_is_told_its_loss():
+    with pytest.raises(ValueError, match="between 0 and 0, but the targets hold 0 to 1. .* use 'binary_crossentropy'"):
+        losses.SparseCategoricalCrossentropy()(torch.tensor([0, 1]), torch.ones(2, 1))
 
 
 def test_errors_name_the_loss_that_would_have_fitted():

@@ -143,3 +143,17 @@ def test_without_the_private_kernels_the_public_way_is_taken(monkeypatch):
     run(public, OPTIMIZERS["adam"](public).step)
     run(direct, FusedStep(OPTIMIZERS["adam"](direct), direct))
     assert all(torch.equal(a, b) for a, b in zip(public, direct, strict=True))
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_weight_that_gets_its_first_gradient_later_begins_its_momentum_then(nesterov):
+    ours, public = parameters(), parameters()
+    step = FusedStep(torch.optim.SGD(ours, lr=0.1, momentum=0.9, nesterov=nesterov, fused=True), ours)
+    by_hand = torch.optim.SGD(public, lr=0.1, momentum=0.9, nesterov=nesterov)
+    for index in range(5):
+        for weights in (ours, public):
+            weights[0].grad, weights[1].grad = torch.ones(3, 4), torch.ones(4) if index > 2 else None
+        step()
+        by_hand.step()
+    for one, other in zip(ours, public, strict=True):
+        torch.testing.assert_close(one, other)

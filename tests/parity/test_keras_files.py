@@ -379,8 +379,8 @@ def network(lib):
     return lib.Model(x, lib.layers.Dense(2)(hidden))
 
 
-def trained(model):
-    return model.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
+def trained(model, callbacks=()):
+    return model.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0, callbacks=list(callbacks)).history
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -402,6 +402,83 @@ def test_training_goes_on_in_the_other_library(name, tmp_path):
     assert int(back.optimizer.iterations) == 16
     same(trained(back), trained(ours), tolerance)
     same(ours.get_weights(), back.get_weights(), tolerance)
+
+
+GATHERING = {
+    "sgd": lambda o: o.SGD(0.05, momentum=0.9, gradient_accumulation_steps=3),
+    "schedule": lambda o: o.SGD(o.schedules.ExponentialDecay(0.1, 3, 0.5), gradient_accumulation_steps=3),
+    "adam": lambda o: o.Adam(0.01, clipnorm=1.0, gradient_accumulation_steps=3),
+    "averages": lambda o: o.Nadam(0.01, use_ema=True, ema_overwrite_frequency=2, gradient_accumulation_steps=3),
+    "adagrad": lambda o: o.Adagrad(0.05, gradient_accumulation_steps=3),
+}
+
+
+@pytest.mark.parametrize("name", GATHERING)
+def test_gradients_that_are_half_gathered_are_gathered_on_in_the_other_library(name, tmp_path):
+    theirs = network(keras)
+    theirs.compile(GATHERING[name](keras.optimizers), keras.losses.MeanSquaredError())
+    trained(theirs)  # 8 batches: two steps, and two batches of the third
+    for ending in ENDINGS:
+        theirs.save(tmp_path / f"theirs{ending}")
+    expected = trained(theirs)
+    for ending in ENDINGS:
+        ours = tk.models.load_model(tmp_path / f"theirs{ending}")
+        assert ours.optimizer.iterations == 2
+        same(trained(ours), expected, 1e-5)
+        same(ours.get_weights(), theirs.get_weights(), 1e-5)
+    ours.save(tmp_path / "ours.keras")
+    back = keras.models.load_model(tmp_path / "ours.keras")
+    assert int(back.optimizer.iterations) == 5
+    same(trained(back), trained(ours), 1e-5)
+    same(back.get_weights(), ours.get_weights(), 1e-5)
+
+
+def test_an_optimizer_with_the_decay_of_keras_2_goes_on_in_keras(tmp_path):
+    ours = network(tk)
+    ours.compile(tk.optimizers.SGD(0.05, momentum=0.9, decay=0.1), "mse")
+    trained(ours)
+    ours.save(tmp_path / "ours.keras")
+    back = keras.models.load_model(tmp_path / "ours.keras")
+    same(trained(back)["loss"], trained(ours)["loss"], 1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "decaying"])
+def test_gradients_that_compile_was_asked_to_gather_are_gathered_on_by_keras(optimizer, tmp_path):
+    ours = network(tk)
+    chosen = tk.optimizers.SGD(0.05, decay=0.1) if optimizer == "decaying" else optimizer
+    ours.compile(chosen, "mse", gradient_accumulation_steps=3, steps_per_execution=2, precision="float32", auto_scale_loss=False)
+    trained(ours)
+    ours.save(tmp_path / "ours.keras")
+    back = keras.models.load_model(tmp_path / "ours.keras")
+    assert back.optimizer.gradient_accumulation_steps == 3
+    same(trained(back)["loss"], trained(ours)["loss"], 1e-5)
+    same(back.get_weights(), ours.get_weights(), 1e-5)
+
+
+@pytest.mark.parametrize("asked", [{"run_eagerly": True, "jit_compile": False}, {"jit_compile": True}, {"jit_compile": "auto"}], ids=str)
+def test_whether_keras_was_asked_to_compile_the_steps_is_read_and_written_back(asked, tmp_path):
+    theirs = network(keras)
+    theirs.compile("sgd", "mse", **asked)
+    theirs.save(tmp_path / "theirs.keras")
+    tk.models.load_model(tmp_path / "theirs.keras").save(tmp_path / "ours.keras")
+    assert keras.models.load_model(tmp_path / "ours.keras").jit_compile == theirs.jit_compile
+
+
+def test_how_many_steps_keras_was_asked_to_run_at_once_is_read(tmp_path):
+    theirs = network(keras)
+    theirs.compile("sgd", "mse", steps_per_execution=3)
+    theirs.save(tmp_path / "theirs.keras")
+    ours = tk.models.load_model(tmp_path / "theirs.keras")
+    told = []
+    trained(ours, [tk.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: told.append(batch))])
+    assert told == [2, 3, 2, 3]
+
+
+def test_settings_that_keras_cannot_do_on_torch_do_not_keep_it_from_running_the_model(tmp_path):
+    ours = network(tk)
+    ours.compile("sgd", "mse", steps_per_execution=3, precision="mixed_bfloat16", auto_scale_loss=False)
+    ours.save(tmp_path / "ours.keras")
+    assert trained(keras.models.load_model(tmp_path / "ours.keras"))["loss"][-1] > 0
 
 
 def test_what_keras_keeps_otherwise_begins_anew_with_a_warning(tmp_path):

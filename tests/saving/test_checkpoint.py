@@ -120,6 +120,11 @@ def _larger(config):
     config["tensors"]["weights/a.weight"]["shape"] = [2, 3 * 10**12]
 
 
+def _misspelt(config):
+    values = config["training"]["optimizer"]["state"]["$dict"][0][1]
+    values["momentum"] = values.pop("momentum_buffer")
+
+
 HOSTILE = {
     "code in the tensors' file": (spoil_data, r"the bytes of a tensor are damaged, .*\(UnpicklingError: Weights only load failed\)$"),
     "a path": (changed(lambda config: _piece(config).__setitem__(0, "../secret.distcp")), "is said to be in"),
@@ -133,6 +138,7 @@ HOSTILE = {
     "no tensors": (changed(lambda config: config.pop("tensors")), "KeyError"),
     "another dtype": (changed(lambda config: config["tensors"]["weights/a.bias"].update(dtype="float16")), "Cast the model"),
     "another weight": (changed(lambda config: config["tensors"].pop("weights/a.bias")), "not in the file"),
+    "a misspelt state": (changed(_misspelt), "SGD needs 'momentum_buffer' too"),
     "a bad state": (changed(lambda config: config["training"].update(optimizer={"param_groups": []})), "no state of SGD"),
 }
 

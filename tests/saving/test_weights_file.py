@@ -137,3 +137,10 @@ def test_any_module_that_trains_saves_its_weights(tmp_path):
     one.save_weights(tmp_path / "w")
     other.load_weights(tmp_path / "w")
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+def test_a_file_of_torch_is_told_how_it_is_read(tmp_path):
+    model = Sequential([layers.Dense(1, input_shape=(2,))])
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match=r"a file of torch.save: model.load_state_dict\(torch.load\(path\)\)"):
+        model.load_weights(tmp_path / "weights.pt")

@@ -145,3 +145,21 @@ def test_long_names_stay_in_their_column():
     model = Model(x, Dense(2, name="a_name_that_is_much_longer_than_its_column_can_be")(x))
     assert "(None, 2)" in text(model)
     assert all(len(line) <= 66 for line in text(model).splitlines())
+
+
+def around(inner):
+    x = Input(shape=(3,), name="x")
+    return Model(x, Dense(1, name="last")(inner(x)))
+
+
+def test_the_layers_of_nested_models_are_printed_where_asked_for():
+    inner = Sequential([Dense(4, name="inside", input_shape=(3,))], name="inner")
+    first_words = [line.split()[0] for line in text(around(inner), expand_nested=True).splitlines()]
+    assert first_words[first_words.index("inner") + 1] == "inside"
+    assert "inside" not in text(around(inner))
+
+
+def test_what_is_trained_is_printed_where_asked_for():
+    frozen = Dense(4, name="frozen", trainable=False)
+    shown = {line.split()[0]: line.split()[-1] for line in text(around(frozen), show_trainable=True).splitlines()}
+    assert (shown["Layer"], shown["x"], shown["frozen"], shown["last"]) == ("Trainable", "-", "N", "Y")

@@ -13,6 +13,7 @@ tensor(5.)
 
 # ruff: noqa: F401 - the names are here to be found
 
+from torchkeras_fn.backend.derivatives import gradients
 from torchkeras_fn.backend.elements import (
     argmax,
     argmin,
@@ -27,7 +28,7 @@ from torchkeras_fn.backend.elements import (
     relu,
     sqrt,
 )
-from torchkeras_fn.backend.loops import ctc_batch_cost, foldl, foldr, map_fn, rnn
+from torchkeras_fn.backend.loops import ctc_batch_cost, ctc_decode, foldl, foldr, map_fn, rnn
 from torchkeras_fn.backend.noise import (
     dropout,
     random_bernoulli,
@@ -42,11 +43,9 @@ from torchkeras_fn.backend.session import (
     Function,
     backend,
     clear_session,
-    ctc_decode,
     function,
     get_session,
     get_uid,
-    gradients,
     in_test_phase,
     in_train_phase,
     learning_phase,

@@ -105,3 +105,28 @@ def ctc_batch_cost(y_true: Any, y_pred: Any, input_length: Any, label_length: An
     logits = torch.log(as_floats(y_pred) + config.epsilon())
     steps, lengths = (torch.flatten(as_tensor(part)) for part in (input_length, label_length))
     return torch.unsqueeze(ctc(logits, y_true, steps, lengths, blank=logits.shape[-1] - 1), -1)
+
+
+def ctc_decode(y_pred: Any, input_length: Any, greedy: bool = True, beam_width: int = 100, top_paths: int = 1) -> tuple[list[Any], Any]:
+    """Return `([labels], scores)`: what probabilities `(batch, steps, classes)` spell when the likeliest class is taken at each step.
+
+    Repetitions are taken once, and the last class stands for no label. Labels are `(batch, longest)`, ended by -1 (drawn: of
+    as many as there are steps), scores `(batch, 1)` the negative logarithms of the probabilities taken. `input_length` is
+    the number of steps of each sample. Raises `ValueError` for `greedy=False`.
+
+    >>> ctc_decode(torch.eye(3)[[[0, 0, 2, 0, 1]]], [5])[0]
+    [tensor([[0, 0, 1]])]
+    """
+    if not greedy:
+        raise ValueError(f"ctc_decode takes the likeliest class at each step (greedy=True); there is no search with {beam_width} beams.")
+    probabilities = as_floats(y_pred)
+    likeliest, classes = torch.max(probabilities, -1)
+    steps = torch.cumsum(torch.ones_like(classes), -1) <= torch.reshape(as_tensor(input_length, like=classes), (-1, 1))
+    before = torch.nn.functional.pad(classes, (1, 0), value=-1)[:, :-1]
+    is_label = steps & (classes != before) & (classes != probabilities.shape[-1] - 1)
+    order = torch.argsort(torch.logical_not(is_label).to(torch.int8), dim=-1, stable=True)
+    labels = torch.gather(torch.where(is_label, classes, -1), -1, order)
+    if not is_symbolic(labels):
+        labels = labels[:, : int(is_label.sum(-1).amax())]
+    scores = -torch.sum(torch.log(likeliest + config.epsilon()) * steps, -1, keepdim=True)
+    return [labels], scores

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 
 from torchkeras_fn import ops
@@ -96,7 +97,8 @@ class Function:
         tensors = [as_tensor(array, self.graph.input_dtype(index)).to(device) for index, array in enumerate(arrays)]
         with torch.no_grad(), mode_of(self._module, training=bool(phases and phases[0])):
             found = self._module(*tensors)
-        return [ops.convert_to_numpy(tensor) for tensor in (found if isinstance(found, (list, tuple)) else [found])]
+        listed = found if isinstance(found, (list, tuple)) else [found]
+        return [np.array(ops.convert_to_numpy(tensor)) for tensor in listed]  # of their own, as an output may be a weight or an input
 
 
 def function(inputs: Sequence[Any], outputs: Any, updates: Sequence[Any] | None = None, **kwargs: Any) -> Callable[[Any], Any]:
@@ -215,8 +217,6 @@ def _unavailable(name: str, instead: str) -> Callable[..., Any]:
     return entry(refuse, name, __name__, f"Raise `NotImplementedError`. {instead}")
 
 
-gradients = _unavailable("gradients", "Use torch.autograd.grad(loss, variables) on real tensors, for example in a train_step of your own.")
 get_session = _unavailable("get_session", "There is no session: tensors have their values at once, models run when they are called.")
 set_session = _unavailable("set_session", "There is no session: choose the device in compile(device=...), and threads with torch.")
 manual_variable_initialization = _unavailable("manual_variable_initialization", "Weights have their first values from the start.")
-ctc_decode = _unavailable("ctc_decode", "Take K.argmax along the classes, and drop repetitions and the last class.")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import config, ops
-from torchkeras_fn.engine.symbolic import KerasTensor
+from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic, record
 from torchkeras_fn.layers.input import Input
 from torchkeras_fn.ops.conversion import as_tensor, is_tensor
 
@@ -37,7 +37,7 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
     >>> constant(3, shape=(2,))
     tensor([3., 3.])
     """
-    made: torch.Tensor = as_tensor(value, config.dtype(dtype))
+    made: torch.Tensor = as_tensor(value.copy() if isinstance(value, np.ndarray) else value, config.dtype(dtype))
     if shape is None:
         return made
     return made.expand(shape).clone() if made.ndim == 0 else made.reshape(shape)
@@ -123,23 +123,23 @@ def count_params(x: Any) -> int:
 
 
 def get_value(x: Any) -> Any:
-    """Return the value of a variable, weight or tensor as a numpy array; of a number, such as `optimizer.lr`, the number.
+    """Return the value of a variable, weight or tensor, as it is now, in a numpy array; of a number, as `optimizer.lr`, the number.
 
     >>> get_value(variable([1.0, 2.0]))
     array([1., 2.], dtype=float32)
     """
     if isinstance(x, (int, float)):
         return float(x) if isinstance(x, float) else x
-    return ops.convert_to_numpy(to_dense(x))
+    return np.array(ops.convert_to_numpy(to_dense(x)))  # which may share its memory
 
 
 def eval(x: Any) -> Any:
-    """Return the value as a numpy array. Raises `ValueError` for a symbolic tensor, which has none.
+    """Return the value, as it is now, in a numpy array. Raises `ValueError` for a symbolic tensor, which has none.
 
     >>> eval(torch.ones(2) + 1)
     array([2., 2.], dtype=float32)
     """
-    return ops.convert_to_numpy(to_dense(x))
+    return np.array(ops.convert_to_numpy(to_dense(x)))
 
 
 def set_value(x: Any, value: Any) -> None:
@@ -202,8 +202,7 @@ def update_add(x: Any, increment: Any) -> Any:
     >>> update_add(variable(1.0), 2.0).item()
     3.0
     """
-    with torch.no_grad():
-        return x.add_(increment)
+    return _changed(_add, x, increment)
 
 
 def update_sub(x: Any, decrement: Any) -> Any:
@@ -212,8 +211,22 @@ def update_sub(x: Any, decrement: Any) -> Any:
     >>> update_sub(variable(1.0), 2.0).item()
     -1.0
     """
+    return _changed(_subtract, x, decrement)
+
+
+def _changed(operation: Any, x: Any, amount: Any) -> Any:
+    """Change a variable now; or, by an amount that is symbolic, whenever the result is computed."""
+    return record(operation, (x, amount), {}) if is_symbolic(amount) else operation(x, amount)
+
+
+def _add(x: torch.Tensor, amount: Any) -> torch.Tensor:
     with torch.no_grad():
-        return x.sub_(decrement)
+        return x.add_(amount)
+
+
+def _subtract(x: torch.Tensor, amount: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return x.sub_(amount)
 
 
 def moving_average_update(x: Any, value: Any, momentum: float) -> Any:

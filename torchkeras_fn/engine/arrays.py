@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -89,8 +90,20 @@ def _parts(value: Any, what: str, expected: int) -> list[Any]:
     if is_array(value):
         return [value]
     if not isinstance(value, (list, tuple)):
-        raise TypeError(f"{what} is an array, or a list or dict of arrays, got {value!r:.80} of type {type(value).__name__}.")
+        call = " Call it, and pass what it returns." if callable(value) else ""
+        raise TypeError(f"{what} is an array, or a list or dict of arrays, got {value!r:.80} of type {type(value).__name__}.{call}")
     return list(value)
+
+
+def _if_one_array(parts: Sequence[Any], what: str) -> str:
+    """What to do about a list that was meant as one array, for an error message; nothing where it does not look like one."""
+    if any(isinstance(part, str) for part in parts):
+        return f" {what} holds texts: give each a number first, as np.unique(values, return_inverse=True) does."
+    if any(part is None for part in parts):
+        return f" {what} holds None, which is no number."
+    shapes = {tuple(part.shape) if hasattr(part, "shape") else None for part in parts}
+    alike = len(parts) > 1 and len(shapes) == 1 and None not in shapes
+    return f" If these are the rows of one array, make it one: np.stack({what})." if alike else ""
 
 
 # ------------------------------------------------------------------ inputs
@@ -131,13 +144,17 @@ def _one_for_each(x: Any, names: Sequence[str]) -> list[Any]:
     if len(names) == 1 and isinstance(x, (np.ndarray, torch.Tensor)):  # the usual, without further questions
         return [x]
     if isinstance(x, Mapping):
-        if set(x) != set(names):
+        if not set(names) <= set(x):  # others are passed by, as in Keras
             raise ValueError(f"x has data for {list(x)}, but the model's inputs are {list(names)}.")
         return [x[name] for name in names]
     parts = [] if x is None else _parts(x, "x", len(names))
     if len(parts) != len(names):
         shown = [tuple(getattr(part, "shape", ())) for part in parts]
-        raise ValueError(f"The model takes data for {len(names)} inputs {list(names)}, but x holds {len(parts)} arrays of shapes {shown}.")
+        shapes = f"{shown}" if len(shown) <= 4 else f"[{', '.join(map(str, shown[:3]))}, ...]"
+        hint = _if_one_array(parts, "x") if len(names) == 1 else ""
+        raise ValueError(
+            f"The model takes data for {len(names)} inputs {list(names)}, but x holds {len(parts)} arrays of shapes {shapes}.{hint}"
+        )
     return parts
 
 
@@ -213,7 +230,8 @@ def _target_per_output(y: Any, names: Sequence[str] | None, wanted: Sequence[str
         parts = _parts(y, "y", len(names if wanted is None else wanted))
     if len(parts) != len(names):
         if wanted is None or len(parts) != len(wanted):
-            raise ValueError(f"The model has {len(names)} outputs {list(names)}, but y holds {len(parts)} arrays.")
+            hint = _if_one_array(parts, "y") if len(names) == 1 else ""
+            raise ValueError(f"The model has {len(names)} outputs {list(names)}, but y holds {len(parts)} arrays.{hint}")
         in_order = iter(parts)
         parts = [next(in_order) if name in wanted else None for name in names]
     if wanted is None:
@@ -263,7 +281,7 @@ def split(arrays: Arrays, validation_split: float) -> tuple[Arrays, Arrays]:
     >>> train.samples, validation.samples
     (6, 2)
     """
-    if not 0 < validation_split < 1:
+    if not isinstance(validation_split, Real) or not 0 < validation_split < 1:
         raise ValueError(f"validation_split must lie between 0 and 1, got {validation_split!r}.")
     if not arrays.columns:
         raise ValueError(f"validation_split={validation_split} needs arrays, but the model feeds itself. Use validation_data.")

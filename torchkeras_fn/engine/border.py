@@ -99,9 +99,10 @@ def _kind(x: Any, y: Any, inputs: Parts, targets: Parts) -> Any:
     kinds: list[Any] = [type(x), type(y), len(inputs)]
     for part in (*inputs, *targets):
         if type(part) is np.ndarray and part.ndim:
-            kinds += (part.dtype, part.shape[1:], part.flags.num)  # of which the order and the right to write count
+            # of the flags the right to write counts; the strides tell what they do not of axes of size 1, one row among them
+            kinds += (part.dtype, part.shape[1:], part.strides, part.flags.num)
         elif type(part) is torch.Tensor and part.ndim:
-            kinds += (part.dtype, part.shape[1:], part.device, part.requires_grad)
+            kinds += (part.dtype, part.shape[1:], part.device, part.requires_grad, part.is_inference())
         else:
             return None
     return tuple(kinds) if inputs else None

@@ -1,9 +1,11 @@
 """One array of samples, whatever holds it: a shape, a dtype, and reading some rows as a tensor. Nothing is ever read whole."""
 
 import functools
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -45,12 +47,13 @@ class Column:
         >>> list(Column(torch.arange(4)).each([slice(0, 3), slice(3, 4)]))
         [tensor([0, 1, 2]), tensor([3])]
         """
-        if type(self) is Column and indices:
-            if isinstance(indices[0], slice):
-                return map(self.tensor.__getitem__, indices)
-            if indices[0].device == self.tensor.device:
-                return map(self.tensor.index_select, repeat(0), indices)
-        return map(self.take, indices)
+        if type(self) is not Column or not indices:
+            return map(self.take, indices)
+        if isinstance(indices[0], slice):
+            return map(self.tensor.__getitem__, indices)
+        if indices[0].device != self.tensor.device:  # all row numbers go there at once: each copy waits for the device
+            indices = torch.cat(list(indices)).to(self.tensor.device).split(list(map(len, indices)))
+        return map(self.tensor.index_select, repeat(0), indices)
 
     def part(self, start: int, stop: int) -> "Column":
         """Return the rows from `start` to `stop`, sharing memory."""
@@ -117,7 +120,7 @@ def column(data: Any, what: str) -> Column:
     if isinstance(data, Column):
         return data
     if isinstance(data, torch.Tensor):
-        return _not_scalar(Column(data.detach() if data.requires_grad else data), what)
+        return _not_scalar(Column(_to_train_on(data)), what)
     if hasattr(data, "iloc") and hasattr(data, "to_numpy"):
         dtype = _frame_dtype(data)
         _check_numbers(data.iloc[:1].to_numpy(dtype=dtype), data, what)
@@ -143,6 +146,13 @@ def column(data: Any, what: str) -> Column:
     return _not_scalar(Column(from_numpy(array)), what)
 
 
+def _to_train_on(data: torch.Tensor) -> torch.Tensor:
+    """Return the tensor without its history, sharing its memory; one out of `torch.inference_mode()` is no more of its kind."""
+    if data.is_inference() and data.layout == torch.strided:
+        return torch.from_dlpack(data)
+    return data.detach() if data.requires_grad else data
+
+
 def _not_scalar(rows: Column, what: str) -> Column:
     if not rows.shape:
         raise ValueError(f"{what} is a single number. Expected an array with the samples along its first axis.")
@@ -151,15 +161,35 @@ def _not_scalar(rows: Column, what: str) -> Column:
 
 def _check_numbers(array: np.ndarray, data: Any, what: str) -> None:
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{what} is not an array of numbers: got a {type(data).__name__} with dtype {array.dtype}.")
+        raise ValueError(f"{what} is not an array of numbers: got a {type(data).__name__} with dtype {array.dtype}.{_culprit(array, data)}")
+
+
+def _culprit(array: np.ndarray, data: Any) -> str:
+    """What of the data is no number, and what to do about it, for an error message; nothing where it cannot be told."""
+    dtypes = zip(data.columns, data.dtypes, strict=True) if hasattr(data, "columns") else ()
+    columns = [name for name, dtype in dtypes if getattr(dtype, "kind", "O") not in "fiub"]
+    where = f" No numbers are in the columns {columns}." if columns else ""
+    text = f"{where} Give texts numbers first, as np.unique(values, return_inverse=True) does."
+    if array.dtype.kind != "O":
+        return text if array.dtype.kind in "US" else where
+    odd = next((value for value in array.flat if not isinstance(value, Number)), 0)
+    if isinstance(odd, str):
+        return text
+    if odd is None:
+        return f"{where} It holds None: fill in what is missing first."
+    return f"{where} Convert it first: .astype('float32')." if isinstance(odd, Number) else f"{where} It holds {odd!r:.60}."
 
 
 def _frame_dtype(data: Any) -> Any:
-    """The dtype of a data frame whose columns are numbers of several kinds, for which pandas would make objects; else `None`."""
+    """The dtype that holds the numbers of a data frame, where pandas would make objects of them; `None` where it would not, or has none.
+
+    It would for columns of several kinds, and for those that may have missing values.
+    """
     dtypes = list(getattr(data, "dtypes", [])) if len(data.shape) == 2 else []
-    if len({str(dtype) for dtype in dtypes}) < 2 or any(getattr(dtype, "kind", "O") not in "fiub" for dtype in dtypes):
+    if any(getattr(dtype, "kind", "O") not in "fiub" for dtype in dtypes):
         return None
-    return np.result_type(*[getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes])
+    plain = {np.dtype(getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))) for dtype in dtypes}
+    return np.result_type(*plain) if plain and (len(plain) > 1 or not isinstance(dtypes[0], np.dtype)) else None
 
 
 def _reader(data: Any) -> Callable[[Any], Any]:
@@ -177,8 +207,9 @@ def _reader(data: Any) -> Callable[[Any], Any]:
 
 
 def _is_readable(array: np.ndarray) -> bool:
-    """Whether torch can read the array as it lies there."""
-    return min(array.strides, default=0) >= 0 and _is_known(array.dtype)
+    """Whether torch can read the array as it lies there: forwards, in steps of whole numbers, which fields of records are not."""
+    size = array.dtype.itemsize
+    return min(array.strides, default=0) >= 0 and math.gcd(size, *array.strides) == size and _is_known(array.dtype)
 
 
 @functools.lru_cache(maxsize=64)

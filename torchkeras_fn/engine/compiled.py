@@ -1,6 +1,8 @@
 """`CompiledSteps`: training steps in which forward, loss, gradients and metrics are one compiled function for each kind of batch."""
 
 import operator
+import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +19,9 @@ _MOST = 16
 """So many steps are compiled for a model, for kinds of batches and changes of the model: more would cost more than they save."""
 
 _MOST_SEEN = 256
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Models may be trained in several threads, but torch notes for all of them that it traces, and so do filters of warnings."""
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
@@ -101,7 +106,7 @@ class CompiledSteps:
             self._warn(f"{_MOST} steps were compiled, and batches of other shapes, or after changes of the model, run as they are")
             return None
         try:
-            with warnings.catch_warnings():
+            with _ONE_AT_A_TIME, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's compiler warns of what does not matter here
                 if not self._ready:
                     # The first step may have made what was not there when the epoch began.
@@ -138,7 +143,7 @@ class CompiledSteps:
         if not self._warned:
             self._warned = True
             message = f"jit_compile=True, but training steps run as they are, not compiled: {reason}."
-            warnings.warn(message, UserWarning, stacklevel=2)
+            warnings.warn(message, UserWarning, stacklevel=_levels_to_user())
 
 
 class CompiledStep:
@@ -194,6 +199,14 @@ class CompiledStep:
             update(*[outputs[part].clone() if isinstance(part, Returned) else part for part in arguments])
         if self._learns:
             self.trainer.optimizer.step()
+
+
+def _levels_to_user() -> int:
+    """How far up from the function that calls this one the first line is that is not this library's: it called `fit`, or a step."""
+    home, level, frame = __name__.split(".")[0], 0, sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__")).split(".")[0] == home:
+        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
+    return level + 1
 
 
 def _source_of(traced: Traced) -> tuple[Any, ...]:

@@ -215,6 +215,8 @@ def is_batches(x: Any) -> bool:
     >>> is_batches(iter([1])), is_batches([1, 2])
     (True, False)
     """
+    if isinstance(x, type):  # which is told to be an object
+        return False
     if isinstance(x, (DataLoader, Dataset)) or hasattr(x, "on_epoch_end"):
         return True
     if x is None or hasattr(x, "shape") or isinstance(x, (list, tuple, Mapping, str)) or hasattr(x, "iloc"):

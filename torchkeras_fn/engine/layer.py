@@ -17,6 +17,7 @@ from torchkeras_fn.engine import inference
 from torchkeras_fn.engine.additions import Additions, collecting
 from torchkeras_fn.engine.building import further_shapes, whole
 from torchkeras_fn.engine.connections import Connections, shapes_of
+from torchkeras_fn.engine.copying import copies_of
 from torchkeras_fn.engine.incoming import as_floats, as_tensors, carried_mask, carry_mask, check_inputs
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, is_symbolic, record, symbolic_leaves
 from torchkeras_fn.engine.weights import Weighted
@@ -92,12 +93,15 @@ class Layer(Additions, Connections, Weighted, metaclass=_NamesItself):
     built_for: Any = None
     """The input shape for which the weights were made; `None` where they are not, or were made otherwise."""
     default_name: ClassVar[str] = ""
+    _is_users: ClassVar[bool] = False
+    """Whether the class was written by a user, who may write to the inputs."""
 
     _arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let `build` take over the torch module that it returns also where a user calls it, as Keras' layers are built by hand."""
         super().__init_subclass__(**kwargs)
+        cls._is_users = cls.__module__.split(".")[0] != __name__.split(".")[0]
         if "build" in vars(cls):
             cls.build = whole(cls.build)  # type: ignore[method-assign]
 
@@ -133,6 +137,7 @@ class Layer(Additions, Connections, Weighted, metaclass=_NamesItself):
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._trainable = trainable
         self._nodes: list[Node] = []
+        self._writes_to_inputs: dict[bool, bool] = {}
         self._initial_weights = weights
         if batch_input_shape is None and input_shape is None and input_dim is not None:
             input_shape = (input_dim,) if input_length is None and not self.takes_integers else (input_length, input_dim)
@@ -260,11 +265,25 @@ class Layer(Additions, Connections, Weighted, metaclass=_NamesItself):
         is_new_mode = mode is not None and mode != self.training
         in_mode = inference.mode_of(*self._roots(), training=bool(mode)) if is_new_mode else contextlib.nullcontext()
         with in_mode, contextlib.nullcontext() if type(self).call is Layer.call else inference.untouched(self):
-            outputs = self.call(*args, **kwargs)
+            is_careful = self._writes_to_inputs.get(self.training, self._is_users)
+            outputs = self._call_on_copies(args, kwargs) if is_careful else self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
             self.add_loss([of_sum(self.activity_regularizer(part)) for part in inference.leaves_of(outputs)])
         if is_masked or self.makes_mask:
             carry_mask(outputs, self.compute_mask(args[0], mask))
+        return outputs
+
+    def _call_on_copies(self, args: Any, kwargs: Any) -> Any:
+        """Spare the inputs, which others read as well, what `inputs -= mean` does to them; and note whether there was need to.
+
+        Further arguments, such as a cache that the call fills, are written to as they are.
+        """
+        if not args or torch.compiler.is_compiling():
+            return self.call(*args, **kwargs)
+        mode = self.training
+        inputs, is_altered = copies_of(args[0])
+        outputs = self.call(inputs, *args[1:], **kwargs)
+        self._writes_to_inputs[mode] = self._writes_to_inputs.get(mode, False) or is_altered()
         return outputs
 
     def call_takes(self, argument: str) -> bool:
@@ -303,7 +322,10 @@ class Layer(Additions, Connections, Weighted, metaclass=_NamesItself):
                 declared = "compute_output_shape" in vars(self) or type(self).compute_output_shape is not Layer.compute_output_shape
                 if not declared or not isinstance(args[0], torch.Tensor):
                     raise
-                return torch.empty(self.compute_output_shape(tuple(args[0].shape)), dtype=self.dtype, device=args[0].device)
+                samples, *shape = self.compute_output_shape(tuple(args[0].shape))
+                if isinstance(samples, (tuple, list)) or None in shape:  # this does not tell what torch would need to know
+                    raise
+                return torch.empty((args[0].shape[0] if samples is None else samples, *shape), dtype=self.dtype, device=args[0].device)
 
     def _roots(self) -> tuple[nn.Module, ...]:
         return (self,) if self.module is None else (self, self.module)

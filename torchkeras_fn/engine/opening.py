@@ -26,6 +26,7 @@ from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.preparation import Preparation
 from torchkeras_fn.engine.weighting import ClassWeights
 from torchkeras_fn.engine.workers import Loading
+from torchkeras_fn.losses import BinaryCrossentropy
 
 
 class Opening(Preparation):
@@ -96,7 +97,8 @@ class Opening(Preparation):
             names = objective.output_names or ["output_1"]
             indices = [bool(getattr(output.loss, "indices", False)) for output in objective.outputs] or [False] * len(names)
             widths = [shape[-1] for shape in signature.output_shapes] or [None] * len(names)
-            classes = [2 if width == 1 else width for width in widths]
+            crossentropy = [isinstance(output.loss, BinaryCrossentropy) for output in objective.outputs] or [False] * len(names)
+            classes = [(2 if two else None) if width == 1 else width for width, two in zip(widths, crossentropy, strict=True)]
             signature.class_weights = ClassWeights(class_weight, names, indices, classes)
         return signature
 

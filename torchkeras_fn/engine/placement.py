@@ -10,6 +10,7 @@ from torch import nn
 from torchkeras_fn import optimizers
 from torchkeras_fn.engine.device import device_of
 from torchkeras_fn.engine.replica import optimizers_of
+from torchkeras_fn.engine.weights import weighted_in
 from torchkeras_fn.optimizers.moving import substitute
 
 _place_of = operator.attrgetter("device", "dtype")
@@ -63,7 +64,18 @@ class Placement:
             self._collected, self._frozen = substitute(self._collected, replaced), substitute(self._frozen, replaced)
             self._places = None
         self._take_optimizers_along(replaced)
+        self._take_layers_along(fn)
         return result
+
+    def _take_layers_along(self, fn: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Cast what the layers say of their weights: those to come are made in that type, and what comes in is cast to it."""
+        module: Any = self
+        layers = {layer: None for part in weighted_in(module) for layer in part.sublayers()}
+        types: dict[torch.dtype, torch.dtype] = {}
+        for layer in layers:
+            if layer.dtype not in types:
+                types[layer.dtype] = fn(torch.empty(0, dtype=layer.dtype)).dtype
+            layer.dtype = types[layer.dtype]
 
     def _stay(self, device: torch.device) -> None:
         self._placed = self._device = device

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from torchkeras_fn.engine.random_state import (
 )
 from torchkeras_fn.metrics import Metric
 from torchkeras_fn.metrics.gathered import gathered, take_up
+from torchkeras_fn.saving.training_state import check_optimizer_state
 from torchkeras_fn.shards import like, state_in_parts, whole_tree
 
 _HAS_A_PLACE = ("optimizer", "objective", "history")
@@ -46,6 +48,7 @@ class Run:
         self.data = {"training data": train, **({} if validation is None else {"validation data": validation})}
         self.first_epoch, self.batch = initial_epoch, 0
         self._resumed: Mapping[str, Any] | None = None
+        self._before: Mapping[str, Any] | None = None
         backups = [callback for callback in callbacks if isinstance(callback, BackupAndRestore)]
         if len(backups) > 1:
             raise ValueError(f"A training has one BackupAndRestore, but {len(backups)} were given.")
@@ -70,18 +73,56 @@ class Run:
     def _resume(self, state: Mapping[str, Any] | None) -> None:
         if state is None:
             return
-        if state["epoch"] < self.first_epoch:
+        if type(state.get("epoch")) is int and state["epoch"] < self.first_epoch:
             raise ValueError(
                 f"The backup is of epoch {state['epoch']}, counted from 0, but the training begins at initial_epoch={self.first_epoch}. "
                 "Remove the backup, or begin earlier."
             )
+        if self.trainer._sharding is None:  # whose parts would not all be there twice
+            self._before = copy.deepcopy({**self._kept(), "gradients": {}, "stop_training": bool(self.trainer.stop_training)})
+        with self._or_as_before():
+            with self._or_unusable():
+                self._check(state)
+                self._load(copy.deepcopy(state) if state["batch"] else state)
+            if state["batch"]:
+                self._resumed = state  # to be loaded again when the callbacks have been told that the epoch begins
+            else:
+                self._seek(state)
+                self._before = None
         self.first_epoch, self.batch = state["epoch"], state["batch"]
-        if self.batch:
-            self._resumed = state  # to be loaded again when the callbacks have been told that the epoch begins
-            self._load(copy.deepcopy(state))
-        else:
-            self._load(state)
-            self._seek(state)
+
+    @contextmanager
+    def _or_as_before(self) -> Iterator[None]:
+        """Give model and callbacks back what they were, where the block fails."""
+        try:
+            yield
+        except BaseException:
+            before, self._before = self._before, None
+            if before is not None:
+                self._load(before)
+                _forget_generators(self.trainer, before["modules"])
+                set_random_state(before["random"])
+                set_device_states(before["devices"])
+            raise
+
+    @contextmanager
+    def _or_unusable(self) -> Iterator[None]:
+        """Raise `ValueError` for whatever is no state of this training."""
+        try:
+            yield
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            path = None if self._backup is None else self._backup.path
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            reason = f"{kind}{error}"[:1000].rstrip(".")
+            raise ValueError(f"The backup {path} cannot be used: {reason}. Remove it to begin anew.") from error
+
+    def _check(self, state: Mapping[str, Any]) -> None:
+        """Raise `ValueError` for what torch would take, and then fail with, or read past its end."""
+        for name in ("epoch", "batch"):
+            if type(state[name]) is not int or not 0 <= state[name] < 2**62:
+                raise ValueError(f"{name!r} is {state[name]!r:.80}, which is no number of them")
+        check_optimizer_state(self.trainer.optimizer, state["optimizer"])
+        set_random_state(state["random"])  # which says whether it can be; it is set again at the end
 
     # ------------------------------------------------------------------ what fit asks
 
@@ -95,10 +136,12 @@ class Run:
         state, self._resumed, done = self._resumed, None, self.batch
         if state is None:
             return 0, None, False
-        self._load(state)
-        self.trainer.objective.load_state_dict(state["objective"])
-        self._seek(state)
-        self.batch = 0
+        with self._or_as_before():
+            with self._or_unusable():
+                self._load(state)
+                self.trainer.objective.load_state_dict(state["objective"])
+            self._seek(state)
+        self._before, self.batch = None, 0
         result = self.trainer.objective.running if state["result"] is None else state["result"]
         return done, result, bool(state["stop_training"])
 
@@ -140,21 +183,28 @@ class Run:
         state = {
             "epoch": epoch,
             "batch": batch,
-            "random": random_state(),
-            "devices": device_states(),
-            "callbacks": self.callbacks.state_dict()["callbacks"],
             "stop_training": bool(trainer.stop_training),
             "result": dict(Logs(result or {})) if own_step and batch else None,
             "objective": trainer.objective.state_dict() if batch else None,
             "gradients": _gradients(trainer) if own_step else {},
+            **self._kept(),
+            "positions": {name: epochs.position() for name, epochs in self.data.items()},
+        }
+        return state if trainer._sharding is None else whole_tree(state, kept=trainer._team.is_first)  # type: ignore[no-any-return]
+
+    def _kept(self) -> dict[str, Any]:
+        """What model, optimizer, callbacks and random generators are now."""
+        trainer = self.trainer
+        return {
+            "random": random_state(),
+            "devices": device_states(),
+            "callbacks": self.callbacks.state_dict()["callbacks"],
             "weights": dict(trainer.state_dict()),
             "buffers": dict(_hidden_buffers(trainer) if trainer._team is None else trainer.named_buffers()),
             "modules": {path: state for path, module in trainer.named_modules() if (state := _state_of_module(module))},
             "learning_rate": _constant_rate(trainer.optimizer),
             "optimizer": trainer.optimizer.state_dict(),
-            "positions": {name: epochs.position() for name, epochs in self.data.items()},
         }
-        return state if trainer._sharding is None else whole_tree(state, kept=trainer._team.is_first)  # type: ignore[no-any-return]
 
     def _load(self, state: Mapping[str, Any]) -> None:
         """Give model and callbacks back what `_state` returned."""
@@ -265,6 +315,15 @@ def _load_module(module: nn.Module, state: Mapping[str, Any]) -> None:
             take_up(part, own)
         elif own:
             part.load_state_dict(own)
+
+
+def _forget_generators(module: nn.Module, kept: Mapping[str, Any]) -> None:
+    """Take away random generators that layers make when they need them, and had not made so far."""
+    for path, part in module.named_modules():
+        known = kept.get(path, {}).get("generators", {})
+        for name, value in vars(part).items():
+            if isinstance(value, torch.Generator) and name not in known:
+                setattr(part, name, None)
 
 
 def _stateful(module: nn.Module) -> Iterator[tuple[str, Any]]:

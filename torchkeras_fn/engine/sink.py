@@ -29,11 +29,14 @@ class Sink:
         self._several = False
 
     def take(self, index: int, batch: Any, outputs: Any) -> None:
-        """Take the outputs of a batch behind those that came before."""
+        """Take the outputs of a batch behind those that came before. Raises `TypeError` for outputs that are no tensors."""
         if isinstance(outputs, Mapping):
             self._names, outputs = list(outputs), list(outputs.values())
         self._several = isinstance(outputs, (list, tuple))
-        values = [to_host(value) for value in (outputs if self._several else [outputs])]
+        outputs = outputs if self._several else [outputs]
+        if not self._arrays and not self._pieces:
+            _check_tensors(outputs)
+        values = [to_host(value) for value in outputs]
         if not self._arrays and (self._samples is None or self._pieces or not _row_for_each(values, batch[0])):
             self._pieces.append([value.reshape(1) if value.ndim == 0 else value for value in values])
             return
@@ -92,6 +95,13 @@ class SharedSink(Sink):
                 values = torch.cat([piece[index] for piece in self._pieces]) if is_own else torch.empty(sum(rows), *shape[1:], dtype=dtype)
                 parts.append(self._shared.processes.from_rank(rank, values.contiguous()).split(rows))
         return torch.cat(list(in_turn(parts)))
+
+
+def _check_tensors(outputs: Any) -> None:
+    strange = [type(value).__name__ for value in outputs if not isinstance(value, torch.Tensor)]
+    if strange or not outputs:
+        came = f"something of type {strange[0]}" if strange else "no outputs at all"
+        raise TypeError(f"A prediction is a tensor, or a list or dict of tensors, but the model returned {came}.")
 
 
 def _row_for_each(values: list[torch.Tensor], x: Any) -> bool:

@@ -82,7 +82,7 @@ class Stepping:
         """Return what takes the training steps of an epoch that begins now, or of a single batch."""
         steps = self._compiled_steps
         if steps is None:
-            return self.train_step  # type: ignore[attr-defined, no-any-return]
+            return self._as_given(self.train_step)  # type: ignore[attr-defined, no-any-return]
         if steps.trainer is not self:  # but the model of which this one is a copy
             steps = self._compiled_steps = CompiledSteps(self)
         return steps.begin()

@@ -100,7 +100,7 @@ class KerasTensor:
 
     @classmethod
     def __torch_function__(cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return record(func, args, kwargs or {})
+        return record(_MAKES_ANOTHER.get(func, func) if isinstance(args[0], torch.Tensor) else func, args, kwargs or {})
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(torch.Tensor, name, None) if not name.startswith("__") else None
@@ -134,6 +134,15 @@ class KerasTensor:
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
         return f"<KerasTensor shape={self.shape}, dtype={dtype}, from={describe_operation(self.node.operation)}>"
+
+
+_MAKES_ANOTHER: Mapping[Any, Any] = {
+    torch.Tensor.add_: operator.add,
+    torch.Tensor.sub_: operator.sub,
+    torch.Tensor.mul_: operator.mul,
+    torch.Tensor.div_: operator.truediv,
+}
+"""What `loss += x` draws where `loss` is a real tensor: the sum, as writing into the tensor would add up from run to run."""
 
 
 def _operator(function: Callable[..., Any], reflected: bool) -> Callable[..., Any]:

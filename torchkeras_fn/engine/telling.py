@@ -41,7 +41,9 @@ class Telling(Together):
         """The callbacks, with the model and the parameters. A `ProgbarLogger` among them shows the progress instead of the model."""
         steps = length_of(batches)
         counted = {"epochs": 1, "steps": steps, "samples": batches.samples or steps, "verbose": progress.verbose}
-        listeners = CallbackList(callbacks, model=self, params={**counted, **params})
+        listeners = CallbackList(callbacks) if hasattr(batches.source, "arrays") else _OfChangingLength(batches, callbacks)
+        listeners.set_model(self)
+        listeners.set_params({**counted, **params})
         for callback in listeners.callbacks:
             if isinstance(callback, ProgbarLogger):
                 progress.verbose = 0
@@ -75,6 +77,20 @@ class Telling(Together):
             listener(index, Logs({"batch": index, "size": samples_of(batch), **figures}))
 
         return tell
+
+
+class _OfChangingLength(CallbackList):
+    """The callbacks of a run over data that may give every epoch another number of batches: `params`, which all share, says how many."""
+
+    def __init__(self, batches: Epochs, callbacks: Any):
+        super().__init__(callbacks)
+        self.batches = batches
+
+    def tell(self, event: str, *args: Any) -> None:
+        if event == "on_epoch_begin":
+            steps = length_of(self.batches)
+            self.params.update(steps=steps, samples=self.batches.samples or steps)
+        super().tell(event, *args)
 
 
 def length_of(batches: Epochs) -> int | None:

@@ -123,7 +123,7 @@ class Together(Opening):
 
     def _to_predict(self, batches: Epochs, samples: int | None) -> tuple[Any, Step, Sink]:
         """Return the batches and the step of a prediction, and where its outputs go: all rows of data that is dealt out."""
-        step: Step = self.predict_step  # type: ignore[attr-defined]
+        step: Step = self._as_given(self.predict_step)  # type: ignore[attr-defined]
         if self._team is None or not batches.source.is_dealt:
             return batches, step, Sink(samples)
         shared = Lockstep(batches, self._team)

@@ -1,12 +1,11 @@
 """`Trainer`: fit, evaluate and predict for any `nn.Module`. `fit → _run_epoch → train_step → optimizer.step`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Integral
 from operator import attrgetter
 from typing import Any
 
-import torch
-
+from torchkeras_fn.arguments import positive_integer
 from torchkeras_fn.callbacks.base import CallbackList
 from torchkeras_fn.callbacks.history import History
 from torchkeras_fn.callbacks.progress import Progress
@@ -16,26 +15,36 @@ from torchkeras_fn.engine.gradient import run_backward
 from torchkeras_fn.engine.groups import Listener, at_the_first, at_the_last, in_groups, step_of_groups
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.objective import Running
+from torchkeras_fn.engine.own_steps import OwnSteps
 from torchkeras_fn.engine.resuming import Run
 from torchkeras_fn.engine.session import Session
 from torchkeras_fn.engine.sink import Sink
-from torchkeras_fn.engine.telling import Telling, length_of
+from torchkeras_fn.engine.telling import length_of
+from torchkeras_fn.engine.weights import weighted_in
 from torchkeras_fn.engine.workers import Loading
 from torchkeras_fn.saving.methods import Saving
 
 _STEP_NAMES = ("train_step", "test_step", "predict_step")
 _STEPS = attrgetter(*_STEP_NAMES)
+_NO_GRADIENT = (
+    "The loss has no gradient, so nothing would be learned: it does not depend on the trained weights, or it was computed outside "
+    "of torch, as numpy, .item() and .detach() do."
+)
 
 
-class Trainer(GeneratorMethods, Saving, Telling):
+class Trainer(GeneratorMethods, Saving, OwnSteps):
     """Gives an `nn.Module` Keras' training methods: `class Net(Trainer, nn.Module)` with a plain `forward`.
 
     `train_step`, `test_step` and `predict_step` may be overridden; each takes a batch `(x, y, sample_weight)` of tensors
-    on the model's device. Data may be arrays (numpy arrays, tensors, nested lists, data frames, sparse matrices, HDF5
-    data sets, memory maps; lists or dicts of them for several inputs and outputs), or give batches: a `Sequence`, a
-    generator, a torch data set or a `DataLoader`.
+    on the model's device, or, if its argument is called `data` as in Keras, without what there is not: `(x, y)`, say. So may
+    `compute_loss` and `compute_metrics`, which the steps then call.
+
+    Data may be arrays (numpy arrays, tensors, nested lists, data frames, sparse matrices, HDF5 data sets, memory maps; lists
+    or dicts of them for several inputs and outputs), or give batches: a `Sequence`, a generator, a torch data set or a
+    `DataLoader`.
 
     >>> import numpy as np
+    >>> import torch
     >>> class Net(Trainer, torch.nn.Module):
     ...     def __init__(self):
     ...         super().__init__()
@@ -52,15 +61,19 @@ class Trainer(GeneratorMethods, Saving, Telling):
     stop_training: bool = False
 
     def _overrides_train_step(self) -> bool:
-        return type(self).train_step is not Trainer.train_step
+        return type(self).train_step is not Trainer.train_step or self._has_own_parts
 
     def _has_own_steps(self) -> bool:
-        return _STEPS(type(self)) != _STEPS(Trainer) or not self.__dict__.keys().isdisjoint(_STEP_NAMES)
+        return self._has_own_parts or _STEPS(type(self)) != _STEPS(Trainer) or not self.__dict__.keys().isdisjoint(_STEP_NAMES)
+
+    def _is_built(self) -> bool:
+        """Whether all parameters exist; those of this library's layers in the module are made for the first data, too."""
+        module = self._as_module()
+        return super()._is_built() and all(part.built for part in weighted_in(module) if part is not module)
 
     def _names_are_known(self) -> bool:
         """Whether no figure will come up that `metrics_names` does not name before the first batch."""
-        own_steps = type(self).train_step is not Trainer.train_step or type(self).test_step is not Trainer.test_step
-        return self._compiled("fit").output_names is not None and not own_steps
+        return self._compiled("fit").output_names is not None and not self._has_own_steps()
 
     @property
     def metrics_names(self) -> list[str]:
@@ -75,49 +88,39 @@ class Trainer(GeneratorMethods, Saving, Telling):
         An overriding method may return any dict of names to scalars or tensors: the last one is the epoch's. Metrics in
         the model's attributes begin anew with each epoch and evaluation.
         """
-        x, y, sample_weight = batch
+        x, y, sample_weight = batch if len(batch) == 3 else (*batch, None, None)[:3]
         objective: Any = self.objective
-        outputs = self._training_outputs(x) if self._replica.run is None else self._replica.run(x)
-        loss = objective.loss(outputs, y, sample_weight)
-        objective.track(loss, outputs, y, sample_weight)
-        if loss.requires_grad:  # it does not where every layer is frozen
+        figures = objective.running
+        if self._has_own_parts:
+            loss, figures = self._of_own_parts(x, y, sample_weight, training=True)
+        else:
+            outputs = self._training_outputs(x) if self._replica.run is None else self._replica.run(x)
+            loss = objective.loss(outputs, y, sample_weight)
+            objective.track(loss, outputs, y, sample_weight)
+        if loss.requires_grad:
             self.optimizer.zero_grad()
             run_backward(loss if self._scale_loss is None else self._scale_loss(loss))
             self.optimizer.step()
-        return objective.running  # type: ignore[no-any-return]
+        elif self._collected:  # else every layer is frozen
+            raise ValueError(_NO_GRADIENT)
+        return figures if type(self).train_step is Trainer.train_step else dict(figures)  # which an overriding method may add to
 
     def test_step(self, batch: Batch) -> Mapping[str, Any]:
         """Evaluate a batch `(x, y, sample_weight)`, and return the figures so far."""
-        x, y, sample_weight = batch
+        x, y, sample_weight = batch if len(batch) == 3 else (*batch, None, None)[:3]
         objective: Any = self.objective
-        outputs = self._training_outputs(x)
-        loss = objective.loss(outputs, y, sample_weight)
-        objective.track(loss, outputs, y, sample_weight)
-        return objective.running  # type: ignore[no-any-return]
+        figures = objective.running
+        if self._has_own_parts:
+            _, figures = self._of_own_parts(x, y, sample_weight, training=False)
+        else:
+            outputs = self._training_outputs(x)
+            loss = objective.loss(outputs, y, sample_weight)
+            objective.track(loss, outputs, y, sample_weight)
+        return figures if type(self).test_step is Trainer.test_step else dict(figures)
 
     def predict_step(self, batch: Batch) -> Any:
         """Return the outputs for a batch, of which only `x` counts."""
         return self._call(batch[0])
-
-    def _weight_terms(self) -> list[torch.Tensor]:
-        """The loss terms that depend on the weights alone."""
-        return []
-
-    def _with_terms(self, predictions: Any) -> Any:
-        return self._plain_outputs(predictions)._replace(losses=tuple(self._weight_terms()))
-
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> torch.Tensor:
-        """Return the compiled loss of predictions that `self(x)` returned; for an overridden `train_step`."""
-        return self._compiled("compute_loss").loss(self._with_terms(y_pred), y, sample_weight, is_logits=False)
-
-    def compute_metrics(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> Mapping[str, Any]:
-        """Let the compiled metrics take in predictions that `self(x)` returned, and return the figures so far."""
-        objective = self._compiled("compute_metrics")
-        outputs = self._with_terms(y_pred)
-        with torch.no_grad():
-            loss = objective.loss(outputs, y, sample_weight, is_logits=False) if objective.targets else None
-            objective.track(loss, outputs, y, sample_weight, is_logits=False)
-        return objective.running
 
     # ------------------------------------------------------------------ the one loop
 
@@ -137,7 +140,7 @@ class Trainer(GeneratorMethods, Saving, Telling):
         but neither an evaluation nor a prediction. With `steps_per_execution`, what the loop sees are groups of batches;
         only listeners in `each` are told of every one.
         """
-        training = step in (self.train_step, self._compiled_steps)
+        training = self._in_training and self._team is None  # several processes see to it that they stop together
         count = self._execution.steps_per_execution
         if count > 1:
             batches, step, done = in_groups(batches, count, done), step_of_groups(step, each), 0
@@ -178,21 +181,25 @@ class Trainer(GeneratorMethods, Saving, Telling):
         workers: int = 1,
         use_multiprocessing: bool = False,
     ) -> History:
-        """Train up to epoch `epochs`, counted from 0, and return the `History`.
+        """Train from epoch `initial_epoch` up to epoch `epochs`, counted from 0, and return the `History`.
 
         `batch_size` is 32 unless given. `validation_split` keeps the last rows of arrays apart; `validation_data`
-        overrides it: `(x, y)`, `(x, y, sample_weight)`, or anything that gives batches. `shuffle` may be `'batch'`, for
+        overrides it: `(x, y)`, `(x, y, sample_weight)`, or anything that gives batches, of which `validation_steps` are read.
+        `validation_freq=n` validates after every n epochs, a list after those in it, counted from 1. `shuffle` may be `'batch'`, for
         data that is best read in whole slices. `class_weight` is a dict from class to weight, or a list or dict of them
         by output; it multiplies `sample_weight`. `steps_per_epoch` is needed for a generator, which may be endless.
         `verbose` is 1 for a bar, 2 for a line an epoch, 0 for silence. `workers` threads (0: none), or processes with
         `use_multiprocessing`, keep up to `max_queue_size` batches ready.
 
-        Raises `RuntimeError` before `compile` and `ValueError` for data that does not fit, in which case nothing has changed.
+        Raises `RuntimeError` before `compile`, and `ValueError` or `TypeError` for data or arguments that do not fit, in which case
+        nothing has changed.
         """
         self._compiled("fit")
         progress, loading = self._progress(verbose), Loading(workers, use_multiprocessing, max_queue_size)
         if shuffle not in (True, False, "batch"):
             raise ValueError(f"shuffle is True, False or 'batch', got {shuffle!r}.")
+        if not type(epochs) is type(initial_epoch) is type(validation_freq) is int or min(epochs, initial_epoch, validation_freq - 1) < 0:
+            _check_epochs(epochs, initial_epoch, validation_freq)
         self._warn_of_changes()
         size = check_batch_size(batch_size)
         with self._failing_together():
@@ -300,7 +307,7 @@ class Trainer(GeneratorMethods, Saving, Telling):
         listeners.tell("on_test_begin", {})
         with self._aside(), Session(self, training=False):
             self._begin_figures()
-            shared, step = self._in_lockstep(batches, self.test_step)
+            shared, step = self._in_lockstep(batches, self._as_given(self.test_step))
             result = self._run_epoch(shared, step, *self._hooks(listeners, "test", progress))
             figures = self._figures_of_all(result, shared)
         if progress is not None:
@@ -354,7 +361,8 @@ class Trainer(GeneratorMethods, Saving, Telling):
         batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight, class_weight)
         objective.reset()
         with Session(self, training=True):
-            step = self.train_step if self._compiled_steps is None else self._training_step()
+            is_usual = self._compiled_steps is None and not self._has_own_steps()
+            step = self.train_step if is_usual else self._training_step()
             figures = step(batch) if team is None else self._step_of_all(team, step, batch)
         return self._returned(figures, return_dict)
 
@@ -365,7 +373,8 @@ class Trainer(GeneratorMethods, Saving, Telling):
         batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight)
         with self._aside(), Session(self, training=False):
             objective.reset()
-            figures = self.test_step(batch) if team is None else self._step_of_all(team, self.test_step, batch)
+            step = self._as_given(self.test_step)
+            figures = step(batch) if team is None else self._step_of_all(team, step, batch)
             return self._returned(figures, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
@@ -373,7 +382,7 @@ class Trainer(GeneratorMethods, Saving, Telling):
         batch = self._batch(x, with_targets=False)
         sink = Sink(None)
         with Session(self, training=False):
-            sink.take(0, batch, self.predict_step(batch))
+            sink.take(0, batch, self._as_given(self.predict_step)(batch))
         return sink.result()
 
     def _returned(self, figures: Mapping[str, Any], return_dict: bool) -> Any:
@@ -381,6 +390,16 @@ class Trainer(GeneratorMethods, Saving, Telling):
         if return_dict:
             return read
         return list(read.values()) if len(read) > 1 else next(iter(read.values()), None)
+
+
+def _check_epochs(epochs: Any, initial_epoch: Any, validation_freq: Any) -> None:
+    """Raise, before anything is done, for what cannot be a number of epochs."""
+    positive_integer(epochs, "epochs", minimum=0)
+    positive_integer(initial_epoch, "initial_epoch", minimum=0)
+    if isinstance(validation_freq, Integral):
+        positive_integer(validation_freq, "validation_freq")
+    elif not isinstance(validation_freq, Collection) or isinstance(validation_freq, str):
+        raise TypeError(f"validation_freq is a number of epochs, or a list of the epochs to validate after; got {validation_freq!r}.")
 
 
 def _is_due(epoch: int, validation_freq: Any) -> bool:

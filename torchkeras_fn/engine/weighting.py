@@ -65,13 +65,23 @@ class ClassWeights:
     """The weight of each class, for each output that has some; a class that is not named weighs 1.
 
     `indices` says for each output whether its targets are class indices, and `classes` how many there are, if known.
-    Raises `ValueError` for a class that cannot be one, and for a dict that fits no output.
+    Where neither is known any whole number is a class, as -1 is for a hinge loss. A class may be named by a float, as
+    `np.unique` returns them for targets that are floats. Raises `ValueError` for a class that cannot be one, and for a dict
+    that fits no output.
+
+    >>> weights = ClassWeights({-1.0: 2.0, 1.0: 3.0}, ["output"], [False], [None])
+    >>> weights.combine([torch.tensor([[-1.0], [1.0], [0.0]])], [None])
+    [tensor([2., 3., 1.])]
     """
 
     def __init__(self, class_weight: Any, names: Sequence[str], indices: Sequence[bool], classes: Sequence[int | None]):
         chosen = _per_output(class_weight, names)
         self._indices = list(indices)
-        self._tables = [None if weights is None else _table(weights, count) for weights, count in zip(chosen, classes, strict=True)]
+        self._lowest = [0] * len(chosen)
+        self._tables: list[torch.Tensor | None] = [None] * len(chosen)
+        for index, (weights, count) in enumerate(zip(chosen, classes, strict=True)):
+            if weights is not None:
+                self._lowest[index], self._tables[index] = _table(weights, count, any_sign=count is None and not self._indices[index])
 
     def combine(self, targets: Sequence[Any], sample_weights: Sequence[Any]) -> list[Any]:
         """Return the weights of a batch's samples: those of their classes, times those that were given."""
@@ -83,7 +93,10 @@ class ClassWeights:
                 continue
             if table.device != target.device:
                 table = self._tables[index] = table.to(target.device)
-            weight = table[self._classes(target, index).clamp(-1, len(table) - 1)]
+            classes = self._classes(target, index)
+            if self._lowest[index]:
+                classes = classes - self._lowest[index]
+            weight = table[classes.clamp(-1, len(table) - 1)]
             if given is not None:
                 weight = weighted(weight, given) if weight.ndim >= given.ndim else weighted(given, weight)
             found.append(weight)
@@ -107,21 +120,27 @@ def _per_output(class_weight: Any, names: Sequence[str]) -> list[Any]:
         return [class_weight.get(name) for name in names]
     if isinstance(class_weight, (list, tuple)):
         if len(class_weight) != len(names):
-            raise ValueError(f"class_weight has {len(class_weight)} entries for {len(names)} outputs.")
+            listed = "a list holds one dict from class to weight for each"
+            raise ValueError(f"class_weight has {len(class_weight)} entries for {len(names)} outputs: {listed}.")
         return list(class_weight)
     raise TypeError(f"class_weight is a dict from class to weight, or a list or dict of these, got {type(class_weight).__name__}.")
 
 
-def _table(weights: Mapping[Any, float], classes: int | None) -> torch.Tensor:
-    """The weights by class, and a 1 at the end for all others."""
+def _table(weights: Mapping[Any, float], count: int | None, any_sign: bool) -> tuple[int, torch.Tensor]:
+    """The lowest class, and the weights by class from there on, with a 1 at the end for all others."""
     if not isinstance(weights, Mapping):
         raise TypeError(f"class_weight holds a dict from class to weight for each output, got a {type(weights).__name__}.")
     for key in weights:
-        if not isinstance(key, (int, np.integer)) or key < 0 or (classes is not None and key >= classes):
-            known = f"between 0 and {classes - 1}" if classes is not None else "not negative"
-            raise ValueError(f"class_weight has a weight for class {key!r}, but classes are integers {known}.")
-    size = max([int(key) for key in weights], default=0) + 2
-    table = torch.ones(size)
-    for key, weight in weights.items():
-        table[int(key)] = float(weight)
-    return table
+        if not _is_whole(key) or (key < 0 and not any_sign) or (count is not None and key >= count):
+            known = f"integers between 0 and {count - 1}" if count is not None else "whole numbers" if any_sign else "integers not negative"
+            raise ValueError(f"class_weight has a weight for class {key!r}, but classes are {known}.")
+    by_class = {int(key): float(weight) for key, weight in weights.items()}
+    lowest, highest = min([0, *by_class]), max([0, *by_class])
+    table = torch.ones(highest - lowest + 2)
+    for key, weight in by_class.items():
+        table[key - lowest] = weight
+    return lowest, table
+
+
+def _is_whole(key: Any) -> bool:
+    return isinstance(key, (int, float, np.number, np.bool_)) and not np.iscomplexobj(key) and float(key).is_integer()

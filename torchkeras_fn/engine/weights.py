@@ -11,6 +11,7 @@ from torch import nn
 
 from torchkeras_fn import config, constraints, initializers, regularizers
 from torchkeras_fn.engine import inference
+from torchkeras_fn.engine.device import to_host
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.engine.walking import modules_of
 from torchkeras_fn.shards import gathered, is_sharded, outside_inference, set_whole, whole
@@ -305,7 +306,7 @@ class Weighted(nn.Module):
 
     def get_weights(self) -> list[np.ndarray]:
         """Return the weights as numpy arrays in Keras' order and layout: the kernel of `Dense` is `(inputs, units)`."""
-        return [weight.view.cpu().numpy().copy() for weight in self.named_weights()]
+        return [to_host(weight.view).numpy().copy() for weight in self.named_weights()]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set all weights from arrays in Keras' order and layout. Raises `ValueError`, and changes nothing, where they do not fit."""

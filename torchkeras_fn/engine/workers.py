@@ -5,9 +5,10 @@ import multiprocessing
 import pickle
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,10 +34,10 @@ class Loading:
     max_queue_size: int = 10
 
     def __post_init__(self) -> None:
-        if self.workers < 0 or self.max_queue_size < 1:
-            raise ValueError(
-                f"'workers' must not be negative and 'max_queue_size' must be positive, got {self.workers} and {self.max_queue_size}."
-            )
+        whole = isinstance(self.workers, (int, np.integer)) and isinstance(self.max_queue_size, (int, np.integer))
+        if not whole or self.workers < 0 or self.max_queue_size < 1:
+            given = f"{self.workers!r} and {self.max_queue_size!r}"
+            raise ValueError(f"'workers' must not be negative and 'max_queue_size' must be positive, both whole numbers, got {given}.")
 
     @property
     def processes(self) -> int:
@@ -108,18 +109,56 @@ def in_threads(read: Callable[[Any], Any], order: Sequence[Any], loading: Loadin
         finally:
             ready.close()
         return
-    executor = ThreadPoolExecutor(loading.workers, thread_name_prefix="torchkeras_fn-sequence")
+    readers = _Readers(read, min(loading.workers, len(order)))
     try:
         indices, few = iter(order), max(loading.workers, loading.max_queue_size // 2)
-        ahead: deque[Future[Any]] = deque(executor.submit(read, index) for index in itertools.islice(indices, loading.max_queue_size))
+        ahead: deque[Future[Any]] = deque(readers.ask(index) for index in itertools.islice(indices, loading.max_queue_size))
         while ahead:
             batch = ahead.popleft().result()
             if len(ahead) <= few:  # several at once, for each time that threads take turns costs both of them
                 wanted = loading.max_queue_size - len(ahead)
-                ahead.extend(executor.submit(read, index) for index in itertools.islice(indices, wanted))
+                ahead.extend(readers.ask(index) for index in itertools.islice(indices, wanted))
             yield batch
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+        readers.close()
+
+
+class _Readers:
+    """Threads that read items. An item that never comes keeps neither the end of a run nor that of Python waiting, as an executor would."""
+
+    def __init__(self, read: Callable[[Any], Any], count: int):
+        self._read, self._stopped = read, False
+        self._asked: queue.SimpleQueue[tuple[Future[Any] | None, Any]] = queue.SimpleQueue()
+        names = [f"torchkeras_fn-sequence-{number}" for number in range(count)]
+        self._threads = [threading.Thread(target=self._work, daemon=True, name=name) for name in names]
+        for thread in self._threads:
+            thread.start()
+
+    def ask(self, index: Any) -> "Future[Any]":
+        """Return what will hold the item."""
+        future: Future[Any] = Future()
+        self._asked.put((future, index))
+        return future
+
+    def _work(self) -> None:
+        while True:
+            future, index = self._asked.get()
+            if future is None or self._stopped:
+                return
+            try:
+                future.set_result(self._read(index))
+            except BaseException as error:  # handed over to the caller, whatever it is
+                future.set_exception(error)
+            del future  # which may hold a batch, or an error that holds this frame
+
+    def close(self) -> None:
+        """Stop the threads, and wait for them."""
+        self._stopped = True
+        for _ in self._threads:
+            self._asked.put((None, None))
+        end = time.monotonic() + _PATIENCE_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
 
 
 class Items(Dataset[Any]):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from torchkeras_fn import config
 from torchkeras_fn.arguments import fraction, one_of, seed_of
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.weights import Weight
@@ -118,7 +119,8 @@ class SequenceAttention(nn.Module):
         """Return the means, and the weights where they are asked for."""
         if mask is not None and (not isinstance(mask, (list, tuple)) or len(mask) not in (2, 3)):
             raise ValueError(f"'mask' must be a list [query_mask, value_mask], got {type(mask).__name__} {mask!r}.")
-        query, value, key = inputs[0], inputs[1], inputs[-1]
+        wanted = config.dtype(None) if self.scale is None else self.scale.dtype
+        query, value, key = (x if x.is_floating_point() else x.to(wanted) for x in (inputs[0], inputs[1], inputs[-1]))
         query_mask, value_mask = mask[:2] if mask is not None else (None, None)
         if self.kind == "dot" and not return_attention_scores and not (self.drop.seed is not None and self.training):
             weights, outputs = None, self._fused(query, value, key, value_mask, use_causal_mask)

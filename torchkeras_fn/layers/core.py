@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
 from torchkeras_fn.arguments import number, positive_integer
@@ -84,7 +86,7 @@ class Embedding(Layer):
     """Looks up a vector of `output_dim` numbers for each index from 0 to `input_dim - 1`: `(...)` to `(..., output_dim)`.
 
     With `mask_zero=True` index 0 means padding, and later layers and the loss skip it. Weight: `embeddings`
-    `(input_dim, output_dim)`. The torch module is `nn.Embedding`.
+    `(input_dim, output_dim)`; `weights` is one to begin with, or a list of it. The torch module is `nn.Embedding`.
 
     >>> import torch
     >>> Embedding(10, 4)(torch.tensor([[1, 2, 3]])).shape
@@ -109,6 +111,8 @@ class Embedding(Layer):
     ):
         if input_length is not None and not {"input_shape", "batch_input_shape"} & kwargs.keys():
             kwargs["input_shape"] = (input_length,) if isinstance(input_length, int) else tuple(input_length)
+        if hasattr(kwargs.get("weights"), "shape"):
+            kwargs["weights"] = [kwargs["weights"]]
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.input_dim = positive_integer(input_dim, "input_dim")
         self.output_dim = positive_integer(output_dim, "output_dim")
@@ -125,7 +129,7 @@ class Embedding(Layer):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return where the index is not 0, with `mask_zero`."""
-        return inputs.ne(0) if self.mask_zero else None
+        return _tensor_of(inputs).ne(0) if self.mask_zero else None
 
 
 class Masking(Layer):
@@ -159,7 +163,7 @@ class Masking(Layer):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return where a step is there."""
-        return inputs.ne(self.mask_value).any(-1)
+        return _tensor_of(inputs).ne(self.mask_value).any(-1)
 
 
 class Lambda(Layer):
@@ -244,3 +248,8 @@ def axes_of(value: Any, argument: str) -> tuple[int, ...]:
     if not axes or not all(isinstance(axis, int) and not isinstance(axis, bool) for axis in axes):
         raise ValueError(f"{argument!r} must be an integer or a list of integers, got {value!r}.")
     return axes
+
+
+def _tensor_of(inputs: Any) -> Any:
+    """An array as a tensor; `compute_mask` is also called by users, who have arrays, and while a graph is drawn or lowered."""
+    return torch.as_tensor(inputs) if isinstance(inputs, np.ndarray) else inputs

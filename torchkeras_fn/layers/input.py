@@ -35,7 +35,7 @@ class InputLayer(Layer):
         name: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(name=name, input_shape=kwargs.pop("input_shape", shape), batch_size=batch_size, **kwargs)
+        super().__init__(name=name, input_shape=kwargs.pop("input_shape", shape), batch_size=batch_size, dtype=dtype, **kwargs)
         batch_shape = self.batch_input_shape if batch_shape is None else batch_shape
         if batch_shape is None:
             raise ValueError("give a shape (without the batch), or a batch_shape")
@@ -48,7 +48,7 @@ class InputLayer(Layer):
 
     def open(self) -> KerasTensor:
         """Begin a graph: return a new symbolic tensor of this shape."""
-        node = Node(self, (), {}, Spec.of(self.batch_shape, config.dtype(self.declared_dtype)))
+        node = Node(self, (), {}, Spec.of(self.batch_shape, self.dtype))
         self._nodes = [node]
         return node.tensors[0]
 

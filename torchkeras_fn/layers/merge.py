@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from torchkeras_fn import config
 from torchkeras_fn.engine.layer import Layer
 
 
@@ -228,7 +229,7 @@ class Dot(_Merge):
         """Multiply and sum."""
         first, second = inputs
         if self.normalize:
-            first, second = (F.normalize(x, dim=axis) for x, axis in zip(inputs, self._positive, strict=True))
+            first, second = (F.normalize(x, dim=axis, eps=config.epsilon()) for x, axis in zip(inputs, self._positive, strict=True))
         product = torch.einsum(self._equation, first, second)
         return product.unsqueeze(-1) if self._is_scalar else product
 

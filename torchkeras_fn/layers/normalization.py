@@ -152,6 +152,13 @@ class BatchNorm(nn.BatchNorm1d):
             self.running_var.copy_(torch.lerp(moved, kept, 1 / count))
         return outputs
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
+        """Load a plain dict, also one of torch's own layer, which counts batches beside; torch would want that count in any."""
+        nn.Module._load_from_state_dict(self, state_dict, prefix, *arguments)
+        unexpected = arguments[3]
+        if f"{prefix}num_batches_tracked" in unexpected:
+            unexpected.remove(f"{prefix}num_batches_tracked")
+
     def _normalize_shown(self, inputs: torch.Tensor, mask: torch.Tensor | None, own: portion.Portion | None = None) -> torch.Tensor:
         """Normalize by what a mask shows; with a portion, by the statistics of the rows of all processes."""
         shown = inputs.new_ones(len(inputs), dtype=torch.bool) if mask is None else mask.bool()
@@ -322,9 +329,9 @@ class GroupNormalization(Layer):
 
 
 class GroupNorm(nn.GroupNorm):
-    """`nn.GroupNorm`, past two faults of torch 2.13 on CPU.
+    """`nn.GroupNorm`, past two faults of torch 2.13 on CPU; and, as in Keras, a group may be a single number, which becomes 0.
 
-    In its backward pass it crashes for a `channels_last` input that needs no gradient, and fails for a bias without a weight.
+    In its backward pass torch crashes for a `channels_last` input that needs no gradient, and fails for a bias without a weight.
 
     >>> GroupNorm(2, 4)(torch.ones(1, 4, 3)).shape
     torch.Size([1, 4, 3])
@@ -333,11 +340,14 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Normalize."""
         if torch.is_grad_enabled() and not input.requires_grad:
-            input = input.contiguous()
+            input = input.clone(memory_format=torch.contiguous_format)  # `contiguous()` leaves images of one channel as they are
         if self.weight is None and self.bias is not None:
-            outputs: torch.Tensor = F.group_norm(input, self.num_groups, eps=self.eps) + self.bias.view(-1, *[1] * (input.ndim - 2))
-            return outputs
-        return super().forward(input)
+            return self._normalize(input, None, None) + self.bias.view(-1, *[1] * (input.ndim - 2))
+        return self._normalize(input, self.weight, self.bias)
+
+    def _normalize(self, inputs: torch.Tensor, weight: Any, bias: Any) -> torch.Tensor:
+        # not `F.group_norm`, which refuses the last batch where one sample is left of it and a group is one number
+        return torch.group_norm(inputs, self.num_groups, weight, bias, self.eps, torch.backends.cudnn.enabled)
 
 
 class UnitNormalization(Layer):
@@ -363,8 +373,8 @@ class UnitNormalization(Layer):
         return None
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """Divide by the lengths."""
-        return F.normalize(inputs, dim=self.axis)  # type: ignore[arg-type]
+        """Divide by the lengths; by Keras' least length where they are less, which float16 can hold too."""
+        return F.normalize(inputs, dim=self.axis, eps=1e-6)  # type: ignore[arg-type]
 
 
 def positions_of(axes: Sequence[int], input_shape: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

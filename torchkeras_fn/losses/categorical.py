@@ -224,4 +224,7 @@ def _pick(values: torch.Tensor, classes: torch.Tensor, axis: int) -> torch.Tenso
 
 
 def _beyond(classes: torch.Tensor, count: int) -> ValueError:
-    return ValueError(f"Classes are integers between 0 and {count - 1}, but the targets hold {int(classes.min())} to {int(classes.max())}.")
+    hint = " For two classes told by a single output use 'binary_crossentropy'." if count == 1 else ""
+    return ValueError(
+        f"Classes are integers between 0 and {count - 1}, but the targets hold {int(classes.min())} to {int(classes.max())}.{hint}"
+    )

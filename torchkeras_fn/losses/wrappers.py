@@ -30,8 +30,8 @@ class FunctionLoss(Loss):
         return align_loosely(y_true, y_pred)
 
     def call(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
-        """Return what the function returns. It is given a copy: `y_pred /= ...`, as in many a Keras loss, must not reach the outputs."""
-        return torch.as_tensor(self.function(y_true, y_pred.clone()))
+        """Return what the function returns. It is given copies: `y_pred /= ...`, as in many a Keras loss, must not reach the data."""
+        return torch.as_tensor(self.function(y_true.clone(), y_pred.clone()))
 
 
 class TorchLoss(Loss):

@@ -8,15 +8,18 @@ import torch
 from torch import nn
 
 from torchkeras_fn.engine.additions import collecting
+from torchkeras_fn.engine.casting import cast_like_weights, cast_records
 from torchkeras_fn.engine.data import Signature
+from torchkeras_fn.engine.device import first_parameter
 from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.flat import Flat
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.incoming import carried_mask
 from torchkeras_fn.engine.inference import Spec, infer, map_only
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.engine.lowering import TrainingOutputs, as_outputs, lower_for_training
+from torchkeras_fn.engine.lowering import GraphModule, TrainingOutputs, as_outputs, lower_for_training
 from torchkeras_fn.engine.objective import Objective
+from torchkeras_fn.engine.own_figures import metrics_in
 from torchkeras_fn.engine.precision import in_float32
 from torchkeras_fn.engine.rowwise import rows_at_once
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
@@ -42,7 +45,8 @@ class Model(Trainer, Drawn):
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any):
         if (inputs is None) != (outputs is None):
-            raise ValueError(f"A model needs inputs and outputs, got inputs={inputs!r} and outputs={outputs!r}.")
+            hint = " A torch module is trained by Model.from_module(module)." if isinstance(inputs, nn.Module) else ""
+            raise ValueError(f"A model needs inputs and outputs, got inputs={inputs!r} and outputs={outputs!r}.{hint}")
         super().__init__(_listed(inputs), _listed(outputs), name, **kwargs)
         self._terms: list[Callable[[], Any]] = []
         self._building = False
@@ -64,14 +68,22 @@ class Model(Trainer, Drawn):
         model.built = True
         return model
 
-    def summary(self, line_length: int | None = None, positions: Any = None, print_fn: Callable[[str], Any] | None = None) -> None:
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+    ) -> None:
         """Print the layers, their output shapes, numbers of parameters, and connections.
 
         `line_length` is in characters, `positions` are the ends of the columns as shares of it, and `print_fn` is
-        called with each line instead of `print`. Raises `ValueError` for a model that is not built.
+        called with each line instead of `print`. `expand_nested` also prints the layers of nested models, and
+        `show_trainable` whether a layer is trained. Raises `ValueError` for a model that is not built.
         """
         self._warn_of_changes()
-        print_summary(self, line_length, positions, print_fn)
+        print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable)
 
     def build(self, input_shape: Any) -> nn.Module | None:
         """Create the weights of a model with its own `forward`, for inputs of this shape (or list of shapes), the batch included."""
@@ -116,10 +128,14 @@ class Model(Trainer, Drawn):
         """A copy makes its own loss terms. Raises `TypeError` for a model in parts on several processes."""
         if self._sharding is not None:
             self._sharding.__reduce__()
-        return {**super().__getstate__(), "_terms": []}
+        types = [] if self.graph is None else self._signature().input_dtypes
+        return {**super().__getstate__(), "_terms": [], "_input_types": types}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Draw the graph of a copy anew, and lower it where the original was ready to train."""
+        types = state.pop("_input_types", ())
+        if state["_records"] is not None:
+            cast_records(state["_records"], types)
         super().__setstate__(state)
         if self._bound:
             self._ready_again()
@@ -131,10 +147,21 @@ class Model(Trainer, Drawn):
 
     @property
     def metrics(self) -> list[Any]:
-        """The metric objects: the mean of the loss, then those that `compile` was given; empty before `compile`."""
-        if self.objective is None:
-            return []
-        return [self.objective.mean_loss, *(metric for metric in self.objective.named_metrics().values() if not isinstance(metric, str))]
+        """The metric objects: the mean of the loss, those that `compile` was given, and those in attributes of the model."""
+        objective, own = self.objective, metrics_in(self)
+        if objective is None:
+            return own
+        return [objective.mean_loss, *(metric for metric in objective.named_metrics().values() if not isinstance(metric, str)), *own]
+
+    def reset_metrics(self) -> None:
+        """Let all metrics begin anew."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Return the figures of all metrics so far, by their names."""
+        figures = {} if self.objective is None else dict(self.objective.running)
+        return figures | {metric.name: metric.result() for metric in metrics_in(self)}
 
     # ------------------------------------------------------------------ what the trainer asks
 
@@ -145,10 +172,11 @@ class Model(Trainer, Drawn):
             drawn = self._views.get("signature")
             if drawn is None:
                 drawn = self._views["signature"] = _signature_of(graph)
-                self._views["dtypes"] = {layer.dtype for layer in graph.layers}
             signature.__dict__.update(drawn)
-            if signature.float_dtype not in self._views["dtypes"]:  # the model was cast, as by .double()
+            if signature.float_dtype not in (self._views.get("types") or self._drawn_types()):  # the model was cast, as by .double()
                 signature.input_dtypes = [signature.float_dtype if dtype.is_floating_point else dtype for dtype in signature.input_dtypes]
+        elif first_parameter(self) is None:  # it may have been cast before its weights are made
+            signature.float_dtype = self.dtype
         return signature
 
     def _signature_key(self) -> Any:
@@ -166,7 +194,9 @@ class Model(Trainer, Drawn):
         return [parameter for parameter in super()._trainable_parameters() if id(parameter) not in frozen]
 
     def _constraints(self) -> list[Callable[[], None]]:
-        return [_holder(weight) for weight in self.named_weights() if weight.options.constraint is not None]
+        frozen = self._frozen_parameters()
+        named = [weight for weight in self.named_weights() if id(weight.tensor) not in frozen]
+        return [_holder(weight) for weight in named if weight.options.constraint is not None]
 
     def _forward_function(self) -> Callable[..., Any]:
         if self.module is not None:
@@ -211,10 +241,35 @@ class Model(Trainer, Drawn):
             self._bound = {id(p) for p in self._collected} == {id(p) for p in self._trainable_parameters()}
             self._prepare_views(self._compiled("training"))
 
+    @property
+    def lowered(self) -> GraphModule:
+        """The inference view: a plain `torch.fx.GraphModule` over the same parameters."""
+        is_new = "inference" not in self._views
+        view = super().lowered
+        if is_new:
+            cast_like_weights(view, self._drawn_types())
+        return view
+
+    def _drawn_types(self) -> set[torch.dtype]:
+        """The types that layers and functions returned when the graph was drawn; weights of others were cast since."""
+        if "types" not in self._views:
+            self._views["types"] = {tensor.dtype for node in self._drawn().nodes if node.parents for tensor in node.tensors}
+        types: set[torch.dtype] = self._views["types"]
+        return types
+
+    def _take_layers_along(self, fn: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super()._take_layers_along(fn)
+        for name in ("flat", "rows"):  # which are written from the graph
+            self._views.pop(name, None)
+        if "inference" in self._views:
+            cast_like_weights(self._views["inference"], self._drawn_types())
+
     def _prepare_views(self, objective: Objective) -> None:
         for name in ("flat", "rows"):  # those made so far may run in another precision
             self._views.pop(name, None)
-        self._terms = [weight.penalty for weight in self.named_weights() if weight.options.regularizer is not None]
+        frozen = self._frozen_parameters()
+        regularized = [weight for weight in self.named_weights() if weight.options.regularizer is not None]
+        self._terms = [weight.penalty for weight in regularized if id(weight.tensor) not in frozen]
         self._terms += [function for layer in self.sublayers() for function in layer._loss_functions]
         objective.added = {name: Mean(name) for name, _ in self._symbolic_metrics}
         if self.uses_graph():
@@ -224,6 +279,7 @@ class Model(Trainer, Drawn):
                 graph = Graph(graph.inputs, graph.outputs, [*graph.terms, *own])
             accept = [output.accept_logits for output in objective.outputs]
             view = lower_for_training(graph, accept, [*self._symbolic_losses, *own], self._symbolic_metrics, type(self).__name__)
+            cast_like_weights(view.module, self._drawn_types())
             self._views["training"] = self._for_execution(Flat(view.module), training=True)
             self._runs_layers = any(isinstance(module, Layer) for module in view.module.modules())
 

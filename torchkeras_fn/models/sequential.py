@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from torchkeras_fn.engine.casting import cast_inputs, note_type
 from torchkeras_fn.engine.drawn import is_own, layer_of
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.layer import Layer, registry
@@ -28,6 +29,8 @@ class Sequential(Model):
     """
 
     def __init__(self, layers: Sequence[Any] | None = None, name: str | None = None, **kwargs: Any):
+        if isinstance(layers, (nn.Module, KerasTensor)) and not isinstance(layers, (nn.Sequential, nn.ModuleList)):
+            raise TypeError(f"The layers of a Sequential model come in a list: Sequential([first, second]). Got {layers!r:.80}.")
         super().__init__(name=name, **kwargs)
         self._stack: list[Layer] = []
         self._tensors: list[KerasTensor] = []
@@ -42,12 +45,14 @@ class Sequential(Model):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Draw the stack of a copy."""
-        entry = state.pop("_entry")
+        entry, types = state.pop("_entry"), state.get("_input_types", ())
         bound = state["_bound"]
         super().__setstate__({**state, "_bound": False})
         if entry is not None:
+            cast_inputs([entry], types)
             self._tensors = [entry.open()]
             for layer in self._stack:
+                note_type(layer)
                 self._tensors.append(_single(layer, layer(self._tensors[-1])))
             if self._stack:
                 self._drawn()
@@ -92,7 +97,8 @@ class Sequential(Model):
         if isinstance(layer, nn.Module) and not isinstance(layer, Layer):
             layer = TorchModuleWrapper(layer)
         if not isinstance(layer, Layer):
-            raise TypeError(f"A Sequential model is made of layers, got {layer!r} of type {type(layer).__name__}.")
+            made = f" Make an object of it: {layer.__name__}(...)." if isinstance(layer, type) else ""
+            raise TypeError(f"A Sequential model is made of layers, got {layer!r} of type {type(layer).__name__}.{made}")
         if isinstance(layer, InputLayer):
             if self._stack or self._tensors:
                 raise ValueError("An Input can only come first in a Sequential model.")
@@ -157,7 +163,9 @@ class Sequential(Model):
         """Draw the stack from an input of this shape."""
         if not self._stack:
             raise ValueError("This Sequential model has no layers yet. Add some first.")
-        tensors = [Input(batch_shape=batch_shape)]
+        entry = InputLayer(batch_shape=batch_shape)
+        entry.dtype = self.dtype
+        tensors = [entry.open()]
         for layer in self._stack:
             tensors.append(_single(layer, layer(tensors[-1])))
         self._tensors = tensors

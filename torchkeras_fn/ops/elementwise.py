@@ -28,6 +28,20 @@ def _binary(function: Callable[..., Any]) -> Callable[..., Any]:
     return entry(lambda x1, x2: function(*as_tensors(x1, x2)), name, __name__, f"Return `torch.{name}(x1, x2)`.")
 
 
+def _alike(x1: Any, x2: Any, floats: bool = False) -> tuple[Any, Any]:
+    """Two operands in one type, for the functions of torch that take no others."""
+    x1, x2 = as_tensors(x1, x2)
+    if floats:
+        x1, x2 = as_floats(x1), as_floats(x2)
+    wanted = torch.promote_types(x1.dtype, x2.dtype)
+    return x1 if x1.dtype == wanted else x1.to(wanted), x2 if x2.dtype == wanted else x2.to(wanted)
+
+
+def _binary_alike(function: Callable[..., Any], floats: bool = False) -> Callable[..., Any]:
+    name, kind = function.__name__, ", as floats" if floats else ""
+    return entry(lambda x1, x2: function(*_alike(x1, x2, floats)), name, __name__, f"Return `torch.{name}(x1, x2)`{kind}.")
+
+
 # ---------------------------------------------------------------------- of one
 
 abs = _unary(torch.abs)
@@ -135,8 +149,14 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: fl
 
 # ---------------------------------------------------------------------- of two
 
+
+def _as_number(x: Any) -> Any:
+    """What torch subtracts: it refuses truth values, which Keras takes as 0 and 1."""
+    return x.to(torch.int32) if getattr(x, "dtype", None) is torch.bool else x
+
+
 add = _operator(operator.add, "add", "+")
-subtract = _operator(operator.sub, "subtract", "-")
+subtract = _operator(lambda x1, x2: _as_number(x1) - _as_number(x2), "subtract", "-")
 multiply = _operator(operator.mul, "multiply", "*")
 divide = true_divide = _operator(operator.truediv, "divide", "/")
 floor_divide = _operator(operator.floordiv, "floor_divide", "//")
@@ -159,16 +179,16 @@ fmax = _binary(torch.fmax)
 fmin = _binary(torch.fmin)
 fmod = _binary(torch.fmod)
 gcd = _binary(torch.gcd)
-heaviside = _binary(torch.heaviside)
-hypot = _binary(torch.hypot)
+heaviside = _binary_alike(torch.heaviside)
+hypot = _binary_alike(torch.hypot, floats=True)
 lcm = _binary(torch.lcm)
 ldexp = _binary(torch.ldexp)
-logaddexp = _binary(torch.logaddexp)
-logaddexp2 = _binary(torch.logaddexp2)
+logaddexp = _binary_alike(torch.logaddexp, floats=True)
+logaddexp2 = _binary_alike(torch.logaddexp2, floats=True)
 logical_and = _binary(torch.logical_and)
 logical_or = _binary(torch.logical_or)
 logical_xor = _binary(torch.logical_xor)
-nextafter = _binary(torch.nextafter)
+nextafter = _binary_alike(torch.nextafter, floats=True)
 
 
 def maximum(x1: Any, x2: Any) -> Any:
@@ -212,7 +232,7 @@ def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan:
     >>> isclose([1.0, 2.0], [1.0, 2.1])
     tensor([ True, False])
     """
-    return torch.isclose(*as_tensors(x1, x2), rtol, atol, equal_nan)
+    return torch.isclose(*_alike(x1, x2), rtol, atol, equal_nan)
 
 
 def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:

@@ -59,6 +59,7 @@ class FusedStep:
             or "step" in optimizer.__dict__
         )
         if kernel is None or is_watched or optimizer.state is not self._state or not (unfit is None or takes_unfit(optimizer)):
+            _complete_momenta(optimizer)
             step_unless(optimizer, unfit)
             self._take_state()
             return
@@ -83,6 +84,17 @@ class FusedStep:
             return
         if len({(parameter.device, parameter.dtype) for parameter in self._parameters}) == 1:
             self._kernel = make(self._parameters, [self._optimizer.state.get(parameter) for parameter in self._parameters], groups[0])
+
+
+def _complete_momenta(optimizer: Any) -> None:
+    """Begin the momentum of weights that get their first gradient after others: torch's kernel takes the momenta of all or of none."""
+    for group in optimizer.param_groups:
+        if group.get("fused") and group.get("momentum") and "dampening" in group:
+            states = [(parameter, optimizer.state[parameter]) for parameter in group["params"] if parameter.grad is not None]
+            if any(state.get("momentum_buffer") is not None for _, state in states):
+                for parameter, state in states:
+                    if state.get("momentum_buffer") is None:
+                        state["momentum_buffer"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
 
 
 def takes_unfit(optimizer: Any) -> bool:

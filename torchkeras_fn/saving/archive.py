@@ -233,7 +233,9 @@ class Archive:
 def _check_member(info: zipfile.ZipInfo, known: set[str]) -> None:
     name = info.orig_filename
     if name not in known:
-        raise ValueError(f"the member {name!r:.200} is none of a saved model's: {sorted(known)}. Nothing was read from it.")
+        is_torchs = name.endswith("/data.pkl")
+        hint = " This is a file of torch.save: model.load_state_dict(torch.load(path)) reads weights from it." if is_torchs else ""
+        raise ValueError(f"the member {name!r:.200} is none of a saved model's: {sorted(known)}. Nothing was read from it.{hint}")
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
         raise ValueError(f"the member {name!r} is a link or a folder.")
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:

@@ -22,7 +22,7 @@ def describe_model(model: Any, with_constants: bool = True) -> dict[str, Any]:
     if not isinstance(model, Drawn):
         raise TypeError(
             f"{type(model).__name__} is no Model, so its architecture cannot be written down. Derive it from Model instead of Trainer, "
-            "or save its weights alone: save_weights(path)."
+            "or save its weights alone: save_weights(path), or save_weights_only=True in a callback."
         )
     config = encode(model.get_config(), owner=model.name)
     if not with_constants:

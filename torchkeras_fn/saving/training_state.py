@@ -8,6 +8,7 @@ import torch
 
 from torchkeras_fn.engine.device import is_here
 from torchkeras_fn.optimizers import Scaling
+from torchkeras_fn.saving.trial import state_after_a_step
 
 _LIKE_THE_WEIGHT = frozenset(
     (
@@ -16,6 +17,7 @@ _LIKE_THE_WEIGHT = frozenset(
     )
 )
 """State of which torch's fused kernels read as many values as the weight has, without asking how many there are."""
+_MOST_STEPS = 2**62
 _OF_OTHER_SHAPE = frozenset(("row_var", "col_var"))
 
 
@@ -52,16 +54,27 @@ def load_training_state(model: Any, state: Mapping[str, Any]) -> None:
         )
     elif state["optimizer"]:
         around = model._around_steps
-        _check_optimizer_state(model.optimizer, state["optimizer"])
+        check_optimizer_state(model.optimizer, state["optimizer"])
         if around is not None and "around_steps" in state:
             _check_further_state(around, state["around_steps"], [tuple(parameter.shape) for parameter in _parameters(model.optimizer)])
+        _take_over(model.optimizer, state["optimizer"])
+        if around is not None and "around_steps" in state:
             around.load_state_dict(state["around_steps"])
-        model.optimizer.load_state_dict(state["optimizer"])
     for path, (name, device, values) in state["generators"].items():
         if is_here(device):  # one of a device that is not here begins anew, on another
             generator = torch.Generator(device)
             generator.set_state(values)
             setattr(model.get_submodule(path), name, generator)
+
+
+def _take_over(optimizer: Any, state: Mapping[str, Any]) -> None:
+    """Load the state, or leave the optimizer as it was."""
+    before = optimizer.state_dict()
+    try:
+        optimizer.load_state_dict(state)
+    except BaseException:
+        optimizer.load_state_dict(before)
+        raise
 
 
 def _trained_names(model: Any) -> list[str]:
@@ -89,12 +102,14 @@ def _check_generators(model: Any, saved: Mapping[str, Any]) -> None:
             raise ValueError(f"it has a random generator {name!r:.80} for {path!r:.80}, where the model has none.")
         if not isinstance(values, torch.Tensor) or values.dtype != torch.uint8:
             raise ValueError(f"the random generator of {path!r} is none.")
+        if is_here(device):
+            torch.Generator(device).set_state(values)  # which says whether it can be
 
 
 # ---------------------------------------------------------------------- the optimizer
 
 
-def _check_optimizer_state(optimizer: Any, state: Any) -> None:
+def check_optimizer_state(optimizer: Any, state: Any) -> None:
     """Raise `ValueError` unless the state is one that this optimizer may have: torch's kernels trust it.
 
     The weights must be numbered, and their groups have the options, as in the optimizer's own state.
@@ -115,12 +130,19 @@ def _check_optimizer_state(optimizer: Any, state: Any) -> None:
     parameters = _parameters(optimizer)
     numbers = [number for group in groups for number in group["params"]]
     shapes = {number: tuple(parameter.shape) for number, parameter in zip(numbers, parameters, strict=True)}
+    inner = getattr(optimizer, "torch_optimizer", optimizer)
+    is_known = type(inner).__module__.partition(".")[0] in ("torch", __name__.partition(".")[0])
+    expected = state_after_a_step(inner, saved_groups) if groups and is_known else {}
     for number, values in (state.get("state") or {}).items():
         if number not in shapes:
             raise ValueError(f"it has a state for weight {number!r:.80}, which the optimizer does not train.")
         for name, value in values.items():
-            _check_value(f"{name} of weight {number}", name, value, shapes[number])
+            _check_value(f"{name} of weight {number}", name, value, shapes[number], name in expected.get(number, {}))
+        if values:
+            _check_complete(type(optimizer).__name__, number, values, expected.get(number, {}))
     own_shapes = [tuple(parameter.shape) for parameter in getattr(optimizer, "parameters", ())]
+    if "iterations" in own and not (type(state["iterations"]) is int and 0 <= state["iterations"] < _MOST_STEPS):
+        raise ValueError(f"the optimizer is said to have taken {state['iterations']!r:.80} steps.")
     further = own.keys() - {"state", "param_groups"}
     _check_further_state(optimizer, {name: state[name] for name in further}, own_shapes)
 
@@ -131,10 +153,11 @@ def _parameters(optimizer: Any) -> list[Any]:
 
 def _check_further_state(holder: Any, state: Any, shapes: list[tuple[int, ...]]) -> None:
     """What is kept beside the state of torch's optimizer: running means, gathered gradients, the scale of the loss."""
-    if not isinstance(state, Mapping) or state.keys() - {"state", "param_groups"} != holder.state_dict().keys() - {"state", "param_groups"}:
+    own = {name: value for name, value in holder.state_dict().items() if name not in ("state", "param_groups")}
+    if not isinstance(state, Mapping) or state.keys() - {"state", "param_groups"} != own.keys():
         raise ValueError(f"it is no state of {type(holder).__name__}.")
     for name, value in state.items():
-        _check_lists(name, value, shapes)
+        _check_lists(name, value, own.get(name), shapes)
     gathered = state.get("gathered")
     if gathered is not None and (not isinstance(gathered, Mapping) or type(gathered.get("batches")) is not int or gathered["batches"] < 0):
         raise ValueError(f"the gradients that were gathered are {gathered!r:.80}.")
@@ -142,20 +165,38 @@ def _check_further_state(holder: Any, state: Any, shapes: list[tuple[int, ...]])
         Scaling("cpu").load_state_dict(state["scaling"])
 
 
-def _check_lists(name: str, value: Any, shapes: list[tuple[int, ...]]) -> None:
-    """Tensors in a list, such as running means, are those of the weights in their order."""
-    for part in value.values() if isinstance(value, Mapping) else ():
-        _check_lists(name, part, shapes)
+def _check_lists(name: str, value: Any, own: Any, shapes: list[tuple[int, ...]]) -> None:
+    """Tensors in a list, such as running means, are those of the weights in their order; there are lists where `own` has them."""
+    for key, part in own.items() if isinstance(own, Mapping) else ():
+        if not isinstance(value, Mapping) or key not in value:
+            raise ValueError(f"{name} is {value!r:.80}, without {key!r}.")
+        _check_lists(key, value[key], part, shapes)
+    if isinstance(own, list) and not isinstance(value, list):
+        raise ValueError(f"{name} is {value!r:.80}, which is no list.")
     if isinstance(value, list) and value and [tuple(getattr(part, "shape", ())) for part in value] != shapes:
         raise ValueError(f"{name} has other shapes than the weights.")
 
 
-def _check_value(what: str, name: str, value: Any, shape: tuple[int, ...]) -> None:
-    """A state is as large as its weight; a count is one number; few are neither."""
+def _check_complete(optimizer: str, number: Any, values: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """What a step would make is there: tensors, and where it is one figure perhaps as a number, as earlier versions of torch have it."""
+    for name, made in expected.items():
+        found = values.get(name)
+        if found is None:
+            raise ValueError(f"of weight {number} it has {sorted(values)!r:.200}, but {optimizer} needs {name!r} too.")
+        is_figure = not isinstance(made, torch.Tensor) or made.ndim == 0
+        if not isinstance(found, torch.Tensor) and not (is_figure and type(found) in (int, float)):
+            raise ValueError(f"{name} of weight {number} is {found!r:.80}, which is no tensor.")
+
+
+def _check_value(what: str, name: str, value: Any, shape: tuple[int, ...], is_known: bool) -> None:
+    """A state is as large as its weight; a count is one number; few are neither. Of those not known here that is up to the optimizer."""
+    if name == "step" and not (torch.is_tensor(value) and value.numel() != 1) and not 0 <= value < _MOST_STEPS:
+        raise ValueError(f"{what} is {value!r:.80}, which is no number of steps.")
     if not isinstance(value, torch.Tensor):
         if name == "step" and type(value) not in (int, float) or name in _LIKE_THE_WEIGHT and value is not None:
             raise ValueError(f"{what} is {value!r:.80}, which is no tensor.")
         return
     like, alone = tuple(value.shape) == shape, value.ndim == 0 and name not in _LIKE_THE_WEIGHT
-    if name == "step" and value.numel() != 1 or not (like or alone or name in _OF_OTHER_SHAPE):
+    is_free = name in _OF_OTHER_SHAPE or not (is_known or name in _LIKE_THE_WEIGHT)
+    if name == "step" and value.numel() != 1 or name != "step" and not (like or alone or is_free):
         raise ValueError(f"{what} has shape {tuple(value.shape)}, but the weight has shape {shape}.")

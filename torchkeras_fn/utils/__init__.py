@@ -10,12 +10,17 @@ from torchkeras_fn.registry import (
     register_keras_serializable,
 )
 from torchkeras_fn.registry import custom_object_scope as CustomObjectScope
+from torchkeras_fn.utils.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from torchkeras_fn.utils.numpy_utils import normalize, to_categorical
 from torchkeras_fn.utils.sequence import Sequence
 from torchkeras_fn.utils.sequence_utils import pad_sequences
 
+PyDataset = Sequence
+"""Keras 3's name of it."""
+
 __all__ = [
     "CustomObjectScope",
+    "PyDataset",
     "Sequence",
     "clear_session",
     "custom_object_scope",
@@ -24,8 +29,10 @@ __all__ = [
     "get_registered_object",
     "is_keras_tensor",
     "normalize",
+    "pack_x_y_sample_weight",
     "pad_sequences",
     "register_keras_serializable",
     "set_random_seed",
     "to_categorical",
+    "unpack_x_y_sample_weight",
 ]

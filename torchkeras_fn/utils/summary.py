@@ -8,13 +8,28 @@ from torchkeras_fn.engine.symbolic import describe_operation
 
 Row = tuple[str, ...]
 
+_SHARES = {
+    (False, False): (0.46, 0.86, 1.0),
+    (True, False): (0.33, 0.55, 0.67, 1.0),
+    (False, True): (0.40, 0.74, 0.87, 1.0),
+    (True, True): (0.30, 0.50, 0.61, 0.91, 1.0),
+}
+"""Where the columns end: of a chain and of a graph with branches, without and with the column of what is trained."""
+
 
 def print_summary(
-    model: Any, line_length: int | None = None, positions: Sequence[float] | None = None, print_fn: Callable[[str], Any] | None = None
+    model: Any,
+    line_length: int | None = None,
+    positions: Sequence[float] | None = None,
+    print_fn: Callable[[str], Any] | None = None,
+    expand_nested: bool = False,
+    show_trainable: bool = False,
 ) -> None:
     """Print the calls of a model's layers and functions, and the totals of its parameters, each counted once.
 
-    Connections are shown where the graph is not a plain chain. Raises `ValueError` for a model that is not built.
+    Connections are shown where the graph is not a plain chain, the layers of nested models where `expand_nested`, and
+    whether a layer is trained (Y or N; - where there is nothing to train) where `show_trainable`. Raises `ValueError`
+    for a model that is not built.
 
     >>> from torchkeras_fn import Input, Model, layers
     >>> x = Input(shape=(3,))
@@ -34,10 +49,11 @@ def print_summary(
         raise ValueError(f"{model.name} is not built yet: its shapes are unknown. Give an input shape, or fit it on data first.")
     show = print_fn or print
     branching = model.graph is not None and _branches(model.graph)
-    header: Row = ("Layer (type)", "Output Shape", "Param #") + (("Connected to",) if branching else ())
-    rows = _graph_rows(model, branching) if model.graph is not None else [_layer_row(layer) for layer in model.layers]
-    shares = positions or ((0.33, 0.55, 0.67, 1.0) if branching else (0.46, 0.86, 1.0))
-    length = line_length or (100 if branching else 66)
+    table = _Table(branching, expand_nested, show_trainable)
+    header: Row = ("Layer (type)", "Output Shape", "Param #", *table.further("Connected to", "Trainable"))
+    rows = table.rows(model)
+    shares = positions or _SHARES[branching, show_trainable]
+    length = line_length or (100 if branching else 66) + 10 * show_trainable
     show(f'Model: "{model.name}"')
     show("_" * length)
     show(_format(header, shares, length))
@@ -58,29 +74,40 @@ def _branches(graph: Any) -> bool:
     return several or len(readers) != len(set(readers)) or len(graph.inputs) > 1 or len(graph.outputs) > 1
 
 
-def _graph_rows(model: Any, branching: bool) -> list[Row]:
-    graph, seen = model.graph, set()
-    hidden = {id(layer) for layer in graph.layers if layer not in model.layers}
-    rows = []
-    for node in graph.nodes:
-        operation = node.operation
-        if id(operation) in hidden:
-            continue
+class _Table:
+    """The rows of a summary, with the columns and the depth that were asked for."""
+
+    def __init__(self, branching: bool, expands: bool, shows_trainable: bool):
+        self._branching, self._expands, self._shows_trainable = branching, expands, shows_trainable
+
+    def further(self, connections: str, trainable: str) -> Row:
+        """Return the cells behind the first three."""
+        return ((connections,) if self._branching else ()) + ((trainable,) if self._shows_trainable else ())
+
+    def rows(self, model: Any, indent: str = "") -> list[Row]:
+        """Return a row for each call of a drawn model, and for each layer of another, those of nested models below their own."""
+        graph, seen, rows = model.graph, set(), []
+        calls = [(layer, None) for layer in model.layers] if graph is None else [(node.operation, node) for node in graph.nodes]
+        hidden = {id(layer) for layer in graph.layers if layer not in model.layers} if graph is not None else set()
+        for operation, node in calls:
+            if id(operation) in hidden:
+                continue
+            rows.append(self._row(graph, operation, node, indent, id(operation) in seen))
+            if self._expands and id(operation) not in seen and hasattr(operation, "graph"):
+                rows += self.rows(operation, indent + "  ")
+            seen.add(id(operation))
+        return rows
+
+    def _row(self, graph: Any, operation: Any, node: Any, indent: str, is_seen: bool) -> Row:
         is_layer = isinstance(operation, Layer)
-        name = graph.names[operation] if is_layer else describe_operation(operation)
-        kind = type(operation).__name__ if is_layer else "function"
-        shapes = [tensor.shape for tensor in node.tensors]
-        count = sum(weight.numel() for weight in operation.weights) if is_layer else 0
-        shown = f"{count:,}" if id(operation) not in seen or not is_layer else "shared"
-        seen.add(id(operation))
-        parents = ", ".join(graph.name_of(parent) for parent in node.parents)
-        rows.append((f"{name} ({kind})", str(shapes[0] if len(shapes) == 1 else shapes), shown) + ((parents,) if branching else ()))
-    return rows
-
-
-def _layer_row(layer: Layer) -> Row:
-    count = sum(weight.numel() for weight in layer.weights)
-    return (f"{layer.name} ({type(layer).__name__})", "?", f"{count:,}")
+        name = describe_operation(operation) if not is_layer else operation.name if node is None else graph.names[operation]
+        shapes = [tensor.shape for tensor in node.tensors] if node is not None else ["?"]
+        weights = operation.weights if is_layer else []
+        count = "shared" if is_seen and is_layer else f"{sum(weight.numel() for weight in weights):,}"
+        parents = ", ".join(graph.name_of(parent) for parent in node.parents) if node is not None else ""
+        trainable = "-" if not weights else "Y" if operation.trainable_weights else "N"
+        title = f"{indent}{name} ({type(operation).__name__ if is_layer else 'function'})"
+        return (title, str(shapes[0] if len(shapes) == 1 else shapes), count, *self.further(parents, trainable))
 
 
 def _format(row: Row, shares: Sequence[float], length: int) -> str:

@@ -115,6 +115,22 @@ def test_configuration_round_trip():
     assert isinstance(again.backward_layer, GRU)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Bidirectional(LSTM(2, dtype="float64")),
+        lambda: RNN(GRUCell(2, dtype="float64")),
+        lambda: RNN([GRUCell(2, dtype="float64"), GRUCell(3, dtype="float64")]),
+        lambda: Bidirectional(RNN(GRUCell(2, dtype="float64"))),
+    ],
+    ids=["Bidirectional", "RNN", "stack", "Bidirectional RNN"],
+)
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_the_inputs_are_cast_to_the_type_of_the_layer_inside(make, dtype):
+    x = Input(shape=(3, 4), dtype=dtype)
+    assert Model(x, make()(x)).predict(np.ones((2, 3, 4), dtype), verbose=0).dtype == np.float64
+
+
 def test_the_torch_module_merges():
     module = BothWays(None, None, "ave")
     assert module.merged(torch.tensor(1.0), torch.tensor(3.0)) == 2

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn import Input, Model, Sequential, layers, models
+from torchkeras_fn import Input, Model, Sequential, layers, models, optimizers
 
 ENDINGS = [".keras", ".h5", ".hdf5"]
 X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
@@ -54,6 +54,72 @@ def test_training_is_left_out_where_it_is_not_wanted(ending, tmp_path):
     assert models.load_model(tmp_path / f"m{ending}").optimizer is None
     model.save(tmp_path / f"m{ending}")
     assert models.load_model(tmp_path / f"m{ending}", compile=False).optimizer is None
+
+
+ASKED = [
+    {"steps_per_execution": 3},
+    {"jit_compile": True},
+    {"precision": "mixed_bfloat16"},
+    {"precision": "mixed_float16", "auto_scale_loss": False},
+    {"gradient_accumulation_steps": 3},
+    {"gradient_accumulation_steps": 2, "precision": "mixed_float16"},
+]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_how_the_steps_run_goes_round(asked, ending, tmp_path):
+    model = network()
+    model.compile("adam", "mse", **asked)
+    model.save(tmp_path / f"m{ending}")
+    again = models.load_model(tmp_path / f"m{ending}")
+    assert again._execution.settings == model._execution.settings
+    assert again.optimizer.get_config() == model.optimizer.get_config()
+
+
+@pytest.mark.parametrize("asked", [{}, {"precision": "mixed_bfloat16"}], ids=str)
+@pytest.mark.parametrize("optimizer", [{"gradient_accumulation_steps": 4}, {"gradient_accumulation_steps": 4, "use_ema": True}], ids=str)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_gradients_that_are_half_gathered_go_round(optimizer, asked, ending, tmp_path):
+    model = network()
+    model.compile(optimizers.Adam(0.01, **optimizer), "mse", **asked)
+    model.fit(X, X[:, :2], batch_size=1, epochs=2, shuffle=False, verbose=0)
+    model.save(tmp_path / f"m{ending}")
+    again = models.load_model(tmp_path / f"m{ending}")
+    assert again.optimizer.iterations == 2
+    for each in (model, again):
+        each.fit(X, X[:, :2], batch_size=1, epochs=2, shuffle=False, verbose=0)
+    assert again.optimizer.iterations == 5
+    assert equal(model, again)
+
+
+def test_gathered_gradients_come_back_without_the_scale_that_the_loss_had(tmp_path):
+    model = network()
+    model.compile("sgd", "mse", precision="mixed_float16", gradient_accumulation_steps=4)
+    model.optimizer._scaling.load_state_dict({"scale": 1024.0, "steps": 7})
+    model.train_on_batch(X, X[:, :2])
+    model.save(tmp_path / "m.keras")
+    again = models.load_model(tmp_path / "m.keras")
+    states = [each.optimizer.state_dict() for each in (model, again)]
+    gradients = [[total / state["scaling"]["scale"] for total in state["gathered"]["sums"]] for state in states]
+    assert all(torch.equal(mine, its) for mine, its in zip(*gradients, strict=True))
+
+
+STRANGE = [{"device": "cuda"}, {"precision": "int8"}, {"steps_per_execution": -1}, {"precision": [1]}, 7, [[]]]
+
+
+@pytest.mark.parametrize("own", STRANGE, ids=str)
+def test_strange_settings_of_the_steps_are_refused(own, tmp_path):
+    model = network()
+    model.save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(held["config.json"]) | {"torchkeras_fn": own}
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        for name, data in held.items():
+            archive.writestr(name, json.dumps(config) if name == "config.json" else data)
+    with pytest.raises(ValueError, match="compile_config in config.json cannot be used"):
+        models.load_model(tmp_path / "m.keras")
 
 
 @pytest.mark.parametrize("ending", [".weights.h5", ".h5"])

@@ -37,7 +37,7 @@ class Bidirectional(OverSteps):
         missing = [name for name in ("go_backwards", *_ALIKE) if not hasattr(layer, name)]
         if missing:
             raise ValueError(f"'layer' must be a recurrent layer, but {type(layer).__name__} has no {missing[0]!r}.")
-        super().__init__(weights=weights, **_shape_given_to(layer, kwargs))
+        super().__init__(weights=weights, **_like(layer, kwargs))
         self.merge_mode = None if merge_mode is None else one_of(merge_mode, "merge_mode", "concat", "sum", "mul", "ave")
         forward = twin(layer, "forward")
         backward = twin(layer, "backward", go_backwards=not layer.go_backwards) if backward_layer is None else backward_layer
@@ -160,8 +160,9 @@ def twin(layer: Layer, prefix: str, **changes: Any) -> Any:
         return type(layer).from_config({**layer.get_config(), **changes, "name": f"{prefix}_{name}"})
 
 
-def _shape_given_to(layer: Layer, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The keywords, with the input's shape from the layer inside where only that has one."""
+def _like(layer: Layer, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The keywords, with the type of the layer inside, and with its input's shape where only that has one."""
+    kwargs = {**kwargs, "dtype": layer.dtype if kwargs.get("dtype") is None else kwargs["dtype"]}
     if layer.batch_input_shape is None or {"input_shape", "batch_input_shape", "input_dim"} & kwargs.keys():
         return kwargs
     return {**kwargs, "batch_input_shape": layer.batch_input_shape}

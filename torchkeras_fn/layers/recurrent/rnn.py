@@ -144,9 +144,11 @@ class RNN(OverSteps):
         zero_output_for_mask: bool = False,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
-        cell = StackedRNNCells(cell, dtype=self.dtype) if isinstance(cell, (list, tuple)) else cell
+        cell = StackedRNNCells(cell, dtype=kwargs.get("dtype")) if isinstance(cell, (list, tuple)) else cell
         check_cell(cell)
+        own = kwargs.pop("dtype", None)
+        super().__init__(dtype=getattr(cell, "dtype", None) if own is None else own, **kwargs)
+        self.needs_floats = self.needs_floats or getattr(cell, "needs_floats", False)  # type: ignore[misc]
         object.__setattr__(self, "cell", cell)  # no submodule: what the module needs of it, `build` hands over
         self.return_sequences = return_sequences
         self.return_state = return_state

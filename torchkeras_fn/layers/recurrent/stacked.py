@@ -33,13 +33,15 @@ class StackedRNNCells(Layer):
     """
 
     def __init__(self, cells: Sequence[Any], **kwargs: Any):
-        super().__init__(**kwargs)
         if not isinstance(cells, (list, tuple)) or not cells:
             raise ValueError(f"'cells' must be a list of cells, got {cells!r}.")
         for cell in cells:
             check_cell(cell)
             if not isinstance(cell, nn.Module):
                 raise TypeError(f"The cells of a stack are layers, got {cell!r} of type {type(cell).__name__}.")
+        own = kwargs.pop("dtype", None)
+        super().__init__(dtype=getattr(cells[0], "dtype", None) if own is None else own, **kwargs)
+        self.needs_floats = getattr(cells[0], "needs_floats", False)  # type: ignore[misc]
         object.__setattr__(self, "cells", list(cells))
 
     @property

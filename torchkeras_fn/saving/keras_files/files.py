@@ -22,7 +22,7 @@ from torchkeras_fn.saving.keras_files.container import CONFIG, METADATA, WEIGHTS
 from torchkeras_fn.saving.keras_files.reading import Reader
 from torchkeras_fn.saving.keras_files.slots import take_state, written_state
 from torchkeras_fn.saving.keras_files.state import LayersOf
-from torchkeras_fn.saving.keras_files.training import compile_as_saved, written_compile_config
+from torchkeras_fn.saving.keras_files.training import OWN, compile_as_saved, own_settings, written_compile_config
 from torchkeras_fn.saving.keras_files.weights import Pairs, pairs_by_layers, pairs_by_paths, take, write_layers, write_paths
 from torchkeras_fn.saving.keras_files.writing import Writer
 from torchkeras_fn.saving.trees import size_of, write_json
@@ -42,7 +42,7 @@ def save_keras(model: Any, path: Any, include_optimizer: bool) -> None:
     entry = Writer().model(model)
     trained = include_optimizer and model.objective is not None
     if trained:
-        entry["compile_config"] = written_compile_config(model)
+        entry |= {"compile_config": written_compile_config(model), **own_settings(model)}
     _check_data(model)
     with h5py.File(whole := io.BytesIO(), "w") as root:
         write_paths(root, model)
@@ -70,7 +70,7 @@ def load_keras(path: Any, custom_objects: Mapping[str, Any], compile: bool) -> A
             state = _numbered(root, "optimizer/vars")
         if compile:
             with archive.part(f"compile_config in {CONFIG}"), bounded(size, 0):
-                compiled = compile_as_saved(model, archive.config.get("compile_config"), reader)
+                compiled = compile_as_saved(model, archive.config.get("compile_config"), reader, archive.config.get(OWN))
             if compiled:
                 with archive.part(f"the optimizer's state in {WEIGHTS}"):
                     take_state(model, state, layers_of=reader.layers_of)
@@ -105,7 +105,7 @@ def save_h5(model: Any, path: Any, include_optimizer: bool) -> None:
         if training is not None:
             optimizer = training.pop("optimizer")
             described = {"class_name": optimizer["class_name"], "config": optimizer["config"]}
-            hdf5.write_json(root, "training_config", {**training, "optimizer_config": described})
+            hdf5.write_json(root, "training_config", {**training, "optimizer_config": described, **own_settings(model)})
             values = written_state(model)
             group = root.create_group(_STATE)
             hdf5.write_names(group, "weight_names", [name for name, _ in values])
@@ -128,7 +128,8 @@ def load_h5(path: Any, custom_objects: Mapping[str, Any], compile: bool) -> Any:
             take(pairs_by_layers(hdf5.group_at(root, _LAYERS), model, False, False, reader.layers_of))
         if compile:
             with part(path, "training_config"), bounded(size, 0):
-                compiled = compile_as_saved(model, hdf5.json_in(root, "training_config"), reader)
+                config = hdf5.json_in(root, "training_config")
+                compiled = compile_as_saved(model, config, reader, config.get(OWN) if isinstance(config, Mapping) else None)
             if compiled and _STATE in root:
                 with part(path, _STATE):
                     _take_named_state(root, model, reader.layers_of)

@@ -55,6 +55,8 @@ _SLOTS: dict[str, Callable[[Any], Slots]] = {
 }
 _MEAN = "mean of the weight"
 """Stands for the running means that `use_ema` keeps, which are no state of a torch optimizer."""
+_GATHERED = "sum of the gradients"
+"""Stands for the gradients that are gathered over several batches, which are none either."""
 _COUNTED = frozenset(("Adam", "AdamW", "Adagrad", "Adadelta", "Adamax", "Nadam", "RMSprop"))
 """Optimizers whose number of steps torch keeps with each weight, as a tensor."""
 
@@ -74,12 +76,13 @@ class Kept(NamedTuple):
 def _places(model: Any, layers_of: LayersOf | None, grouped: bool = False) -> list[Kept] | None:
     """The list of what Keras writes for a model's optimizer; `None` for one that is written otherwise."""
     kind = type(model.optimizer).__name__
-    if kind not in _SLOTS or model.optimizer.gradient_accumulation_steps:
+    if kind not in _SLOTS:
         return None
     slots, weights = _SLOTS[kind](model.optimizer), trained_weights(model, layers_of)
     if grouped:
         return [Kept(weight, *names) for names in (*slots.together, *slots.after) for weight in weights]
     found = [Kept(weight, "average", _MEAN) for weight in weights] if model.optimizer.use_ema else []
+    found += [Kept(weight, "gradient_accumulator", _GATHERED) for weight in weights] if _gathers(model.optimizer) else []
     found += [Kept(weight, *names) for weight in weights for names in slots.together]
     return found + [Kept(weight, *names) for names in slots.after for weight in weights]
 
@@ -90,8 +93,13 @@ def trained_weights(model: Any, layers_of: LayersOf | None = None) -> list[Named
     return [weight for weight in weights_of(model, layers_of) if id(weight.tensor) in trained]
 
 
+def _gathers(optimizer: Any) -> bool:
+    return bool(optimizer._batches_per_step > 1)
+
+
 def _has_rate(optimizer: Any) -> bool:
-    return isinstance(optimizer._rate_source, float)
+    """Whether Keras keeps the learning rate as a number: one with a `decay` is written as a schedule."""
+    return isinstance(optimizer._rate_source, float) and not optimizer.decay
 
 
 # ---------------------------------------------------------------------- to Keras
@@ -100,7 +108,9 @@ def _has_rate(optimizer: Any) -> bool:
 def written_state(model: Any) -> list[tuple[str, torch.Tensor]]:
     """Return the optimizer's state as Keras lists it: names and values. A state that Keras keeps otherwise is left out, with a warning."""
     optimizer, name = model.optimizer, model.optimizer.name
-    found = [(f"{name}/iteration", torch.tensor(optimizer.iterations, dtype=torch.int32))]
+    kept = optimizer.state_dict()
+    batches = optimizer.iterations * optimizer._batches_per_step + kept.get("gathered", {}).get("batches", 0)
+    found = [(f"{name}/iteration", torch.tensor(batches, dtype=torch.int32))]
     if _has_rate(optimizer):
         found.append((f"{name}/learning_rate", torch.tensor(float(optimizer.learning_rate))))
     places = _places(model, None)
@@ -116,8 +126,7 @@ def written_state(model: Any) -> list[tuple[str, torch.Tensor]]:
     for weight, theirs, ours in places:
         value = state.get(id(weight.tensor), {}).get(ours)
         value = _begin(optimizer, weight, ours) if value is None else value.detach()
-        factor = _momentum_factor(optimizer) if ours == "momentum_buffer" else 1.0
-        found.append((f"{name}/{names[id(weight.tensor)]}_{theirs}", weight.arranged(value) * factor))
+        found.append((f"{name}/{names[id(weight.tensor)]}_{theirs}", weight.arranged(value) * _factor(optimizer, ours)))
     if _SLOTS[type(optimizer).__name__](optimizer).once:
         products = [values["mu_product"] for values in state.values() if "mu_product" in values]
         found.append(("variable", products[0].detach().float().reshape(()) if products else torch.tensor(1.0)))
@@ -142,14 +151,20 @@ def _state_by_weight(model: Any) -> dict[int, dict[str, Any]]:
     optimizer = model.optimizer
     states: dict[Any, dict[str, Any]] = {} if optimizer.torch_optimizer is None else optimizer.torch_optimizer.state
     found = {id(parameter): dict(values) for parameter, values in states.items()}
-    if optimizer.use_ema:
-        for parameter, mean in zip(optimizer.parameters, optimizer.state_dict()["averages"], strict=False):
-            found.setdefault(id(parameter), {})[_MEAN] = mean
+    kept = optimizer.state_dict()
+    for name, tensors in ((_MEAN, kept.get("averages", ())), (_GATHERED, kept.get("gathered", {}).get("sums", ()))):
+        for parameter, tensor in zip(optimizer.parameters, tensors, strict=False):
+            found.setdefault(id(parameter), {})[name] = tensor
     return found
 
 
-def _momentum_factor(optimizer: Any) -> float:
-    """What torch's gathered gradients are multiplied by to be Keras' gathered steps."""
+def _factor(optimizer: Any, name: str) -> float:
+    """What state in torch's terms is multiplied by to be Keras': its momentum gathers steps, its sums have the loss' scale taken out."""
+    if name == _GATHERED:
+        scale = 1.0 if optimizer._scaling is None else optimizer._scaling.state_dict()["scale"]
+        return 1.0 / scale if scale else 1.0
+    if name != "momentum_buffer":
+        return 1.0
     rate = float(optimizer.param_groups[0]["lr"])
     return -rate if type(optimizer).__name__ == "SGD" else rate
 
@@ -166,9 +181,10 @@ def take_state(model: Any, values: Sequence[torch.Tensor], grouped: bool = False
     places = _places(model, layers_of, grouped)
     if places is None or not values:
         return _begins_anew(model, bool(values))
-    iterations, rest = int(values[0]), list(values[1:])
-    if not 0 <= iterations < 2**62:
-        raise ValueError(f"the optimizer is said to have taken {iterations} steps.")
+    counted, rest = int(values[0]), list(values[1:])
+    if not 0 <= counted < 2**62:
+        raise ValueError(f"the optimizer is said to have taken {counted} steps.")
+    iterations, batches = divmod(counted, optimizer._batches_per_step)
     single = _SLOTS[type(optimizer).__name__](optimizer).once
     extra = len(rest) - len(places) - single
     fits = [tuple(value.shape) for value in rest[max(extra, 0) :][: len(places)]] == [tuple(kept.weight.view.shape) for kept in places]
@@ -177,12 +193,14 @@ def take_state(model: Any, values: Sequence[torch.Tensor], grouped: bool = False
     if extra not in (0, 1) or not fits:
         return _begins_anew(model, True)
     kept = _torch_state(optimizer, places, rest[extra:], iterations)
-    means = {key: found.pop(_MEAN) for key, found in kept.items() if _MEAN in found}
+    means, sums = ({key: found.pop(name) for key, found in kept.items() if name in found} for name in (_MEAN, _GATHERED))
     state = {**optimizer.state_dict(), "iterations": iterations}
     if iterations:
         state["state"] = {number: kept[id(parameter)] for number, parameter in enumerate(optimizer.parameters) if kept.get(id(parameter))}
     if means and iterations:
         state["averages"] = [means[id(parameter)] for parameter in optimizer.parameters]
+    if sums:
+        state["gathered"] = {"batches": batches, "sums": [sums[id(parameter)] for parameter in optimizer.parameters]}
     optimizer.load_state_dict(state)
 
 
@@ -209,9 +227,9 @@ def _torch_state(optimizer: Any, places: Sequence[Kept], values: Sequence[torch.
     for (weight, _, ours), value in zip(places, values, strict=False):
         tensor = torch.empty_like(weight.tensor).detach()
         weight._replace(tensor=tensor).write(value.to(tensor.dtype))
-        rate = _momentum_factor(optimizer)
+        factor = _factor(optimizer, ours)
         state = found.setdefault(id(weight.tensor), {})
-        state[ours] = tensor / rate if ours == "momentum_buffer" and rate else tensor
+        state[ours] = tensor / factor if factor else tensor
     for state in found.values():
         if kind in _COUNTED:
             state["step"] = torch.tensor(float(iterations))

@@ -1,9 +1,10 @@
 """What Keras says of how a model was compiled, and what is written of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torchkeras_fn import losses, metrics
+from torchkeras_fn.engine.execution import Execution
 from torchkeras_fn.optimizers import Optimizer
 from torchkeras_fn.registry import get_custom_objects
 from torchkeras_fn.saving.compile_config import compile_config, compile_from
@@ -11,13 +12,18 @@ from torchkeras_fn.saving.keras_files.reading import Reader
 from torchkeras_fn.saving.keras_files.values import from_keras, to_keras
 
 _ARGUMENTS = ("loss", "metrics", "weighted_metrics", "loss_weights")
+_SETTINGS = ("jit_compile", "auto_scale_loss", "steps_per_execution")
+_OWN_SETTINGS = ("precision", "gradient_accumulation_steps", "steps_per_execution")
+OWN = "torchkeras_fn"
+"""The key, beside what Keras reads, of the settings that it has no word for, or that it cannot do on every backend."""
 _OF_KERAS_2 = frozenset(("decay", "lr", "schedule_decay"))
 
 
-def compile_as_saved(model: Any, config: Any, reader: Reader) -> bool:
+def compile_as_saved(model: Any, config: Any, reader: Reader, own: Any = None) -> bool:
     """Compile a model as Keras was asked to; return whether there is anything to compile.
 
-    Raises `ValueError` for an unknown name, or one that the caller has to give in `custom_objects`.
+    `own` is what stands beside it in a file written here: the settings that Keras has no word for. Raises `ValueError` for
+    an unknown name, or one that the caller has to give in `custom_objects`.
     """
     if not isinstance(config, Mapping) or not (config.get("optimizer") or config.get("optimizer_config")):
         return False
@@ -26,16 +32,27 @@ def compile_as_saved(model: Any, config: Any, reader: Reader) -> bool:
     if isinstance(optimizer, dict) and optimizer["class_name"] == "LossScaleOptimizer":
         optimizer = optimizer["config"]["inner_optimizer"]
     arguments = {name: _listed(model, value) for name, value in found.items()}
-    compile_from(model, {"optimizer": _optimizer(optimizer), **arguments, "sample_weight_mode": config.get("sample_weight_mode") or None})
+    mode, execution = config.get("sample_weight_mode") or None, _execution(config, own or {})
+    left_out = ("jit_compile", "is_legacy_optimizer", *({"gradient_accumulation_steps"} & execution.keys()))
+    compile_from(model, {"optimizer": _without(optimizer, left_out), **arguments, "sample_weight_mode": mode, "execution": execution})
     return True
 
 
-def _optimizer(described: Any) -> Any:
+def _execution(config: Mapping[str, Any], own: Any) -> dict[str, Any]:
+    """How the steps run: what Keras says of it, and what is said beside. `compile` checks the values."""
+    if not isinstance(own, Mapping) or not own.keys() <= set(_OWN_SETTINGS):
+        raise ValueError(f"{OWN!r} is {own!r:.80}, which is not what is written there: {', '.join(_OWN_SETTINGS)}.")
+    found = {name: config[name] for name in _SETTINGS if config.get(name) is not None}
+    if config.get("run_eagerly"):  # which Keras lets win
+        found["jit_compile"] = False
+    return {**found, **own}
+
+
+def _without(optimizer: Any, names: Sequence[str]) -> Any:
     """The optimizer without the arguments that say nothing here."""
-    if isinstance(described, dict):
-        config = {key: value for key, value in described["config"].items() if key not in ("jit_compile", "is_legacy_optimizer")}
-        return {**described, "config": config}
-    return described
+    if isinstance(optimizer, dict):
+        return {**optimizer, "config": {key: value for key, value in optimizer["config"].items() if key not in names}}
+    return optimizer
 
 
 def _listed(model: Any, value: Any) -> Any:
@@ -60,7 +77,24 @@ def written_compile_config(model: Any, in_full: bool = False) -> dict[str, Any]:
     found = {name: to_keras(_plain(config[name]), _no_layer, "compile") for name in _ARGUMENTS}
     if in_full:
         found = {name: _in_full(value, losses if name == "loss" else metrics) for name, value in found.items()}
-    return {"optimizer": _written_optimizer(model.optimizer), **found, "run_eagerly": False, "steps_per_execution": 1, "jit_compile": False}
+    settings = model._execution
+    written = {"run_eagerly": False, "steps_per_execution": 1, "jit_compile": settings.jit_compile}  # on torch, Keras takes no other number
+    unscaled = {} if settings.auto_scale_loss else {"auto_scale_loss": False}  # True is Keras' default, and no word of its older versions
+    return {"optimizer": _written_optimizer(model.optimizer), **found, **written, **unscaled}
+
+
+def own_settings(model: Any) -> dict[str, Any]:
+    """Return, under a key that Keras passes over, how a model was compiled where Keras has no word for it, or cannot do it on torch.
+
+    >>> from torchkeras_fn import Sequential, layers
+    >>> model = Sequential([layers.Dense(1, input_shape=(2,))])
+    >>> model.compile("sgd", "mse", precision="mixed_bfloat16")
+    >>> own_settings(model)
+    {'torchkeras_fn': {'precision': 'mixed_bfloat16'}}
+    """
+    settings, usual = model._execution.settings, Execution().settings
+    found = {name: settings[name] for name in _OWN_SETTINGS if settings[name] != usual[name]}
+    return {OWN: found} if found else {}
 
 
 _ADVICE = "Save without the training configuration: save(path, include_optimizer=False)."
@@ -107,12 +141,15 @@ _OF_SEVERAL = ("accuracy", "acc", "crossentropy", "ce")
 def _written_optimizer(optimizer: Any) -> dict[str, Any]:
     config = optimizer.get_config()
     rate = config["learning_rate"]
+    batches = optimizer._batches_per_step
     if optimizer.decay and isinstance(rate, float):
+        stairs = {"staircase": True} if batches > 1 else {}  # schedules count batches, and `decay` steps
         rate = {
             "class_name": "InverseTimeDecay",
-            "config": {"initial_learning_rate": rate, "decay_steps": 1, "decay_rate": optimizer.decay},
+            "config": {"initial_learning_rate": rate, "decay_steps": batches, "decay_rate": optimizer.decay, **stairs},
         }
     kept = {key: value for key, value in config.items() if key not in _OF_KERAS_2}
-    described = {"class_name": type(optimizer).__name__, "config": {**kept, "learning_rate": rate}}
+    gathering = {"gradient_accumulation_steps": batches} if batches > 1 else {}  # which `compile` may have been asked for
+    described = {"class_name": type(optimizer).__name__, "config": {**kept, **gathering, "learning_rate": rate}}
     found: dict[str, Any] = to_keras(described, _no_layer, "the optimizer")
     return found

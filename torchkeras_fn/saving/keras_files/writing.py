@@ -130,7 +130,7 @@ def _without_ours(config: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in _OF_OURS and not (key == "dtype" and value is None)}
     if optional.get("activity_regularizer") is not None:
         kept["activity_regularizer"] = optional["activity_regularizer"]
-    if "output_dim" in config:  # the number of indices of an `Embedding`, and not the size of an input
+    if "output_dim" in config and "input_dim" in config:  # the number of indices of an `Embedding`, and not the size of an input
         kept["input_dim"] = config["input_dim"]
     return kept
 
