@@ -443,3 +443,25 @@ def test_copies_keep_the_figures_and_go_their_own_way(copied):
     assert figures == pytest.approx(before)
     again.reset()
     assert {name: float(figure) for name, figure in objective.running.items()} == before
+
+
+@pytest.mark.parametrize("kind", ["loss", "metrics"])
+def test_a_layer_is_neither_a_loss_nor_a_metric(kind):
+    with pytest.raises(TypeError, match="is no layer, got a Dense"):
+        Objective(**{"loss": "mse", kind: Dense(1)})
+
+
+@pytest.mark.parametrize("kind", ["loss", "metrics", "weighted_metrics"])
+def test_a_function_that_writes_into_what_it_is_given_does_not_reach_the_data(kind):
+    def wild(y_true, y_pred):
+        y_true -= 1
+        y_pred *= 0
+        return (y_true - y_pred).abs().mean(-1)
+
+    x = Input(shape=(1,))
+    model = Model(x, Dense(1)(x))
+    model.compile(**{"optimizer": "sgd", "loss": "mse", kind: wild if kind == "loss" else [wild]}, device="cpu")
+    y = torch.ones(4, 1)
+    model.train_on_batch(torch.ones(4, 1), y)
+    model.evaluate(torch.ones(4, 1), y, verbose=0)
+    assert torch.equal(y, torch.ones(4, 1))

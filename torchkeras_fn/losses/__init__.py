@@ -64,7 +64,7 @@ from torchkeras_fn.losses.regression import (
 from torchkeras_fn.losses.segmentation import Dice, Tversky
 from torchkeras_fn.losses.sequences import CTC
 from torchkeras_fn.losses.similarity import Circle, circle
-from torchkeras_fn.losses.wrappers import FunctionLoss, TorchLoss, in_torch_order
+from torchkeras_fn.losses.wrappers import FunctionLoss, TorchLoss, check_no_layer, in_torch_order
 
 __all__ = [
     "ALIASES",
@@ -120,6 +120,7 @@ __all__ = [
     "hinge",
     "huber",
     "huber_loss",
+    "check_no_layer",
     "in_torch_order",
     "is_binary",
     "kl_divergence",

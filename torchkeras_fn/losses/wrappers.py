@@ -100,6 +100,15 @@ _BY_ELEMENT = _BINARY | {
 }
 
 
+def check_no_layer(function: Any, what: str) -> None:
+    """Raise `TypeError` for a Keras layer, which torch's order of arguments would be wrong for, as it is a torch module too.
+
+    >>> check_no_layer(nn.MSELoss(), "loss")
+    """
+    if any(base.__module__ == "torchkeras_fn.engine.layer" for base in type(function).__mro__):
+        raise TypeError(f"A {what} is no layer, got a {type(function).__name__}. Derive it from {what.capitalize()}, or pass a function.")
+
+
 def in_torch_order(function: Any) -> bool:
     """Return whether a loss takes the prediction first: an `nn.Module`, or a function of `torch.nn.functional`.
 

@@ -75,6 +75,7 @@ def get(identifier: Any) -> Any:
             if isinstance(found, LossMetric):
                 found.like_the_loss = True
         return found
+    losses.check_no_layer(found, "metric")
     if losses.in_torch_order(found) or not inspect.isfunction(found) or found in losses.FUNCTIONS:
         loss = losses.as_loss(found)
         if not isinstance(loss, losses.FunctionLoss):

@@ -13,6 +13,7 @@ from torchkeras_fn.metrics.state import State, divide, fit_weights
 from torchkeras_fn.registry import Registry, snake_case
 
 _PACKAGE = __name__.rpartition(".")[0] + "."
+_ROOT = __name__.partition(".")[0] + "."
 
 functions = Registry("metric function", {})
 """The functions of targets and predictions that the config of a `MeanMetricWrapper` may name."""
@@ -177,8 +178,11 @@ class MeanMetricWrapper(Mean):
             self.compare(y_true, y_pred)
 
     def compare(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
-        """Return the value of each sample."""
-        value: torch.Tensor = self.fn(align_loosely(y_true, y_pred), y_pred, **self.options)
+        """Return the value of each sample. A user's function is given copies: what it writes into them must not reach the data."""
+        y_true = align_loosely(y_true, y_pred)
+        if not str(getattr(self.fn, "__module__", "")).startswith(_ROOT):
+            y_true, y_pred = y_true.clone(), y_pred.clone()
+        value: torch.Tensor = self.fn(y_true, y_pred, **self.options)
         return value
 
     def get_config(self) -> dict[str, Any]:
