@@ -1,7 +1,6 @@
 """Keras' API over PyTorch: draw a model, `fit` it, and keep a plain torch module."""
 
 import gc
-from typing import NoReturn
 
 # The objects of these imports may set off a pass of the garbage collector over all of torch's, which takes longer than they do.
 _collects = gc.isenabled()
@@ -26,6 +25,7 @@ try:
         saving,
         utils,
     )
+    from torchkeras_fn.absent import __getattr__ as __getattr__
     from torchkeras_fn.backend import name_scope
     from torchkeras_fn.engine.symbolic import KerasTensor
     from torchkeras_fn.engine.trainer import Trainer
@@ -41,16 +41,6 @@ finally:
         gc.enable()
 
 __version__ = "0.1.0"
-
-_INSTEAD = {
-    "mixed_precision": "Mixed precision is chosen for a training: model.compile(..., precision='mixed_bfloat16').",
-    "dtype_policies": "Mixed precision is chosen for a training: model.compile(..., precision='mixed_bfloat16').",
-    "distribution": "A script runs on several devices under torchrun as it is: docs/distributed.md.",
-    "applications": "Take a network from torchvision or timm: layers.TorchModuleWrapper(module) makes it a layer.",
-    "datasets": "Nothing is downloaded here: torchvision.datasets, or any arrays, will do.",
-    "Variable": "A layer's weights are torch parameters: self.add_weight(...), or backend.variable(value).",
-}
-"""What to use for names of Keras that have no meaning here."""
 
 __all__ = [
     "Initializer",
@@ -84,7 +74,3 @@ __all__ = [
     "saving",
     "utils",
 ]
-
-
-def __getattr__(name: str) -> NoReturn:
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}. {_INSTEAD.get(name, '')}".rstrip())
