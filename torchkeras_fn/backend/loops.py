@@ -114,7 +114,7 @@ def ctc_decode(y_pred: Any, input_length: Any, greedy: bool = True, beam_width: 
     as many as there are steps), scores `(batch, 1)` the negative logarithms of the probabilities taken. `input_length` is
     the number of steps of each sample. Raises `ValueError` for `greedy=False`.
 
-    >>> ctc_decode(torch.eye(3)[[[0, 0, 2, 0, 1]]], [5])[0]
+    >>> ctc_decode(torch.nn.functional.one_hot(torch.tensor([[0, 0, 2, 0, 1]])).float(), [5])[0]
     [tensor([[0, 0, 1]])]
     """
     if not greedy:
