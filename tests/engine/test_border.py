@@ -45,7 +45,7 @@ def assert_alike(ours, public):
 def test_a_known_kind_becomes_the_same_tensors(signature, x, y):
     border = Border(signature)
     first = batch_of(x, y, None, signature, border)
-    again = border.batch(x, y)
+    again = border.made(border.batches, x, y)
     assert again is not None
     assert_alike(again, first)
     assert_alike(again, batch_of(x, y, None, signature))
@@ -54,10 +54,10 @@ def test_a_known_kind_becomes_the_same_tensors(signature, x, y):
 @pytest.mark.parametrize(("signature", "x", "y"), KNOWN)
 def test_arrays_of_a_known_kind_are_put_in_the_same_order(signature, x, y):
     border = Border(signature)
-    assert border.arrays(x, y) is None
+    assert border.made(border.arrays, x, y) is None
     checked = arrays_of(x, y, None, signature)
     border.learn(x, y, checked)
-    known = border.arrays(x, y)
+    known = border.made(border.arrays, x, y)
     assert known is not None and (known.x_dtypes, known.rebuild) == (checked.x_dtypes, checked.rebuild)
     for ours, public in ((known.x, checked.x), (known.y, checked.y), (known.sample_weight, checked.sample_weight)):
         assert [None if one is None else one.tensor.data_ptr() for one in ours] == [
@@ -77,21 +77,21 @@ UNKNOWN = [
 def test_other_things_are_checked_each_time(x, y):
     border = Border(Signature())
     batch_of(x, y, None, border.signature, border)
-    assert border.batch(x, y) is None and border.arrays(x, y) is None
+    assert border.made(border.batches, x, y) is None and border.made(border.arrays, x, y) is None
 
 
 def test_a_column_that_needs_another_axis_is_checked_each_time():
     signature = Signature(input_names=["a"], input_shapes=[(None, 1)], input_dtypes=[torch.float32], output_names=["y"])
     border = Border(signature)
     assert batch_of(np.ones(4), np.ones(4), None, signature, border)[0].shape == (4, 1)
-    assert border.batch(np.ones(4), np.ones(4)) is None
+    assert border.made(border.batches, np.ones(4), np.ones(4)) is None
 
 
 @pytest.mark.parametrize("y", [np.arange(3), np.arange(4).reshape(4, 1), np.arange(4.0)])
 def test_targets_of_another_kind_or_number_are_checked(y):
     border = Border(Signature())
     batch_of(ONES, np.arange(4), None, border.signature, border)
-    assert border.batch(ONES, y) is None
+    assert border.made(border.batches, ONES, y) is None
 
 
 @pytest.mark.parametrize(("x", "y"), [(np.arange(6.0).reshape(6, 1)[:1], np.arange(6)[:1]), (np.arange(6.0).reshape(6, 1), np.arange(6))])
@@ -99,7 +99,8 @@ def test_arrays_that_lie_backwards_are_checked_where_numpy_says_that_they_lie_in
     border = Border(Signature())
     batch_of(x, y, None, border.signature, border)
     backwards = x[::-1] if len(x) == 1 else x[:, ::-1]
-    assert backwards.flags.num == x.flags.num and border.batch(backwards, y) is None and border.arrays(backwards, y) is None
+    assert backwards.flags.num == x.flags.num
+    assert border.made(border.batches, backwards, y) is None and border.made(border.arrays, backwards, y) is None
 
 
 def test_tensors_out_of_inference_mode_are_checked_each_time():
@@ -107,7 +108,7 @@ def test_tensors_out_of_inference_mode_are_checked_each_time():
     batch_of(torch.ones(4, 3), None, None, border.signature, border)
     with torch.inference_mode():
         x = torch.ones(4, 3)
-    assert border.batch(x, None) is None and not batch_of(x, None, None, border.signature, border)[0].is_inference()
+    assert border.made(border.batches, x, None) is None and not batch_of(x, None, None, border.signature, border)[0].is_inference()
 
 
 def test_an_empty_batch_is_checked():

@@ -21,10 +21,10 @@ class Border:
 
     >>> from torchkeras_fn.engine.arrays import arrays_of
     >>> x, border = np.ones((2, 3)), Border(Signature())
-    >>> border.batch(x, None) is None
+    >>> border.made(border.batches, x, None) is None
     True
     >>> border.learn(x, None, arrays_of(x, None, None, border.signature))
-    >>> border.batch(x, None)[0].dtype
+    >>> border.made(border.batches, x, None)[0].dtype
     torch.float32
     """
 
@@ -32,22 +32,17 @@ class Border:
         self.signature = signature
         self.key: Any = None
         """What the model's signature was told by; a copy belongs to another model."""
-        self._batches: dict[Any, Callable[[Parts, Parts], Batch]] = {}
-        self._arrays: dict[Any, Callable[[Parts, Parts], Arrays]] = {}
+        self.batches: dict[Any, Callable[[Parts, Parts], Batch]] = {}
+        """How arrays of a kind become a batch."""
+        self.arrays: dict[Any, Callable[[Parts, Parts], Arrays]] = {}
+        """How they are put in order."""
 
     def __reduce__(self) -> Any:
         """A copy learns anew."""
         return Border, (Signature(),)
 
-    def batch(self, x: Any, y: Any) -> Batch | None:
-        """Return the arrays as a batch, if their kind is known; `None` where they have to be checked first."""
-        return self._made(self._batches, x, y)
-
-    def arrays(self, x: Any, y: Any) -> Arrays | None:
-        """Return the arrays put in order, if their kind is known; `None` where they have to be checked first."""
-        return self._made(self._arrays, x, y)
-
-    def _made(self, known: dict[Any, Callable[[Parts, Parts], _Made]], x: Any, y: Any) -> _Made | None:
+    def made(self, known: dict[Any, Callable[[Parts, Parts], _Made]], x: Any, y: Any) -> _Made | None:
+        """Return arrays as `batches` or as `arrays`, if their kind is known there; `None` where they have to be checked first."""
         inputs, targets = (x,) if type(x) in _ARRAYS else _parts(x), (y,) if type(y) in _ARRAYS else _parts(y)
         make = known.get(_kind(x, y, inputs, targets))
         if make is None:
@@ -76,10 +71,10 @@ class Border:
             x, y = ([Column(_read(part)) for part in parts] for parts in (inputs, targets))
             return Arrays(x, list(y) or [None] * count, [None] * count, x_dtypes, rebuild)
 
-        self._arrays[kind] = in_order
+        self.arrays[kind] = in_order
         if len(to_x) == len(to_y) == 1 and not several and rebuild([self]) is self:
             (read_x,), (read_y,) = to_x, to_y
-            self._batches[kind] = lambda inputs, targets: (read_x(inputs[0]), read_y(targets[0]), None)
+            self.batches[kind] = lambda inputs, targets: (read_x(inputs[0]), read_y(targets[0]), None)
             return
 
         def convert(inputs: Parts, targets: Parts) -> Batch:
@@ -87,7 +82,7 @@ class Border:
             nothing = [None] * len(y) if several else None
             return rebuild([make(part) for make, part in zip(to_x, inputs, strict=True)]), y if several else y[0] if y else None, nothing
 
-        self._batches[kind] = convert
+        self.batches[kind] = convert
 
 
 def _parts(value: Any) -> Parts:

@@ -271,7 +271,7 @@ def converter(source: Source, signature: Signature, with_targets: bool) -> Calla
             (x, y), weight = raw, None
         else:
             x, y, weight = unpack(raw, with_targets, source.batches_are_pairs, inputs)
-        batch = border.batch(x, y) if weight is None else None
+        batch = border.made(border.batches, x, y) if weight is None else None
         if batch is not None:
             return batch
         if with_targets and y is None and needed:

@@ -16,6 +16,8 @@ from torchkeras_fn.metrics import Mean, Metric, TorchMetric, keep
 from torchkeras_fn.metrics.gathered import gathered, take_up
 from torchkeras_fn.metrics.merging import check_mergeable, merge
 
+_NO_WEIGHT = (None,)
+
 
 class Running(Mapping[str, Any]):
     """The figures of an objective so far: computed, as tensors on the device, when they are looked at."""
@@ -183,7 +185,10 @@ class Objective:
 
     def loss(self, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> torch.Tensor:
         """Return the total loss of a batch: the weighted losses of the outputs, and the terms of the graph."""
-        targets, weights = self._of_each(targets, weights)
+        if weights is None and type(targets) is torch.Tensor and len(self.outputs) == 1:  # the usual, without a frame
+            targets, weights = (targets,), _NO_WEIGHT
+        else:
+            targets, weights = self._of_each(targets, weights)
         total: Any = None
         single = len(self.outputs) == 1
         for index, output in enumerate(self.outputs):
@@ -217,7 +222,10 @@ class Objective:
             if name not in self.added:
                 self.added[name] = Mean(name)
             self.added[name].add(figure.mean(), samples, times=samples)
-        targets, weights = self._of_each(targets, weights)
+        if weights is None and type(targets) is torch.Tensor and len(self.outputs) == 1:
+            targets, weights = (targets,), _NO_WEIGHT
+        else:
+            targets, weights = self._of_each(targets, weights)
         for index, output in enumerate(self.outputs):
             if output.requested and targets[index] is not None:
                 output.update(outputs.predictions[index].detach(), outputs.masks[index], targets[index], weights[index], is_logits)

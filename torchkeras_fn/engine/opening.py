@@ -105,7 +105,7 @@ class Opening(Preparation):
     def _ready_arrays(self, x: Any, y: Any, sample_weight: Any = None, with_targets: bool = True) -> Arrays:
         """Return arrays, checked and put in order, with the model built, bound and ready for them."""
         border = self._border(with_targets) if sample_weight is None and (self._bound or self._is_built()) else None
-        arrays = border.arrays(x, y) if border is not None else None
+        arrays = border.made(border.arrays, x, y) if border is not None else None
         if arrays is None:
             arrays = self._arrays(x, y, sample_weight, with_targets)
             self._make_ready(arrays, with_targets)
@@ -131,7 +131,7 @@ class Opening(Preparation):
         """Return data as one batch, with the model ready for it."""
         has_weights = sample_weight is not None or class_weight is not None
         border = self._border(with_targets) if not has_weights and (self._bound or self._is_built()) else None
-        known = border.batch(x, y) if border is not None else None
+        known = border.made(border.batches, x, y) if border is not None else None
         if known is not None:
             return known
         arrays = self._ready_arrays(x, y, sample_weight, with_targets)

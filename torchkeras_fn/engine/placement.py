@@ -13,7 +13,8 @@ from torchkeras_fn.engine.replica import optimizers_of
 from torchkeras_fn.engine.weights import weighted_in
 from torchkeras_fn.optimizers.moving import substitute
 
-_place_of = operator.attrgetter("device", "dtype")
+place_of = operator.attrgetter("device", "dtype")
+"""Where a parameter is, and of which type."""
 
 
 class Placement:
@@ -85,7 +86,7 @@ class Placement:
         self._take_optimizers_along({})
         self._device = device_of(self)  # type: ignore[arg-type]
         self._prepare_again()
-        self._places = places_of(self._collected)
+        self._places = list(map(place_of, self._collected))
 
     def _take_optimizers_along(self, replaced: Mapping[int, Any]) -> None:
         """Take along the optimizer of `compile`, and others in attributes, which a training step of the user's may work with."""
@@ -97,12 +98,3 @@ class Placement:
 
     def _prepare_again(self) -> None:
         """Make anew what was made of the weights as they were."""
-
-
-def places_of(parameters: Sequence[torch.Tensor]) -> list[Any]:
-    """Return the device and the type of each parameter. It is asked before every step on a single batch.
-
-    >>> places_of([torch.ones(1)])
-    [(device(type='cpu'), torch.float32)]
-    """
-    return list(map(_place_of, parameters))

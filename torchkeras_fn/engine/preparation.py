@@ -19,7 +19,7 @@ from torchkeras_fn.engine.feeding import target_feeds
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.own_figures import keep_metrics_in, reset_metrics_in
-from torchkeras_fn.engine.placement import Placement, places_of
+from torchkeras_fn.engine.placement import Placement, place_of
 from torchkeras_fn.engine.processes import Processes, join, local_device
 from torchkeras_fn.engine.sharded import Sharded
 from torchkeras_fn.engine.stepping import Stepping
@@ -182,7 +182,7 @@ class Preparation(Stepping, Sharded, Placement):
         if names is not None and objective.output_names != names:
             objective.name_outputs(names)
         self._prepare_views(objective)
-        self._bound, self._places = True, places_of(self._collected)
+        self._bound, self._places = True, list(map(place_of, self._collected))
 
     def _hold_weights(self) -> None:
         """See to it that the optimizer holds the weights to their constraints after each step."""
@@ -205,7 +205,7 @@ class Preparation(Stepping, Sharded, Placement):
         if self._bound:
             if self._around_steps is not None and not self._around_steps.is_attached:
                 self._accompany_steps()
-            if places_of(self._collected) != self._places:
+            if list(map(place_of, self._collected)) != self._places:  # asked before every step on a single batch
                 self._follow_weights()
         elif self.objective is not None:
             self._bind()
@@ -273,7 +273,8 @@ class Preparation(Stepping, Sharded, Placement):
         first = first_parameter(self._as_module())
         if first is None or not first.dtype.is_floating_point:
             return None
-        return first.dtype, first.device, self.objective.output_names if self.objective is not None else None
+        names = self.objective.output_names if self.objective is not None else None
+        return first.dtype, first.device, names, getattr(self, "_views", {}).get("signature")
 
     def _is_built(self) -> bool:
         """Whether all parameters exist; a lazy torch module has some that do not."""

@@ -361,7 +361,7 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight, class_weight)
         objective.reset()
         with Session(self, training=True):
-            is_usual = self._compiled_steps is None and not self._has_own_steps()
+            is_usual = self._compiled_steps is None and type(self).train_step is Trainer.train_step and "train_step" not in self.__dict__
             step = self.train_step if is_usual else self._training_step()
             figures = step(batch) if team is None else self._step_of_all(team, step, batch)
         return self._returned(figures, return_dict)

@@ -179,10 +179,6 @@ class Model(Trainer, Drawn):
             signature.float_dtype = self.dtype
         return signature
 
-    def _signature_key(self) -> Any:
-        key = super()._signature_key()
-        return key and (*key, self._views.get("signature"))
-
     def _is_built(self) -> bool:
         if self.graph is not None:
             return True
