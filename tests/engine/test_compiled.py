@@ -531,6 +531,11 @@ class OwnStep(Net):
         return super().train_step(batch)
 
 
+class OwnLoss(Net):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+        return super().compute_loss(x, y, y_pred, sample_weight)
+
+
 def hooked():
     model = dense()
     model.layers[0].module.register_forward_hook(lambda *_: None)
@@ -548,6 +553,7 @@ REFUSED = {
     "attributes": (KeepsTensors, {}, "KeepsTensors keeps a tensor .'kept'."),
     "lists": (Appends, {}, "Appends keeps a tensor"),
     "train_step": (OwnStep, {}, "train_step is overridden"),
+    "compute_loss": (OwnLoss, {}, "compute_loss or compute_metrics is overridden"),
     "hooks": (hooked, {}, "hooks"),
     "numpy": (dense, {"loss": in_numpy}, "test_compiled.py"),
 }

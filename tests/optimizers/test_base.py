@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.optimizers.steps import bound, parameter, step
 from torchkeras_fn import optimizers
 from torchkeras_fn.optimizers.schedules import ExponentialDecay, LearningRateSchedule
 
@@ -45,22 +46,6 @@ OPTIONS = [
     {"gradient_accumulation_steps": 2, "loss_scale_factor": 8.0},
 ]
 FUSED = [optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.Adagrad]
-
-
-def parameter(*values):
-    return nn.Parameter(torch.tensor(values or (1.0, -2.0, 3.0)))
-
-
-def bound(optimizer, *parameters):
-    optimizer.bind(parameters or [parameter()])
-    return optimizer
-
-
-def step(optimizer, gradient):
-    """Take a step with a gradient that is the same for all parameters."""
-    for p in optimizer.param_groups[0]["params"]:
-        p.grad = torch.full_like(p, gradient)
-    optimizer.step()
 
 
 # ---------------------------------------------------------------------- the formulas

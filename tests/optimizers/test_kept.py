@@ -4,29 +4,13 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 
+from tests.optimizers.steps import bound, parameter, step
 from torchkeras_fn import optimizers
 from torchkeras_fn.optimizers.schedules import ExponentialDecay
 
 KINDS = [kind for kind in vars(optimizers).values() if isinstance(kind, type) and issubclass(kind, optimizers.Optimizer)]
 KINDS.remove(optimizers.Optimizer)
-
-
-def parameter(*values):
-    return nn.Parameter(torch.tensor(values or (1.0, -2.0, 3.0)))
-
-
-def bound(optimizer, *parameters):
-    optimizer.bind(parameters or [parameter()])
-    return optimizer
-
-
-def step(optimizer, gradient):
-    """Take a step with a gradient that is the same for all parameters."""
-    for p in optimizer.param_groups[0]["params"]:
-        p.grad = torch.full_like(p, gradient)
-    optimizer.step()
 
 
 @pytest.mark.parametrize("kind", KINDS)

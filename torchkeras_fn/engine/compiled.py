@@ -259,6 +259,8 @@ def _parts_of(module: nn.Module) -> list[nn.Module]:
 
 def _obstacle(trainer: Any, parts: Sequence[nn.Module]) -> str | None:
     """Why the steps cannot be compiled now; `None` where nothing is known to stand in the way."""
+    if trainer._has_own_parts:
+        return "compute_loss or compute_metrics is overridden"
     if trainer._overrides_train_step() or "train_step" in vars(trainer):
         return "train_step is overridden"
     if trainer._team is not None:
