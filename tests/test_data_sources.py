@@ -483,6 +483,30 @@ def test_the_generator_methods_evaluate_and_predict(loading):
     np.testing.assert_allclose(model.predict_generator(endless(X), steps=3, workers=0), X.sum(1, keepdims=True), rtol=1e-5)
 
 
+class Refilled(Sequence):
+    """Batches that all come in the same arrays."""
+
+    def __init__(self):
+        super().__init__()
+        self.x, self.y = np.zeros((2, 3), "float32"), np.zeros(2, "float32")
+
+    def __len__(self):
+        return ROWS // 2
+
+    def __getitem__(self, index):
+        self.x[:], self.y[:] = X[2 * index : 2 * index + 2], Y[2 * index : 2 * index + 2]
+        return self.x, self.y
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("kind", [lambda: Refilled(), lambda: (batch for _ in range(2) for batch in Refilled())])
+def test_arrays_that_are_refilled_for_each_batch_hold_what_they_held(kind, workers):
+    found = fitted(kind(), steps_per_epoch=ROWS // 2, workers=workers)
+    close(found, fitted(X, Y, batch_size=2))
+    inputs = regression().predict(kind(), steps=ROWS // 2, workers=workers)
+    np.testing.assert_allclose(inputs, X.sum(1, keepdims=True), rtol=1e-5)
+
+
 def test_sizes_of_batches_may_vary():
     parts = [(X[:1], Y[:1]), (X[1:12], Y[1:12]), (X[12:], Y[12:])]
     assert regression().evaluate(iter(parts), steps=3, **QUIET) == pytest.approx(regression().evaluate(X, Y, **QUIET), rel=1e-5)
@@ -682,6 +706,18 @@ def test_validation_weights_count_in_batches_of_every_kind(source):
     data = make(X, Y, WEIGHTS)
     found = fitted(X, Y, validation_data=data, **loading, **steps_of(data, "validation_steps"))
     close(found, fitted(X, Y, validation_data=(X, Y, WEIGHTS)))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor, pd.DataFrame, scipy.sparse.csr_matrix, np.ndarray.tolist])
+def test_sample_weights_may_come_as_a_column(kind):
+    column = kind(WEIGHTS[:, None])
+    expected = fitted(X, Y, sample_weight=WEIGHTS, validation_data=(X, Y, WEIGHTS))
+    close(fitted(X, Y, sample_weight=column, validation_data=(X, Y, column)), expected)
+    assert regression().train_on_batch(X, Y, sample_weight=column) == pytest.approx(
+        regression().train_on_batch(X, Y, sample_weight=WEIGHTS)
+    )
+    batches = iter([(X, Y, column), (X, Y, column)])
+    close(fitted(batches, steps_per_epoch=1), fitted(iter([(X, Y, WEIGHTS)] * 2), steps_per_epoch=1))
 
 
 def test_class_weights_do_not_count_in_the_validation():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 from torchkeras_fn.engine.arrays import Signature, arrays_of, split
@@ -24,6 +25,12 @@ def shapes(columns):
 def test_one_input_may_stand_alone_in_a_list_or_in_a_dict(x):
     arrays = arrays_of(x, Y, None, ONE)
     assert shapes(arrays.x) == [(6, 3)] and arrays.samples == 6 and arrays.rebuild([7]) == 7
+
+
+def test_a_sparse_matrix_that_is_a_dict_is_an_array():
+    dok = scipy.sparse.dok_matrix
+    arrays = arrays_of(dok(A), dok(Y[:, None]), dok(W[:, None]), ONE)
+    assert shapes(arrays.x) == [(6, 3)] and shapes(arrays.y) == [(6, 1)] and shapes(arrays.sample_weight) == [(6,)]
 
 
 @pytest.mark.parametrize("x", [[A, B], (A, B), {"b": B, "a": A}, [A.tolist(), B.tolist()], [A, B.tolist()]])

@@ -105,6 +105,20 @@ def test_unsqueezed_rows_have_one_more_axis(rows):
     np.testing.assert_array_equal(wide.take(torch.tensor([1, 0])).numpy(), VALUES[[1, 0], :, None])
 
 
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame, scipy.sparse.csr_matrix, Recorded])
+def test_squeezed_rows_have_one_axis_less(kind):
+    narrow = column(kind(VALUES[:, :1]), "w").squeezed()
+    assert narrow.shape == (8,) and narrow.part(1, 3).shape == (2,)
+    np.testing.assert_array_equal(narrow.part(2, 8).take(torch.tensor([1, 0])).numpy(), VALUES[[3, 2], 0])
+
+
+def test_an_array_of_arrays_is_told_how_to_become_one():
+    rows = np.empty(8, dtype=object)
+    rows[:] = list(VALUES)
+    with pytest.raises(ValueError, match=r"It holds arrays.*np\.stack\(list\(values\)\)"):
+        column(rows, "x")
+
+
 def test_all_rows_are_on_the_cpu(rows):
     assert rows.device == torch.device("cpu")
 

@@ -264,7 +264,7 @@ def test_a_generator_that_ends_with_the_last_epoch_does_not_warn(loading):
 @SINGLE
 def test_a_generator_that_ends_early_warns_of_the_steps_that_were_wanted(loading):
     batches = Epochs(GeneratorSource(counting(3), loading), same, 5)
-    with pytest.warns(UserWarning, match="ended after 3 of the 5 steps"):
+    with pytest.warns(UserWarning, match="ended after 3 of the 5 steps.*training that only validates on it goes on"):
         assert list(batches) == [0, 1, 2]
     batches.close()
     assert batches.exhausted

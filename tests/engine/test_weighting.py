@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from torchkeras_fn.engine.columns import column
-from torchkeras_fn.engine.weighting import ClassWeights, check_modes, check_sample_weight
+from torchkeras_fn.engine.weighting import ClassWeights, check_modes, check_sample_weight, one_per_sample
 
 
 def check(weight_shape, target_shape, mode=None, output_shape=None):
@@ -25,7 +25,7 @@ def test_a_number_per_step_fits_a_temporal_output():
     ("weight", "target", "mode", "message"),
     [
         ((4, 5), (4, 5, 2), None, "sample_weight_mode='temporal'"),
-        ((4, 1), (4, 1), None, "one number per sample"),
+        ((4, 2), (4, 1), None, "one number per sample"),
         ((4, 5, 1), (4, 5, 2), None, r"shape \(4, 5, 1\)"),
         ((4, 5, 1), (4, 5, 2), "temporal", r"shape \(4, 5, 1\)"),
         ((4, 5), (4, 2), "temporal", "this one has 2 dimensions"),
@@ -36,6 +36,12 @@ def test_a_number_per_step_fits_a_temporal_output():
 def test_weights_of_another_rank_are_refused(weight, target, mode, message):
     with pytest.raises(ValueError, match=message):
         check(weight, target, mode)
+
+
+@pytest.mark.parametrize(("mode", "shape"), [(None, (4,)), ("samplewise", (4,)), ("temporal", (4, 1))])
+def test_a_column_of_weights_is_a_number_per_sample_unless_steps_are_weighed(mode, shape):
+    [found, nothing] = one_per_sample([column(np.ones((4, 1)), "w"), None], [mode, None])
+    assert found.shape == shape and nothing is None
 
 
 def test_outputs_without_weights_are_not_looked_at():
@@ -127,6 +133,7 @@ def test_outputs_have_class_weights_by_name_or_order(class_weight):
         ({"a": {5: 1.0}}, ValueError, "class 5.*between 0 and 1"),
         ({"a": {-1: 1.0}}, ValueError, "class -1"),
         ({"a": {0.5: 1.0}}, ValueError, "class 0.5"),
+        *(({"a": {1: bad}}, ValueError, "for class 1, but a weight is") for bad in (np.nan, np.inf, -1, "2", None, 1j, [1], np.ones(2))),
         ("balanced", TypeError, "got str"),
         ([1.0, 2.0], TypeError, "got a float"),
     ],
@@ -139,6 +146,11 @@ def test_class_weights_that_do_not_fit_are_refused(class_weight, error, message)
 @pytest.mark.parametrize("classes", [[0.0, 1.0], np.array([0, 1], "float32"), np.array([False, True])])
 def test_what_numpy_says_is_unique_in_the_targets_names_classes(classes):
     assert weights_of([[1.0], [0.0]], dict(zip(np.unique(classes), [2.0, 3.0], strict=True)), classes=2) == [3.0, 2.0]
+
+
+@pytest.mark.parametrize("weight", [2, 2.0, np.float32(2), np.int64(2), np.array(2.0), torch.tensor(2.0)])
+def test_a_weight_may_be_any_real_number(weight):
+    assert weights_of([1, 0], {1: weight}, indices=True) == [2.0, 1.0]
 
 
 def test_where_nothing_is_known_of_the_classes_they_may_be_negative():

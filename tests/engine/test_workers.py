@@ -2,12 +2,26 @@
 
 import multiprocessing
 import threading
+from collections import namedtuple
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from torchkeras_fn.engine import workers
 from torchkeras_fn.engine.sources import dataset_source
-from torchkeras_fn.engine.workers import Items, Loading, Stream, Threaded, batches_from, end_workers, in_threads, loader_of
+from torchkeras_fn.engine.workers import (
+    Items,
+    Loading,
+    Stream,
+    Threaded,
+    batches_from,
+    copied,
+    end_workers,
+    in_threads,
+    loader_of,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create"),
@@ -148,3 +162,45 @@ def test_items_are_read_together_where_the_data_set_can():
 
     assert Items(Together(9)).__getitems__([1, 2]) == [10, 20]
     assert Items(BrokenAt(9)).__getitems__([1, 2]) == [1, 2]
+
+
+# ------------------------------------------------------------------ arrays that are refilled
+
+Pair = namedtuple("Pair", "x y")
+
+
+@pytest.mark.parametrize("wrap", [lambda x: (x, None), lambda x: [x], lambda x: {"x": x}, lambda x: Pair(x, [x]), lambda x: ((x, 3), "a")])
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor, list, pd.Series])
+def test_a_copy_has_the_form_of_a_batch_and_numbers_of_its_own(wrap, kind):
+    values = kind([1.0, 2.0])
+    found = copied(wrap(values))
+    values[0] = 7.0
+    assert str(found) == str(wrap(kind([1.0, 2.0]))) and type(found) is type(wrap(values))
+
+
+def test_what_cannot_be_written_to_is_not_copied():
+    array = np.ones(3)
+    array.flags.writeable = False
+    assert copied(array) is array
+
+
+def test_a_copy_lies_in_memory_as_the_array_does():
+    assert copied(np.ones((2, 3), order="F")).flags.f_contiguous
+
+
+def test_of_items_in_arrays_of_their_own_one_is_copied():
+    items = [(np.full(2, float(index)), index) for index in range(5)]
+    found = list(in_threads(items.__getitem__, range(5), Loading(1)))
+    assert [one is not item for (one, _), (item, _) in zip(found, items, strict=True)] == [True, False, False, False, False]
+    assert [one[0] for one, _ in found] == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_items_that_come_in_one_array_are_all_copied():
+    buffer = np.zeros(2)
+
+    def read(index):
+        buffer[:] = index
+        return buffer, index
+
+    ready = in_threads(read, range(5), Loading(1))
+    assert [found.tolist() for found, _ in list(ready)] == [[index] * 2 for index in range(5)]

@@ -10,8 +10,9 @@ import torch
 
 from torchkeras_fn.engine.columns import Column, column, is_array
 from torchkeras_fn.engine.device import to_device
+from torchkeras_fn.engine.structure import Structure
 from torchkeras_fn.engine.symbolic import Shape
-from torchkeras_fn.engine.weighting import ClassWeights, check_sample_weight
+from torchkeras_fn.engine.weighting import ClassWeights, check_sample_weight, one_per_sample
 
 
 @dataclass
@@ -34,6 +35,8 @@ class Signature:
     targets: list[str] | None = None
     weight_modes: Sequence[str | None] = ()
     class_weights: ClassWeights | None = None
+    input_structure: Structure | None = None
+    output_structure: Structure | None = None
 
 
 @dataclass
@@ -75,12 +78,34 @@ def arrays_of(x: Any, y: Any, sample_weight: Any, signature: Signature) -> Array
     >>> arrays_of([[1.0, 2.0]], [3], None, Signature()).samples
     1
     """
+    x, y, sample_weight = (value.tocsr() if _is_sparse_dict(value) else value for value in (x, y, sample_weight))
+    x = _by_name(x, "x", signature.input_structure, signature.input_names)
+    y = _by_name(y, "y", signature.output_structure, signature.output_names)
+    sample_weight = _by_name(sample_weight, "sample_weight", signature.output_structure, signature.output_names)
     inputs, dtypes, rebuild = _inputs(x, signature)
     targets = _targets(y, signature)
-    weights = _weights(sample_weight, signature.output_names, len(targets))
+    weights = one_per_sample(_weights(sample_weight, signature.output_names, len(targets)), signature.weight_modes)
     _check_samples(inputs, targets, weights)
     check_sample_weight(weights, targets, signature.output_shapes, signature.weight_modes)
     return Arrays(inputs, targets, weights, dtypes, rebuild)
+
+
+def _by_name(value: Any, what: str, structure: Structure | None, names: Sequence[str] | None) -> Any:
+    """A value that is nested as the structure says as a dict by the names of its parts, and one that lists them as it is."""
+    if structure is None or names is None or not structure.is_deep or isinstance(value, Mapping) and set(value) <= set(names):
+        return value
+    is_nest = isinstance(value, Mapping) or isinstance(value, (list, tuple)) and any(isinstance(part, Mapping) for part in value)
+    if not is_nest and not structure.fits(value):
+        return value
+    try:
+        return dict(zip(names, structure.flat(value), strict=True))
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
+
+
+def _is_sparse_dict(value: Any) -> bool:
+    """Whether this is a SciPy matrix that is a dict as well, from positions to numbers."""
+    return isinstance(value, Mapping) and hasattr(value, "tocsr")
 
 
 def _parts(value: Any, what: str, expected: int) -> list[Any]:

@@ -63,6 +63,10 @@ class Column:
         """Return the rows with an axis of size 1 at the end."""
         return Column(self.tensor.unsqueeze(-1))
 
+    def squeezed(self) -> "Column":
+        """Return the rows without their last axis, which is of size 1."""
+        return Column(self.tensor.squeeze(-1))
+
 
 class ReadColumn(Column):
     """Rows that are read from what holds them, batch by batch: an HDF5 data set, a data frame, a sparse matrix.
@@ -102,6 +106,11 @@ class ReadColumn(Column):
     def unsqueezed(self) -> "Column":
         """Return the rows with an axis of size 1 at the end."""
         return ReadColumn(self._read, self._inner, self._start, wide=True, dtype=self.dtype)
+
+    def squeezed(self) -> "Column":
+        """Return the rows without their last axis, which is of size 1."""
+        read, shape = self._read, self._inner[:-1]
+        return ReadColumn(lambda rows: np.asarray(read(rows)).reshape(-1, *shape[1:]), shape, self._start, dtype=self.dtype)
 
     def _tensor(self, rows: Any) -> torch.Tensor:
         tensor = from_numpy(np.asarray(rows))
@@ -177,6 +186,8 @@ def _culprit(array: np.ndarray, data: Any) -> str:
         return text
     if odd is None:
         return f"{where} It holds None: fill in what is missing first."
+    if isinstance(odd, (np.ndarray, torch.Tensor, list, tuple)):
+        return f"{where} It holds arrays: if they are alike, make it one array first, as np.stack(list(values)) does."
     return f"{where} Convert it first: .astype('float32')." if isinstance(odd, Number) else f"{where} It holds {odd!r:.60}."
 
 

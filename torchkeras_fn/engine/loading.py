@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from torchkeras_fn.engine import turns
 from torchkeras_fn.engine.position import Place
 from torchkeras_fn.engine.random_state import States, generators_of
 from torchkeras_fn.engine.sources import Source
@@ -52,7 +53,8 @@ class Epochs:
                 self._start = source.place() if source.is_watched else None
                 self._pass, self._position, self._length = source.one_pass(), 0, source.steps
             try:
-                raw = next(self._pass)
+                is_alone = source.is_planned and not (turns.waiting and done)
+                raw = next(self._pass) if is_alone else turns.aside(next, self._pass)
             except StopIteration:
                 self._pass = None if source.restarts else iter(())
                 if wanted is None or not source.restarts or self._position == 0:
@@ -62,7 +64,8 @@ class Epochs:
             done += 1
             yield raw if self.convert is None else self.convert(raw)
         if self._pass is not None and source.restarts and self._position == self._length:
-            next(self._pass, None)  # a used-up pass comes to its end here, which tells a Sequence that its epoch is over
+            # a used-up pass comes to its end here, which tells a Sequence that its epoch is over
+            next(self._pass, None) if source.is_planned else turns.aside(next, self._pass, None)
             self._pass = None
         if done == 0 and not self._begun:
             if not self.may_be_empty:
@@ -72,8 +75,8 @@ class Epochs:
         self._begun = True
         if done < (wanted or 1):
             self.exhausted = True
-            message = f"The data ended after {done} of the {wanted or 1} steps that were wanted, and the run ends with it."
-            warnings.warn(message, stacklevel=2)
+            message = f"The data ended after {done} of the {wanted or 1} steps that were wanted."
+            warnings.warn(f"{message} Training on it ends with that; training that only validates on it goes on.", stacklevel=2)
 
     @property
     def place_in_pass(self) -> int:

@@ -1,65 +1,121 @@
 """`Session`: steps run in training or inference mode, and all that is switched for them is switched back."""
 
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 
-from torchkeras_fn.engine import denormals
+from torchkeras_fn.engine import denormals, turns
 from torchkeras_fn.engine.inference import is_in_mode
 
 
-class Session:
+class Session(turns.Turn):
     """Runs a trainer in training or inference mode, and leaves the modes and the parameters' flags as they were.
 
-    Raises `RuntimeError` for training inside `torch.inference_mode()`. A class, and no generator with `contextmanager`, since
-    one is entered for every `train_on_batch`.
+    Sessions of several threads over the same modules take turns. Raises `RuntimeError` for training inside
+    `torch.inference_mode()`. A class, and no generator with `contextmanager`, since one is entered for every `train_on_batch`.
     """
 
-    def __init__(self, trainer: Any, training: bool):
-        self._trainer, self._training = trainer, training
-        self._switched: ExitStack | None = None
-        self._was_in_training = self._flushes = False
+    _switched: ExitStack | None = None
+    """What all threads see, such as the modes."""
+    _around: AbstractContextManager[Any] | None = None
+    """What this thread alone sees, such as whether there are gradients."""
+    _was_in_training = _flushes = False
 
     def __enter__(self) -> None:
         trainer, training = self._trainer, self._training
         needs_nothing = training and torch.is_grad_enabled() and trainer._team is trainer._precision is None and not trainer._frozen
-        if not needs_nothing or not is_in_mode(trainer._as_module(), training):
-            with ExitStack() as switched:
-                self._switch(switched)
-                self._switched = switched.pop_all()
-        self._was_in_training = trainer._in_training
-        trainer.__dict__["_in_training"] = training  # past the `__setattr__` of modules, which is slow
+        with turns.guard:
+            if turns.under_way or turns.waiting:
+                self.wait()
+            if not needs_nothing or not is_in_mode(trainer._as_module(), training):
+                self._switch()
+            self._was_in_training = trainer._in_training
+            trainer.__dict__["_in_training"] = training  # past the `__setattr__` of modules, which is slow
+            turns.under_way.append(self)
+        if self._switched is not None:
+            self._enter_around()
         self._flushes = training and trainer._device.type == "cpu" and denormals.flush()
 
     def __exit__(self, *error: Any) -> None:
-        self._trainer.__dict__["_in_training"] = self._was_in_training
         if self._flushes:
             denormals.restore()
-        if self._switched is not None:
-            self._switched.__exit__(*error)
+        try:
+            if self._around is not None:
+                self._around.__exit__(*error)
+        finally:
+            with turns.guard:
+                if len(turns.under_way) > 1 or turns.waiting or self._handed_over or self._is_interrupted:
+                    self.end()
+                else:
+                    turns.under_way.clear()
+                    self._trainer.__dict__["_in_training"] = self._was_in_training
+                    if self._switched is not None:
+                        self._switched.close()
 
-    def _switch(self, switched: ExitStack) -> None:
+    # ------------------------------------------------------------------ what all threads see
+
+    def _go_on(self) -> None:
+        self._switch()
+        self._was_in_training = self._trainer._in_training
+        self._trainer.__dict__["_in_training"] = self._training
+
+    def _put_back(self) -> Callable[[], None] | None:
+        trainer, switched, was_in_training = self._trainer, self._switched, self._was_in_training
+
+        def put_back() -> None:
+            trainer.__dict__["_in_training"] = was_in_training
+            if switched is not None:
+                switched.close()
+
+        return put_back if was_in_training is not self._training or switched is not None else None
+
+    def _switch(self) -> None:
         """Switch what has to be, and note how it is switched back."""
         trainer, training = self._trainer, self._training
         if training and torch.is_inference_mode_enabled():
             raise RuntimeError("There are no gradients to train with inside torch.inference_mode(): train outside of it.")
-        module = trainer._as_module()
-        if not is_in_mode(module, training):
-            for part in module.modules():
-                switched.callback(setattr, part, "training", part.training)
-            module.train(training)
-        for parameter in trainer._frozen if training else ():
-            switched.callback(parameter.requires_grad_, True)
-            parameter.requires_grad_(False)
-        if trainer._precision is not None and trainer._has_own_steps():
-            for hook in trainer._precision.hooks(module):
-                switched.callback(hook.remove)
-        gradients = _gradients(training)
-        sharding = trainer._sharding
-        switched.enter_context(gradients if sharding is None else trainer._in_parts(sharding, training, gradients))
-        if training and trainer._team is not None:
-            switched.enter_context(trainer._training_together(trainer._team))
+        module, switched = trainer._as_module(), ExitStack()
+        try:
+            if not is_in_mode(module, training):
+                for part in module.modules():
+                    switched.callback(setattr, part, "training", part.training)
+                module.train(training)
+            for parameter in trainer._frozen if training else ():
+                switched.callback(parameter.requires_grad_, True)
+                parameter.requires_grad_(False)
+            if trainer._precision is not None and trainer._has_own_steps():
+                for hook in trainer._precision.hooks(module):
+                    switched.callback(hook.remove)
+        except BaseException:
+            switched.close()
+            raise
+        self._switched = switched
+
+    # ------------------------------------------------------------------ what this thread alone sees
+
+    def _enter_around(self) -> None:
+        trainer, training, sharding = self._trainer, self._training, self._trainer._sharding
+        around = _gradients(training)
+        try:
+            if sharding is not None or trainer._team is not None:
+                around = _together(trainer, training, around)
+            around.__enter__()
+            self._around = around
+        except BaseException:
+            with turns.guard:
+                self.end()
+            raise
+
+
+@contextmanager
+def _together(trainer: Any, training: bool, gradients: AbstractContextManager[Any]) -> Iterator[None]:
+    """What several processes need around the steps."""
+    sharding, team = trainer._sharding, trainer._team
+    in_parts = gradients if sharding is None else trainer._in_parts(sharding, training, gradients)
+    with in_parts, trainer._training_together(team) if training and team is not None else nullcontext():
+        yield
 
 
 def _gradients(training: bool) -> AbstractContextManager[Any]:

@@ -21,6 +21,7 @@ from torchkeras_fn.engine.workers import (
     Stream,
     Threaded,
     batches_from,
+    copied,
     end_workers,
     in_threads,
     loader_of,
@@ -215,10 +216,10 @@ class GeneratorSource(Source):
             return batches_from(loader_of(Stream(self.generator), self.loading), ends=True)
         if self.loading.workers and self.is_watched:
             return self._watched()
-        return Threaded(self.generator, self.loading) if self.loading.workers else self.generator
+        return Threaded(map(copied, self.generator), self.loading) if self.loading.workers else self.generator
 
     def _watched(self) -> Iterator[Any]:
-        ready = Threaded(Reading([]).each(self.generator), self.loading)
+        ready = Threaded(Reading([]).each(map(copied, self.generator)), self.loading)
         try:
             for batch, place in ready:
                 self.ahead = place

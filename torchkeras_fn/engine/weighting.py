@@ -1,6 +1,8 @@
 """How much each sample counts: the checks of `sample_weight`, and `class_weight` for every kind of data."""
 
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,21 @@ import torch
 
 from torchkeras_fn.alignment import weighted
 from torchkeras_fn.engine.symbolic import Shape
+
+
+def one_per_sample(weights: Sequence[Any], modes: Sequence[str | None]) -> list[Any]:
+    """Return the columns of weights, those of shape `(samples, 1)` as `(samples,)` where there is no weight per step.
+
+    >>> from torchkeras_fn.engine.columns import column
+    >>> [found] = one_per_sample([column([[1.0], [2.0]], "sample_weight")], [None])
+    >>> found.shape
+    (2,)
+    """
+    temporal = [index for index, mode in enumerate(modes) if mode == "temporal"]
+    return [
+        weight.squeezed() if weight is not None and weight.shape[1:] == (1,) and index not in temporal else weight
+        for index, weight in enumerate(weights)
+    ]
 
 
 def check_sample_weight(
@@ -134,12 +151,20 @@ def _table(weights: Mapping[Any, float], count: int | None, any_sign: bool) -> t
         if not _is_whole(key) or (key < 0 and not any_sign) or (count is not None and key >= count):
             known = f"integers between 0 and {count - 1}" if count is not None else "whole numbers" if any_sign else "integers not negative"
             raise ValueError(f"class_weight has a weight for class {key!r}, but classes are {known}.")
+        if not _is_weight(weights[key]):
+            raise ValueError(f"class_weight has {weights[key]!r} for class {key!r}, but a weight is a finite number, and not negative.")
     by_class = {int(key): float(weight) for key, weight in weights.items()}
     lowest, highest = min([0, *by_class]), max([0, *by_class])
     table = torch.ones(highest - lowest + 2)
     for key, weight in by_class.items():
         table[key - lowest] = weight
     return lowest, table
+
+
+def _is_weight(weight: Any) -> bool:
+    if isinstance(weight, (np.ndarray, torch.Tensor)):
+        weight = weight.item() if weight.ndim == 0 else None
+    return isinstance(weight, (Real, np.bool_)) and 0 <= float(weight) < math.inf
 
 
 def _is_whole(key: Any) -> bool:

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -100,10 +100,52 @@ class Threaded:
         self._thread.join(_PATIENCE_SECONDS)
 
 
+def copied(batch: Any) -> Any:
+    """Return a batch whose numbers nobody else writes to: a thread that runs ahead of a generator lets it refill its arrays.
+
+    >>> buffer = np.zeros(2)
+    >>> batch = copied((buffer, None))
+    >>> buffer[:] = 1
+    >>> batch
+    (array([0., 0.]), None)
+    """
+    if isinstance(batch, np.ndarray):
+        return batch.copy(order="K") if batch.flags.writeable else batch
+    if isinstance(batch, torch.Tensor):
+        return batch.detach().clone()
+    if isinstance(batch, Mapping):
+        return {name: copied(part) for name, part in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        parts = batch if all(isinstance(part, (int, float)) for part in batch) else map(copied, batch)
+        return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts) if isinstance(batch, tuple) else list(parts)
+    return batch.copy() if hasattr(batch, "iloc") or hasattr(batch, "nnz") else batch
+
+
+class _Spared:
+    """Reads items that may all come in the same arrays: the second shows whether they do, and then all are copied, as the first was."""
+
+    def __init__(self, read: Callable[[Any], Any]):
+        self._read, self._copies = read, True
+        self._first: list[Any] | None = None
+
+    def __call__(self, index: Any) -> Any:
+        item = self._read(index)
+        if self._first is None:
+            self._first = list(filter(_is_array, leaves_of(item)))
+        elif self._first:
+            self._copies = any(leaf is one for leaf in leaves_of(item) for one in self._first)
+            self._first = []
+        return copied(item) if self._copies else item
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, (np.ndarray, torch.Tensor))
+
+
 def in_threads(read: Callable[[Any], Any], order: Sequence[Any], loading: Loading) -> Iterator[Any]:
     """Read the items of an order in one thread or several, and yield them in that order."""
     if loading.workers == 1:
-        ready = Threaded(map(read, order), loading)
+        ready = Threaded(map(_Spared(read), order), loading)
         try:
             yield from ready
         finally:
