@@ -506,6 +506,14 @@ def test_a_stack_without_a_shape_is_built_by_its_first_call():
     assert model.output_shape == (None, 2)
 
 
+def test_a_stack_that_knows_its_shape_may_be_built_without_one():
+    model = Sequential([Dense(2, input_shape=(3,))])
+    model.build()
+    assert [weight.shape for weight in model.get_weights()] == [(3, 2), (2,)]
+    with pytest.raises(ValueError, match="The shape of the input is not known yet"):
+        Sequential([Dense(2)]).build()
+
+
 def test_a_stack_without_a_shape_is_built_by_build():
     model = Sequential([Dense(4), Dense(2)])
     model.build((None, 3))

@@ -28,11 +28,17 @@ KNOWN = [
     (TWO_INPUTS, [ONES, np.ones((4, 2), int)], np.arange(4)),
     (TWO_OUTPUTS, ONES, [np.arange(4), ONES]),
     (TWO_OUTPUTS, ONES, None),
+    (Signature(), {"b": ONES, "a": ONES}, np.arange(4)),
+    (TWO_INPUTS, {"b": np.ones((4, 2), int), "a": ONES}, np.arange(4)),
+    (TWO_OUTPUTS, ONES, {"z": ONES, "y": np.arange(4)}),
 ]
 
 
 def assert_alike(ours, public):
     assert type(ours) is type(public)
+    if isinstance(ours, dict):
+        assert list(ours) == list(public)
+        ours, public = list(ours.values()), list(public.values())
     if isinstance(ours, (list, tuple)):
         assert len(ours) == len(public)
         for one, other in zip(ours, public, strict=True):
@@ -68,7 +74,7 @@ def test_arrays_of_a_known_kind_are_put_in_the_same_order(signature, x, y):
 UNKNOWN = [
     (ONES.tolist(), np.arange(4)),
     (ONES[::-1], np.arange(4)),
-    ({"a": ONES}, np.arange(4)),
+    ({"a": ONES.tolist()}, np.arange(4)),
     (torch.ones(4, 3, requires_grad=True), np.arange(4)),
 ]
 

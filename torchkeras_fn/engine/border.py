@@ -43,7 +43,8 @@ class Border:
 
     def made(self, known: dict[Any, Callable[[Parts, Parts], _Made]], x: Any, y: Any) -> _Made | None:
         """Return arrays as `batches` or as `arrays`, if their kind is known there; `None` where they have to be checked first."""
-        inputs, targets = (x,) if type(x) in _ARRAYS else _parts(x), (y,) if type(y) in _ARRAYS else _parts(y)
+        inputs = (x,) if type(x) in _ARRAYS else _parts(x, self.signature.input_names)
+        targets = (y,) if type(y) in _ARRAYS else _parts(y, self.signature.output_names)
         make = known.get(_kind(x, y, inputs, targets))
         if make is None:
             return None
@@ -55,7 +56,8 @@ class Border:
 
     def learn(self, x: Any, y: Any, arrays: Arrays) -> None:
         """Note how arrays of this kind become tensors, unless it takes more than casting and moving them."""
-        inputs, targets, signature = _parts(x), _parts(y), self.signature
+        signature = self.signature
+        inputs, targets = _parts(x, signature.input_names), _parts(y, signature.output_names)
         kind = _kind(x, y, inputs, targets)
         more = signature.class_weights or signature.fed or signature.targets_fed or any(arrays.sample_weight)
         if kind is None or more or not _are_as_given(arrays.x, inputs) or not _are_as_given(arrays.y if targets else (), targets):
@@ -85,13 +87,17 @@ class Border:
         self.batches[kind] = convert
 
 
-def _parts(value: Any) -> Parts:
+def _parts(value: Any, names: Sequence[str] | None) -> Parts:
+    if type(value) is dict:
+        return tuple(value.values()) if names is None else tuple(map(value.get, names))
     return () if value is None else tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
 def _kind(x: Any, y: Any, inputs: Parts, targets: Parts) -> Any:
     """What decides how arrays become tensors; `None` for anything but plain numpy arrays and tensors."""
     kinds: list[Any] = [type(x), type(y), len(inputs)]
+    if type(x) is dict or type(y) is dict:
+        kinds += [tuple(value) for value in (x, y) if type(value) is dict]
     for part in (*inputs, *targets):
         if type(part) is np.ndarray and part.ndim:
             # of the flags the right to write counts; the strides tell what they do not of axes of size 1, one row among them

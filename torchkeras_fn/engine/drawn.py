@@ -5,13 +5,15 @@ from typing import Any
 
 from torch import nn
 
-from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.connections import shapes_of
+from torchkeras_fn.engine.graph import Graph, numbered
 from torchkeras_fn.engine.incoming import drawing_again
 from torchkeras_fn.engine.inference import mode_of
 from torchkeras_fn.engine.layer import Layer, as_tensors, registry
 from torchkeras_fn.engine.lowering import GraphModule, lower, module_keys
 from torchkeras_fn.engine.modes import with_own_mode
 from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
+from torchkeras_fn.engine.structure import Structure, nested
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.engine.weights import NamedWeight, Weighted, weighted_in
 from torchkeras_fn.registry import custom_object_scope
@@ -30,13 +32,18 @@ class Drawn(Layer):
     builds_itself = True
     _sharding: Any = None
     """What keeps the weights in parts on several processes, if they are."""
+    _input_structure: Structure | None = None
+    """How the inputs are nested, where they are more than one tensor or a list; the graph's are listed."""
+    _output_structure: Structure | None = None
 
-    def __init__(self, inputs: Sequence[Any] | None = None, outputs: Sequence[Any] | None = None, name: str | None = None, **kwargs: Any):
+    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any):
         super().__init__(name=name, **kwargs)
         self._views: dict[str, Any] = {}
         self._graph: Graph | None = None
         if inputs is not None and outputs is not None:
-            self._set_graph(Graph(inputs, outputs))
+            self._input_structure, entries = Structure.split(inputs)
+            self._output_structure, ends = Structure.split(outputs)
+            self._set_graph(Graph(entries, ends))
 
     def _set_graph(self, graph: Graph) -> None:
         """Take the graph, and own the torch modules of its layers under the layers' names."""
@@ -66,23 +73,35 @@ class Drawn(Layer):
 
     @property
     def inputs(self) -> list[KerasTensor]:
-        """The symbolic inputs."""
+        """The symbolic inputs, listed; those of a dict by its keys in their order."""
         return self._drawn().inputs
 
     @property
     def outputs(self) -> list[KerasTensor]:
-        """The symbolic outputs."""
+        """The symbolic outputs, listed; those of a dict by its keys in their order."""
         return self._drawn().outputs
 
     @property
     def input(self) -> Any:
-        """The symbolic input, or the list of several."""
-        return self.inputs[0] if len(self.inputs) == 1 else self.inputs
+        """The symbolic input, the list of several, or the dict or nest of them that the model was made of."""
+        is_one = self._input_structure is None and len(self.inputs) == 1
+        return self.inputs[0] if is_one else nested(self._input_structure, self.inputs)
 
     @property
     def output(self) -> Any:
-        """The symbolic output, or the list of several."""
-        return self.outputs[0] if len(self.outputs) == 1 else self.outputs
+        """The symbolic output, the list of several, or the dict or nest of them that the model was made of."""
+        is_one = self._output_structure is None and len(self.outputs) == 1
+        return self.outputs[0] if is_one else nested(self._output_structure, self.outputs)
+
+    @property
+    def input_shape(self) -> Any:
+        """The shape of the input, with `None` for unknown dimensions; for several the list of them, as in `inputs`."""
+        return shapes_of(self.inputs[0] if len(self.inputs) == 1 else self.inputs)
+
+    @property
+    def output_shape(self) -> Any:
+        """The shape of the output, with `None` for unknown dimensions; for several the list of them, as in `outputs`."""
+        return shapes_of(self.outputs[0] if len(self.outputs) == 1 else self.outputs)
 
     @property
     def input_names(self) -> list[str]:
@@ -93,6 +112,17 @@ class Drawn(Layer):
     def output_names(self) -> list[str]:
         """The names of the outputs: those of the layers that make them, numbered where they repeat."""
         return self._drawn().output_names
+
+    def _input_labels(self) -> list[str]:
+        """What data for the inputs is called: the keys of a dict, else the inputs' names."""
+        return self.input_names if self._input_structure is None else self._labels(self._input_structure, self.inputs)
+
+    def _output_labels(self) -> list[str]:
+        """What targets and losses of the outputs are called: the keys of a dict, else the outputs' names."""
+        return self.output_names if self._output_structure is None else self._labels(self._output_structure, self.outputs)
+
+    def _labels(self, structure: Structure, tensors: Sequence[KerasTensor]) -> list[str]:
+        return numbered(structure.labels([self._drawn().name_of(tensor) for tensor in tensors]))
 
     @property
     def layers(self) -> list[Layer]:
@@ -172,6 +202,11 @@ class Drawn(Layer):
 
     def _ordered(self, graph: Graph, inputs: Any) -> Sequence[Any]:
         """The inputs in the graph's order. Raises `ValueError` unless there is one for each of the graph's inputs."""
+        if self._input_structure is not None:
+            try:
+                return self._input_structure.flat(inputs)
+            except ValueError as error:
+                raise ValueError(f"The inputs of {self.name}: {error}") from None
         names = graph.input_names
         if len(inputs) != len(names) or isinstance(inputs, Mapping) and set(inputs) != set(names):
             got = sorted(map(str, inputs)) if isinstance(inputs, Mapping) else len(inputs)
@@ -182,7 +217,7 @@ class Drawn(Layer):
     def lowered(self) -> GraphModule:
         """The inference view: a plain `torch.fx.GraphModule` over the same parameters."""
         if "inference" not in self._views:
-            self._views["inference"] = lower(self._drawn(), type(self).__name__)
+            self._views["inference"] = lower(self._drawn(), type(self).__name__, self._input_labels(), self._output_structure)
         view: GraphModule = self._views["inference"]
         return view
 
@@ -219,7 +254,8 @@ class Drawn(Layer):
 
     def _draw(self, *args: Any, **kwargs: Any) -> Any:
         graph = self.graph
-        if args and isinstance(args[0], Mapping) and graph is not None:
+        is_nest = args and isinstance(args[0], Mapping if self._input_structure is None else (list, tuple, Mapping))
+        if is_nest and graph is not None:
             args = (self._ordered(graph, args[0]), *args[1:])
         return super()._draw(*args, **kwargs)
 
@@ -256,7 +292,9 @@ class Drawn(Layer):
         """Return the drawn graph as plain values, or the constructor's arguments of a model with a `forward` of its own."""
         if not is_own(type(self).__init__) or self.graph is None:
             return super().get_config()
-        return {**self.own_config(), **to_plain(self.graph), "metrics": [name for name, _ in self._symbolic_metrics]}
+        structures = {"input_structure": self._input_structure, "output_structure": self._output_structure}
+        nests = {name: structure.nest for name, structure in structures.items() if structure is not None}
+        return {**self.own_config(), **to_plain(self.graph), **nests, "metrics": [name for name, _ in self._symbolic_metrics]}
 
     def own_config(self) -> dict[str, Any]:
         """Return what a configuration says of the model beside its layers."""
@@ -282,7 +320,9 @@ class Drawn(Layer):
             return super().from_config(config)
         with custom_object_scope(custom_objects or {}):
             graph = from_plain(config, layer_of)
-        model = cls(inputs=graph.inputs, outputs=graph.outputs)
+        entries = Structure.read(config.get("input_structure"), len(graph.inputs))
+        ends = Structure.read(config.get("output_structure"), len(graph.outputs))
+        model = cls(inputs=nested(entries, graph.inputs), outputs=nested(ends, graph.outputs))
         model.take_terms(graph.terms, config.get("metrics", []))
         model.take_own_config(config)
         return model

@@ -17,8 +17,8 @@ class Graph:
 
     `nodes` are the calls in the order in which they run, `layers` the layers bottom-up and breadth first, `names` a
     unique name for each of them. `terms` are further tensors that training needs, such as those of `add_loss`. Raises
-    `ValueError` for a non-symbolic input or output, an output that needs an `Input` which is not listed, an input that
-    no output needs, and two layers given one name.
+    `ValueError` for a non-symbolic input or output, an output that needs an `Input` which is not listed, and two layers
+    given one name. An input that no output needs is taken and left unused, as in Keras 3.
 
     >>> from torchkeras_fn.layers import Dense, Input
     >>> x = Input(shape=(3,))
@@ -43,7 +43,7 @@ class Graph:
         self.names = self._name_layers()
         self.layer_names = [self.names[layer] for layer in self.layers]
         self.input_names = [self.name_of(tensor) for tensor in self.inputs]
-        self.output_names = _numbered([self.name_of(tensor) for tensor in self.outputs])
+        self.output_names = numbered([self.name_of(tensor) for tensor in self.outputs])
         self.constants, self.constant_keys = self._gather_constants()
         self._consumers: dict[int, list[tuple[Node, int]]] | None = None
 
@@ -110,10 +110,9 @@ class Graph:
                 stack.append((tensor, True))
                 if not is_entry:
                     stack.extend((parent, False) for parent in reversed(node.parents))
-        for tensor in self.inputs:
-            if id(tensor) not in reached:
-                raise ValueError(f"The input {tensor.name!r} is not connected to any output. Remove it, or use it.")
-        return order
+        unused = [tensor.node for tensor in self.inputs if id(tensor) not in reached]
+        self._visited = [*unused, *self._visited]
+        return [*unused, *order]
 
     def _depths(self, order: Sequence[Node]) -> tuple[dict[int, int], dict[int, int]]:
         """The longest way from each node, and from each layer, to an output. A layer called twice counts by its deepest call."""
@@ -182,8 +181,12 @@ def _symbolic(tensors: Sequence[Any], what: str) -> list[KerasTensor]:
     return list(tensors)
 
 
-def _numbered(names: Sequence[str]) -> list[str]:
-    """`['a', 'b', 'b']` becomes `['a', 'b', 'b_1']`."""
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return names with a number behind those that repeat.
+
+    >>> numbered(["a", "b", "b"])
+    ['a', 'b', 'b_1']
+    """
     found: list[str] = []
     for name in names:
         number, unique = 0, name

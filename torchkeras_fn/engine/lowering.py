@@ -23,6 +23,7 @@ from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.layout import Spatial, settle_permutations
 from torchkeras_fn.engine.modes import in_fixed_mode
+from torchkeras_fn.engine.structure import Structure
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
 from torchkeras_fn.portion import of_sum
 
@@ -55,8 +56,10 @@ class Lowered(NamedTuple):
     logits: list[str | None]
 
 
-def lower(graph: Graph, name: str = "Model") -> GraphModule:
-    """Return the inference view: the outputs (a list where there are several) as a function of the inputs.
+def lower(graph: Graph, name: str = "Model", input_names: Sequence[str] | None = None, structure: Structure | None = None) -> GraphModule:
+    """Return the inference view: the outputs (nested as `structure` says, else a list of several) as a function of the inputs.
+
+    The inputs are the arguments of that function, called by `input_names`, or as in the graph.
 
     >>> from torchkeras_fn.layers import Dense, Input
     >>> x = Input(shape=(3,))
@@ -67,8 +70,10 @@ def lower(graph: Graph, name: str = "Model") -> GraphModule:
         return relu
     """
     writer = _Writer()
-    _, values = writer.write_model(graph)
-    return writer.finish([value.node for value in values] if len(values) > 1 else values[0].node, name)
+    _, values = writer.write_model(graph, input_names)
+    nodes = [value.node for value in values]
+    outputs = structure.pack(nodes) if structure is not None else nodes if len(nodes) > 1 else nodes[0]
+    return writer.finish(outputs, name)
 
 
 def lower_for_training(
@@ -202,10 +207,10 @@ class _Writer:
 
     # ------------------------------------------------------------------ graphs
 
-    def write_model(self, graph: Graph) -> tuple[_Scope, list[_Value]]:
+    def write_model(self, graph: Graph, input_names: Sequence[str] | None = None) -> tuple[_Scope, list[_Value]]:
         scope = _Scope(graph)
         names: list[str] = []
-        for name in map(_identifier, graph.input_names):
+        for name in map(_identifier, input_names or graph.input_names):
             while name in names:
                 name += "_"
             names.append(name)

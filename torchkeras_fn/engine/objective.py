@@ -12,6 +12,7 @@ from torchkeras_fn import losses
 from torchkeras_fn.engine.logs import to_number
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.output import Output, metric_of
+from torchkeras_fn.engine.structure import Structure
 from torchkeras_fn.metrics import Mean, Metric, TorchMetric, keep
 from torchkeras_fn.metrics.gathered import gathered, take_up
 from torchkeras_fn.metrics.merging import check_mergeable, merge
@@ -77,6 +78,8 @@ class Objective:
             raise ValueError("No output has a loss. Pass loss=None to train on add_loss terms alone.")
         self._check_names()
         self.output_names: list[str] | None = None
+        self.structure: Structure | None = None
+        """How the outputs, and so targets in a step of the user's, are nested."""
         self._fitting: list[Any] | None = None
         """The shapes of outputs and targets that were found to fit."""
         self.outputs: list[Output] = []
@@ -169,6 +172,8 @@ class Objective:
 
     def _of_each(self, targets: Any, weights: Any) -> tuple[Any, Any]:
         """Targets and weights as one entry for each output."""
+        if self.structure is not None:
+            targets, weights = (value if value is None else self.structure.flat(value) for value in (targets, weights))
         if type(targets) is not list:
             targets = [targets] if isinstance(targets, torch.Tensor) else self._entries(targets)
         if type(weights) is not list:

@@ -75,8 +75,9 @@ class Preparation(Stepping, Sharded, Placement):
         `optimizer` is a name, an `Optimizer`, or a torch optimizer, class or `functools.partial`; the model's own, given again
         as after a change of `trainable`, goes on from the steps it has taken. `loss`, `metrics`,
         `loss_weights`, `weighted_metrics` and `sample_weight_mode` (`None` or `'temporal'`) are one value for all
-        outputs, a list in their order, or a dict by their names; losses may be names, `Loss` objects, functions
-        `(y_true, y_pred)`, or torch losses. An output without a loss is not trained on and needs no target.
+        outputs, a list in their order, or a dict by their names (of outputs in a dict their keys, of nested ones a nest like
+        theirs); losses may be names, `Loss` objects, functions `(y_true, y_pred)`, or torch losses. An output without a
+        loss is not trained on and needs no target.
         `target_tensors` supplies targets from tensors, so that no `y` is passed. `device` is the best one there is
         unless given; a model that was moved with `.to()` stays where it is. Weights are kept.
 
@@ -131,9 +132,11 @@ class Preparation(Stepping, Sharded, Placement):
         own = list(self._as_module().parameters()) if self._is_built() else None
         optimizers.check(chosen, own, with_closure=self._overrides_train_step())
         own_step = loss is None and self._overrides_train_step()
-        objective = Objective(loss, metrics, loss_weights, weighted_metrics, names, open_ended=own_step)
-        modes = check_modes(sample_weight_mode, names)
-        targets_fed = target_feeds(target_tensors, names)
+        settings = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights, "weighted_metrics": weighted_metrics}
+        in_order = {name: self._per_output(value) for name, value in settings.items()}
+        objective = Objective(**in_order, output_names=names, open_ended=own_step)
+        modes = check_modes(self._per_output(sample_weight_mode), names)
+        targets_fed = target_feeds(self._per_output(target_tensors), names)
         if loss is None and not own_step and not self._has_loss_terms():
             raise ValueError("There is nothing to train on: give a loss, or add one with add_loss, or override train_step.")
         processes = join(distributed)
@@ -248,6 +251,10 @@ class Preparation(Stepping, Sharded, Placement):
     def _has_own_steps(self) -> bool:
         """Whether a step is the user's, who calls the model in it."""
         return False
+
+    def _per_output(self, value: Any) -> Any:
+        """Return what `compile` was given as a list by outputs where it is nested like them; anything else as it is."""
+        return value
 
     def _signature(self) -> Signature:
         """Say what data the model takes."""

@@ -10,6 +10,7 @@ from torch import nn
 from torchkeras_fn.engine.drawn import Drawn, is_own
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.records import describe_layer, draw, make_layer, shared_layers, write_records
+from torchkeras_fn.engine.structure import nested
 from torchkeras_fn.engine.symbolic import KerasTensor
 from torchkeras_fn.layers.input import InputLayer
 from torchkeras_fn.layers.time_distributed import Wrapper
@@ -45,6 +46,8 @@ def _listed(tensors: Any, model: Drawn) -> list[KerasTensor] | None:
     given = list(tensors.values()) if isinstance(tensors, Mapping) else list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
     if isinstance(tensors, Mapping) and model.graph is not None and set(tensors) == set(model.input_names):
         given = [tensors[name] for name in model.input_names]
+    if model._input_structure is not None and model._input_structure.fits(tensors):
+        given = model._input_structure.flat(tensors)
     strange = [tensor for tensor in given if not isinstance(tensor, KerasTensor)]
     if strange:
         raise ValueError(f"input_tensors are symbolic tensors, such as those of Input(...); got {strange[0]!r}.")
@@ -73,7 +76,7 @@ class _Cloner:
         ]
         entries = {} if inputs is None else {reference.call: tensor for reference, tensor in zip(records.inputs, inputs, strict=True)}
         drawn = draw(dataclasses.replace(records, calls=calls), entries)
-        twin = type(model)(inputs=drawn.inputs, outputs=drawn.outputs)
+        twin = type(model)(inputs=nested(model._input_structure, drawn.inputs), outputs=nested(model._output_structure, drawn.outputs))
         twin.take_terms(drawn.terms, [label for label, _ in model._symbolic_metrics])
         twin.take_own_config(model.own_config())
         return twin

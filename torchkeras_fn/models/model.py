@@ -22,6 +22,7 @@ from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.own_figures import metrics_in
 from torchkeras_fn.engine.precision import in_float32
 from torchkeras_fn.engine.rowwise import rows_at_once
+from torchkeras_fn.engine.structure import listed, put_on
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.engine.trainer import Trainer
 from torchkeras_fn.engine.weights import NamedWeight
@@ -31,7 +32,10 @@ from torchkeras_fn.utils.summary import print_summary
 
 
 class Model(Trainer, Drawn):
-    """A model between symbolic `inputs` and `outputs` (a tensor or a list of each), or a base for one with its own `forward`.
+    """A model between symbolic `inputs` and `outputs`, or a base for one with its own `forward`.
+
+    Each is a tensor, a list of several, or a dict or nest of them. Data and what the model returns is nested likewise, and
+    the keys of a dict name what belongs to an output: its loss, metrics, targets and figures in the logs.
 
     It is a torch module whose parameters are named after the layers, `dense_1.weight`, and a layer that can be called
     inside other models. Raises `ValueError`, naming the culprit, for a graph that does not hang together.
@@ -41,13 +45,15 @@ class Model(Trainer, Drawn):
     >>> model = Model(inputs=x, outputs=Dense(2)(x))
     >>> list(model.state_dict())
     ['dense_1.weight', 'dense_1.bias']
+    >>> list(Model({"size": x}, {"price": Dense(1)(x)}).predict({"size": [[1.0, 2.0, 3.0]]}, verbose=0))
+    ['price']
     """
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any):
         if (inputs is None) != (outputs is None):
             hint = " A torch module is trained by Model.from_module(module)." if isinstance(inputs, nn.Module) else ""
             raise ValueError(f"A model needs inputs and outputs, got inputs={inputs!r} and outputs={outputs!r}.{hint}")
-        super().__init__(_listed(inputs), _listed(outputs), name, **kwargs)
+        super().__init__(inputs, outputs, name, **kwargs)
         self._terms: list[Callable[[], Any]] = []
         self._building = False
         self.called_with: Any = None
@@ -171,7 +177,7 @@ class Model(Trainer, Drawn):
         if graph is not None:
             drawn = self._views.get("signature")
             if drawn is None:
-                drawn = self._views["signature"] = _signature_of(graph)
+                drawn = self._views["signature"] = _signature_of(self, graph)
             signature.__dict__.update(drawn)
             if signature.float_dtype not in (self._views.get("types") or self._drawn_types()):  # the model was cast, as by .double()
                 signature.input_dtypes = [signature.float_dtype if dtype.is_floating_point else dtype for dtype in signature.input_dtypes]
@@ -268,6 +274,7 @@ class Model(Trainer, Drawn):
         self._terms = [weight.penalty for weight in regularized if id(weight.tensor) not in frozen]
         self._terms += [function for layer in self.sublayers() for function in layer._loss_functions]
         objective.added = {name: Mean(name) for name, _ in self._symbolic_metrics}
+        objective.structure = self._output_structure
         if self.uses_graph():
             graph = self._drawn()
             own = [tensor for layer in graph.layers for tensor in layer._symbolic_losses]
@@ -283,6 +290,8 @@ class Model(Trainer, Drawn):
         return "training" in self._views and not self._runs_layers
 
     def _training_outputs(self, x: Any) -> TrainingOutputs:
+        if self._input_structure is not None and not isinstance(x, torch.Tensor):
+            x = self._input_structure.flat(x)
         view = self._views.get("training")
         if view is not None and not self._runs_layers:
             outputs = as_outputs(view.run(x) if isinstance(x, torch.Tensor) else view.run(*x))
@@ -303,12 +312,32 @@ class Model(Trainer, Drawn):
         flat = self._views.get("flat")
         if flat is None:
             if not self.uses_graph():
-                return super()._call(x)
+                return super()._call(put_on(self._input_structure, x))
             flat = self._views["flat"] = self._for_execution(Flat(self.lowered), training=False)
-        return flat.run(x) if isinstance(x, torch.Tensor) else flat.run(*x)
+        if isinstance(x, torch.Tensor):
+            return flat.run(x)
+        return flat.run(*(x if self._input_structure is None else self._input_structure.flat(x)))
+
+    def _plain_outputs(self, predictions: Any) -> TrainingOutputs:
+        return super()._plain_outputs(listed(self._output_structure, predictions))
+
+    def _of_own_parts(self, x: Any, y: Any, sample_weight: Any, training: bool) -> tuple[torch.Tensor, Mapping[str, Any]]:
+        return super()._of_own_parts(*self._nested_batch((x, y, sample_weight)), training)
+
+    def _nested_batch(self, batch: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        if self._input_structure is None and self._output_structure is None:
+            return batch
+        x, *others = batch
+        y, sample_weight = (None if _is_nothing(part) else put_on(self._output_structure, part) for part in others)
+        return put_on(self._input_structure, x), y, sample_weight
+
+    def _per_output(self, value: Any) -> Any:
+        structure = self._output_structure
+        return listed(structure, value) if structure is not None and structure.is_deep else value
 
     def _rows_at_once(self, x: Any, batch_size: int) -> int:
-        in_memory = all(type(part) in (np.ndarray, torch.Tensor) for part in (x if isinstance(x, (list, tuple)) else [x]))
+        parts = listed(self._input_structure, x)
+        in_memory = all(type(part) in (np.ndarray, torch.Tensor) for part in (parts if isinstance(parts, (list, tuple)) else [parts]))
         if not in_memory or not self.uses_graph() or "predict_step" in self.__dict__:
             return batch_size
         if "rows" not in self._views:
@@ -322,28 +351,30 @@ class Model(Trainer, Drawn):
         return [tensor.shape for tensor in graph.outputs] if graph is not None else super()._output_shapes(arrays)
 
 
-def _signature_of(graph: Graph) -> dict[str, Any]:
+def _signature_of(model: Model, graph: Graph) -> dict[str, Any]:
     """What a graph alone says of the data that it takes, as attributes of a `Signature`."""
     return {
-        "input_names": graph.input_names,
+        "input_names": model._input_labels(),
         "input_shapes": [tensor.shape for tensor in graph.inputs],
         "input_dtypes": [graph.input_dtype(index) for index in range(len(graph.inputs))],
-        "output_names": graph.output_names,
+        "output_names": model._output_labels(),
         "output_shapes": [tensor.shape for tensor in graph.outputs],
         "fed": {
             index: tensor.node.operation.feed
             for index, tensor in enumerate(graph.inputs)
             if getattr(tensor.node.operation, "tensor", None) is not None
         },
+        "input_structure": model._input_structure,
+        "output_structure": model._output_structure,
     }
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or isinstance(value, list) and all(part is None for part in value)
 
 
 def _spec(tensor: Any) -> Spec:
     return Spec.of((None, *tensor.shape[1:]) if len(tensor.shape) else (), tensor.dtype)
-
-
-def _listed(tensors: Any) -> list[Any] | None:
-    return list(tensors) if isinstance(tensors, (list, tuple)) else None if tensors is None else [tensors]
 
 
 def _holder(weight: NamedWeight) -> Callable[[], None]:

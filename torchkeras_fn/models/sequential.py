@@ -149,8 +149,10 @@ class Sequential(Model):
             self._enter((None, *args[0].shape[1:]))
         return super().forward(*args, **kwargs)
 
-    def build(self, input_shape: Any) -> None:
-        """Create the weights for inputs of this shape, the batch included."""
+    def build(self, input_shape: Any = None) -> None:
+        """Create the weights for inputs of this shape, the batch included; without one if the first layer does not say it: `ValueError`."""
+        if self.graph is None and input_shape is None:
+            raise ValueError("The shape of the input is not known yet: build(input_shape), or give the first layer an `input_shape`.")
         if self.graph is None and input_shape and not isinstance(input_shape[0], (tuple, list)):
             self._enter(tuple(input_shape))
 

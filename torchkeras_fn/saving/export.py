@@ -120,7 +120,7 @@ def _drawn_call(model: Drawn, given: Any) -> Call:
     given = _specs(signature.input_shapes) if given is None else given
     given = model._ordered(model._drawn(), given if isinstance(given, (list, Mapping)) else [given])
     args = tuple(_of_type(spec, dtype) for spec, dtype in zip(given, signature.input_dtypes, strict=True))
-    return Call(model.lowered, args, {}, model.input_names, model.output_names)
+    return Call(model.lowered, args, {}, signature.input_names, signature.output_names)
 
 
 def _specs(signature: Any) -> Any:
