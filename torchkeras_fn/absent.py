@@ -10,6 +10,23 @@ _INSTEAD = {
     "datasets": "Nothing is downloaded here: take any arrays or tensors.",
     "Variable": "A layer's weights are torch parameters: self.add_weight(...), or backend.variable(value).",
 }
+_LAYERS_INSTEAD = {
+    **dict.fromkeys(
+        ("TextVectorization", "StringLookup", "HashedCrossing", "Hashing"),
+        "torch has no tensors of strings: make indices of them before training, for example with numpy.unique(words, return_inverse=True).",
+    ),
+    "IntegerLookup": "Make indices before training, for example with numpy.unique(values, return_inverse=True), or numpy.searchsorted.",
+    **dict.fromkeys(
+        ("RandomErasing", "RandomGrayscale", "RandomHue", "RandomSaturation", "RandomSharpness", "RandomShear", "RandomPerspective"),
+        "torchvision.transforms.v2 has it: apply it in a Dataset, or make it a layer by TorchModuleWrapper.",
+    ),
+    **dict.fromkeys(
+        ("RandomColorJitter", "RandomGaussianBlur", "RandomInvert", "RandomPosterization", "RandAugment", "AugMix", "MixUp", "CutMix"),
+        "torchvision.transforms.v2 has it: apply it in a Dataset, or in a collate_fn.",
+    ),
+    **dict.fromkeys(("MelSpectrogram", "STFTSpectrogram"), "torchaudio.transforms has it: TorchModuleWrapper(module) makes it a layer."),
+    **dict.fromkeys(("TFSMLayer", "JaxLayer", "FlaxLayer"), "TorchModuleWrapper(module) makes any torch module a layer."),
+}
 
 
 def __getattr__(name: str) -> NoReturn:
@@ -22,3 +39,15 @@ def __getattr__(name: str) -> NoReturn:
     """
     package = __name__.partition(".")[0]
     raise AttributeError(f"module {package!r} has no attribute {name!r}. {_INSTEAD.get(name, '')}".rstrip())
+
+
+def layer(name: str) -> NoReturn:
+    """Raise `AttributeError` for a layer that there is not; it is the `__getattr__` of `layers`.
+
+    >>> layer("JaxLayer")
+    Traceback (most recent call last):
+        ...
+    AttributeError: module 'torchkeras_fn.layers' has no attribute 'JaxLayer'. TorchModuleWrapper(module) makes any torch module a layer.
+    """
+    package = __name__.partition(".")[0]
+    raise AttributeError(f"module '{package}.layers' has no attribute {name!r}. {_LAYERS_INSTEAD.get(name, '')}".rstrip())

@@ -347,3 +347,16 @@ def test_a_time_distributed_layer_inside_a_layer_of_your_own():
     assert model.output_shape == (None, None, 5)
     assert len(model.trainable_weights) == 2
     torch.testing.assert_close(model(X), layer.steps(X))
+
+
+def test_a_wrapper_may_leave_the_shape_to_whoever_calls_as_in_keras_2():
+    class Late(Wrapper):
+        def build(self, input_shape=None):
+            self.layer.build(input_shape)
+            super().build()
+
+        def call(self, inputs):
+            return self.layer(inputs)
+
+    model = Sequential([Input((3,)), Late(Dense(2))])
+    assert [weight.shape for weight in model.get_weights()] == [(3, 2), (2,)]

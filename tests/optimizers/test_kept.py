@@ -1,7 +1,9 @@
 """What an optimizer keeps is taken over by another one, and by itself when it is bound again."""
 
 import copy
+import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from torchkeras_fn.optimizers.schedules import ExponentialDecay
 
 KINDS = [kind for kind in vars(optimizers).values() if isinstance(kind, type) and issubclass(kind, optimizers.Optimizer)]
 KINDS.remove(optimizers.Optimizer)
+KINDS.remove(optimizers.LossScaleOptimizer)  # which goes around another: test_loss_scale.py
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -83,3 +86,81 @@ def test_steps_are_counted_on_when_gradients_are_gathered_over_other_numbers_of_
     for _ in range(2):
         step(optimizer, 1.0)
     assert optimizer.iterations == 4
+
+
+# ---------------------------------------------------------------------- as a list of weights
+
+OPTIONS = [
+    *((kind, {}) for kind in KINDS),
+    (optimizers.SGD, {"momentum": 0.9}),
+    (optimizers.Adam, {"amsgrad": True}),
+    (optimizers.RMSprop, {"momentum": 0.9, "centered": True}),
+    (optimizers.SGD, {"use_ema": True}),
+    (optimizers.Adam, {"use_ema": True, "gradient_accumulation_steps": 2}),
+]
+
+
+def stepped(optimizer, weights, steps):
+    for number in range(steps):
+        optimizer.apply([torch.full_like(weight, 1.0 + number) for weight in weights], weights)
+    return [weight.detach().clone() for weight in weights]
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS, ids=[f"{kind.__name__}-{options}" for kind, options in OPTIONS])
+def test_weights_go_into_an_optimizer_that_took_no_step(kind, options):
+    first, second = ([torch.nn.Parameter(torch.ones(3, 2)), torch.nn.Parameter(torch.ones(2))] for _ in range(2))
+    optimizer, twin = kind(0.1, **options), kind(0.1, **options)
+    reached = stepped(optimizer, first, 4)
+    twin.build(second)
+    with torch.no_grad():
+        for weight, value in zip(second, reached, strict=True):
+            weight.copy_(value)
+    twin.set_weights(optimizer.get_weights())
+    assert twin.iterations == optimizer.iterations
+    torch.testing.assert_close(stepped(twin, second, 4), stepped(optimizer, first, 4), rtol=0, atol=0)
+
+
+def test_the_weights_are_one_kind_after_the_other():
+    weights = [torch.nn.Parameter(torch.ones(3, 2)), torch.nn.Parameter(torch.ones(2))]
+    optimizer = optimizers.Adam()
+    optimizer.build(weights)
+    assert optimizer.get_weights() == [0]
+    stepped(optimizer, weights, 2)
+    assert [tuple(array.shape) for array in optimizer.get_weights()] == [(), (3, 2), (2,), (3, 2), (2,)]
+    assert optimizer.weights[1] is optimizer.torch_optimizer.state[weights[0]]["exp_avg"]
+    assert len(optimizer.variables) == 5
+    optimizer.set_weights([0])
+    assert optimizer.iterations == 0 and len(optimizer.weights) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([], "the list is empty"),
+        ([np.ones(3)], "the number of steps comes first, got array"),
+        ([-1], "the number of steps comes first, got -1"),
+        ([1, np.ones(2)], r"keeps 4 tensors beside the number of steps, of shapes .*; 1 were given, of shapes \[\(2,\)\]"),
+        ([1, *[np.ones((2, 3)), np.ones(2)] * 2], "keeps 4 tensors"),
+    ],
+)
+def test_weights_that_do_not_fit_change_nothing(values, message):
+    weights = [torch.nn.Parameter(torch.ones(3, 2)), torch.nn.Parameter(torch.ones(2))]
+    optimizer = optimizers.Adam()
+    stepped(optimizer, weights, 2)
+    before = optimizer.get_weights()
+    with pytest.raises(ValueError, match=message):
+        optimizer.set_weights(values)
+    assert all(np.array_equal(old, new) for old, new in zip(before, optimizer.get_weights(), strict=True))
+
+
+def test_weights_need_parameters():
+    assert not optimizers.Adam().built
+    with pytest.raises(RuntimeError, match="knows no parameters yet: compile a model"):
+        optimizers.Adam().set_weights([0])
+
+
+def test_the_number_of_steps_can_be_set_as_it_was_read():
+    optimizer = optimizers.Adam(gradient_accumulation_steps=2)
+    optimizer.iterations.assign(7)
+    assert (optimizer.iterations, optimizer.iterations.numpy(), type(optimizer.state_dict()["iterations"])) == (7, 7, int)
+    assert type(pickle.loads(pickle.dumps(optimizer.iterations))) is int

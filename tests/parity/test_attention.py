@@ -298,3 +298,16 @@ def test_names_and_order_of_the_weights(make):
         is_ours = library is tk
         names.append([weight.name for weight in layer.named_weights()] if is_ours else [w.path.split("/", 1)[1] for w in layer.weights])
     assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda k: k.layers.MultiHeadAttention(8, 32), lambda k: k.layers.GroupQueryAttention(32, 8, 4)], ids=["heads", "grouped"]
+)
+def test_spread_of_random_kernels_at_the_start(make):
+    weights = []
+    for k in LIBRARIES:
+        layer, x = make(k), torch.ones(1, 2, 96)
+        layer(x, x)
+        weights.append([weight for weight in layer.get_weights() if weight.ndim > 1 and weight.std() > 0])
+    for ours, theirs in zip(*weights, strict=True):
+        assert ours.std() == pytest.approx(theirs.std(), rel=0.02)

@@ -62,8 +62,8 @@ def predicted(model, x):
     return model.predict(x, verbose=0)
 
 
-# Keras cannot write to .h5 a layer with a list among its arguments, as JSON has it for the noise shape.
-NOT_WRITTEN_BY_KERAS = {("AlphaDropout", ".h5")}
+# Keras cannot write to .h5 a layer with a list among its arguments, as JSON has it for the noise shape, or for ends of a range.
+NOT_WRITTEN_BY_KERAS = {(name, ".h5") for name in ("AlphaDropout", "RandomBrightness", "RandomContrast", "RandomTranslation")}
 LAYERS = [
     pytest.param(name, row, id=f"{name}-{index}") for name, rows in ROWS.items() if name not in REFUSED for index, row in enumerate(rows)
 ]
@@ -368,6 +368,8 @@ OPTIMIZERS = {
     "lion": (lambda o: o.Lion(0.001), 1e-5),
     "lamb": (lambda o: o.Lamb(0.01), 1e-5),
     "ftrl": (lambda o: o.Ftrl(0.05), 1e-5),
+    "muon": (lambda o: o.Muon(0.01, exclude_layers=["dense_1"], use_ema=True), 1e-5),
+    "scaled": (lambda o: o.LossScaleOptimizer(o.Adam(0.01, clipnorm=1.0), dynamic_growth_steps=5), 1e-5),
 }
 RANDOM = np.random.default_rng(0)
 X, Y = RANDOM.normal(size=(32, 4)).astype("float32"), RANDOM.normal(size=(32, 2)).astype("float32")

@@ -39,6 +39,23 @@ FLOATS = {
     },
     "activation from a function": (lambda k: k.layers.Activation(lambda x: x * x), (3,)),
     "dense with a function": (lambda k: k.layers.Dense(3, activation=lambda x: x * x), (3,)),
+    **{
+        f"einsum {equation} {options} of {shape}": (lambda k, e=equation, o=options: k.layers.EinsumDense(e, **o), shape)
+        for equation, options, shape in [
+            ("ab,bc->ac", {"output_shape": 5}, (4,)),
+            ("abc,cd->abd", {"output_shape": (None, 5), "bias_axes": "d", "activation": "tanh"}, (None, 4)),
+            ("abc,cd->abd", {"output_shape": (3, 5), "bias_axes": "bd"}, (3, 4)),
+            ("abc,cd->abd", {"output_shape": (3, 5), "bias_axes": "b"}, (3, 4)),
+            ("abc,bcd->ad", {"output_shape": 5, "bias_axes": "d"}, (3, 4)),
+            ("abc,bd->adc", {"output_shape": (5, 4), "bias_axes": "d"}, (3, 4)),
+            ("abc,cde->abde", {"output_shape": (None, 2, 3), "bias_axes": "de"}, (None, 4)),
+            ("...x,xy->...y", {"output_shape": 5, "bias_axes": "y"}, (3, 4)),
+            ("...x,xy->...y", {"output_shape": 5}, (3, 3, 4)),
+            ("...xy,yz->...xz", {"output_shape": (3, 5), "bias_axes": "z"}, (3, 3, 4)),
+            ("ab...,bc->ac...", {"output_shape": 5, "bias_axes": "c"}, (3, 4)),
+            ("abc...,cd->abd...", {"output_shape": (2, 5), "bias_axes": "d"}, (2, 3, 4)),
+        ]
+    },
     "dropout": (lambda k: k.layers.Dropout(0.5), (6,)),
     "dropout with a noise shape": (lambda k: k.layers.Dropout(0.5, noise_shape=(None, 1, 4), seed=1), (3, 4)),
     "flatten a scalar": (lambda k: k.layers.Flatten(), ()),
@@ -313,7 +330,14 @@ def test_weights_at_the_start(make, shape):
     assert names == [weight.name for weight in theirs.weights]
 
 
-@pytest.mark.parametrize(("make", "size"), [(lambda k: k.layers.Dense(200), 300), (lambda k: k.layers.Embedding(300, 200), 4)])
+@pytest.mark.parametrize(
+    ("make", "size"),
+    [
+        (lambda k: k.layers.Dense(200), 300),
+        (lambda k: k.layers.Embedding(300, 200), 4),
+        (lambda k: k.layers.EinsumDense("ab,bcd->acd", (20, 30)), 50),
+    ],
+)
 def test_spread_of_random_weights_at_the_start(make, size):
     ours, theirs = (model_of(make, [(size,)])(library).get_weights()[0] for library in LIBRARIES)
     assert np.quantile(ours, [0, 0.25, 0.75, 1]) == pytest.approx(np.quantile(theirs, [0, 0.25, 0.75, 1]), abs=0.02 * float(theirs.std()))

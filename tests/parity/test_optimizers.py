@@ -4,6 +4,7 @@ torch's formulas are Keras' but for the place of epsilon. Where that is felt the
 """
 
 import inspect
+import json
 
 import keras
 import numpy as np
@@ -19,7 +20,7 @@ RATE = {"learning_rate": 0.1}
 
 
 def two_layers(k):
-    return k.Sequential([k.Input((6,)), k.layers.Dense(8, activation="tanh"), k.layers.Dense(3)])
+    return k.Sequential([k.Input((6,)), k.layers.Dense(8, activation="tanh"), k.layers.Dense(3, name="out")])
 
 
 def convolutions(k):
@@ -103,6 +104,10 @@ EQUAL = [
     ("Ftrl", {**RATE, "learning_rate_power": -0.3, "l2_shrinkage_regularization_strength": 0.1}),
     ("Lamb", {}),
     ("Lamb", {"learning_rate": 0.05, "weight_decay": 0.1, "beta_1": 0.8}),
+    ("Muon", {}),
+    ("Muon", {"learning_rate": 0.01, "momentum": 0.8, "nesterov": False, "ns_steps": 3, "rms_rate": None}),
+    ("Muon", {"learning_rate": falling, "weight_decay": 0.5, "adam_weight_decay": 0.2, "adam_lr_ratio": 0.3, "clipnorm": 0.5}),
+    ("Muon", {"weight_decay": None, "adam_weight_decay": None, "adam_beta_1": 0.5, "exclude_layers": ["out"], "use_ema": True}),
     ("RMSprop", {"epsilon": 1e-14}),
     ("RMSprop", {"epsilon": 1e-14, "rho": 0.5, "centered": True}),
     ("RMSprop", {"epsilon": 1e-14, "momentum": 0.9, "centered": True, "weight_decay": 0.1}),
@@ -190,7 +195,7 @@ def test_a_model_that_is_compiled_with_its_own_optimizer_again_goes_on(name, opt
 
 # ---------------------------------------------------------------------- what they are made with
 
-SHARED = sorted(set(tk.optimizers.registry.entries))
+SHARED = sorted(set(tk.optimizers.registry.entries) - {"LossScaleOptimizer"})  # which goes around another
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -211,8 +216,41 @@ def test_configs_and_names(name):
     config = theirs.get_config()
     ours = getattr(tk.optimizers, name).from_config(config)
     assert ours.name == getattr(tk.optimizers, name)().name == config["name"]
+    assert config.pop("exclude_layers", []) == ours.get_config().get("exclude_layers", [])
     assert {key: ours.get_config()[key] for key in config} == pytest.approx(config)
     assert type(theirs).from_config({key: ours.get_config()[key] for key in config}).weight_decay == 0.25
+
+
+def test_muon_leaves_embeddings_and_excluded_layers_to_adam():
+    def recipe(k):
+        layers = [k.layers.Embedding(5, 6), k.layers.Flatten(), k.layers.Dense(4, activation="tanh"), k.layers.Dense(3, name="out")]
+        return k.Sequential([k.Input((4,)), *layers])
+
+    x = np.random.default_rng(2).integers(0, 5, size=(160, 4)).astype("float32")
+    for options in ({}, {"exclude_embeddings": False}, {"exclude_layers": ["out"]}):
+        (ours, theirs), losses = train("Muon", {"learning_rate": 0.01, "epsilon": 1e-12, **options}, recipe, x)
+        same(ours, theirs, 2e-5)
+        same(*losses, 1e-5)
+
+
+@pytest.mark.parametrize("inner", [("SGD", {"learning_rate": 0.1, "momentum": 0.9}), ("Adam", {"learning_rate": 0.01, "epsilon": 1e-12})])
+def test_a_scaled_loss_and_its_scale(inner):
+    ours, theirs = twins(two_layers)
+    for k, model in zip(LIBRARIES, (ours, theirs), strict=True):
+        name, options = inner
+        optimizer = getattr(k.optimizers, name)(clipnorm=0.5, **options)
+        model.compile(k.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10, dynamic_growth_steps=4), "mse")
+        model.fit(X, Y, batch_size=16, epochs=1, shuffle=False, verbose=0)
+        assert float(model.optimizer.dynamic_scale) == 2.0**12  # ten steps
+        model.train_on_batch(X[:16], np.full((16, 3), 3e38, "float32"))
+        assert float(model.optimizer.dynamic_scale) == 2.0**11
+        model.optimizer.learning_rate = 0.05
+        model.fit(X, Y, batch_size=16, epochs=1, shuffle=False, verbose=0)
+    same(ours.get_weights(), theirs.get_weights(), 1e-5)
+    config = theirs.optimizer.get_config()
+    assert {**ours.optimizer.get_config(), "inner_optimizer": 0} == {**config, "inner_optimizer": 0}
+    again = tk.optimizers.LossScaleOptimizer.from_config(json.loads(json.dumps(config)))
+    assert again.inner_optimizer.get_config() == pytest.approx(ours.optimizer.inner_optimizer.get_config())
 
 
 # ---------------------------------------------------------------------- schedules

@@ -56,6 +56,8 @@ NORMALIZATIONS = {
     **case("LayerNormalization", STEPS, IMAGE, rms_scaling=True),
     **case("LayerNormalization", STEPS, rms_scaling=True, axis=1),
     **case("LayerNormalization", STEPS, rms_scaling=True, center=False, scale=False),
+    **case("RMSNormalization", VECTOR, STEPS, IMAGE, (None, 3)),
+    **case("RMSNormalization", IMAGE, axis=[2, 3], epsilon=0.1),
     **case("GroupNormalization", STEPS, IMAGE, VECTOR[:0] + (6,), (None, 6), groups=2),
     **case("GroupNormalization", IMAGE, groups=3),
     **case("GroupNormalization", IMAGE, groups=1),

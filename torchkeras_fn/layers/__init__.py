@@ -1,9 +1,27 @@
 """All layers, under the names they have in Keras."""
 
+from torchkeras_fn.absent import layer as __getattr__  # noqa: F401 - Python asks it for names that are not here
 from torchkeras_fn.engine.incoming import InputSpec
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
+from torchkeras_fn.layers.adaptive_pooling import (
+    AdaptiveAveragePooling1D,
+    AdaptiveAveragePooling2D,
+    AdaptiveAveragePooling3D,
+    AdaptiveMaxPooling1D,
+    AdaptiveMaxPooling2D,
+    AdaptiveMaxPooling3D,
+)
 from torchkeras_fn.layers.attention import AdditiveAttention, Attention
+from torchkeras_fn.layers.augmentation import (
+    RandomBrightness,
+    RandomContrast,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+)
+from torchkeras_fn.layers.categorical import CategoryEncoding, Discretization
 from torchkeras_fn.layers.convolution import Conv1D, Conv2D, Conv3D, Convolution1D, Convolution2D, Convolution3D
 from torchkeras_fn.layers.convolution_transpose import (
     Conv1DTranspose,
@@ -24,6 +42,8 @@ from torchkeras_fn.layers.depthwise import (
     SeparableConvolution1D,
     SeparableConvolution2D,
 )
+from torchkeras_fn.layers.einsum_dense import EinsumDense
+from torchkeras_fn.layers.images import CenterCrop, RandomCrop, Resizing
 from torchkeras_fn.layers.input import Input, InputLayer
 from torchkeras_fn.layers.locally_connected import LocallyConnected1D, LocallyConnected2D
 from torchkeras_fn.layers.merge import (
@@ -103,11 +123,19 @@ from torchkeras_fn.layers.resizing import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from torchkeras_fn.layers.rms_normalization import RMSNormalization
+from torchkeras_fn.layers.spectral_normalization import SpectralNormalization
 from torchkeras_fn.layers.time_distributed import TimeDistributed, Wrapper
 
 __all__ = [
     "Activation",
     "ActivityRegularization",
+    "AdaptiveAveragePooling1D",
+    "AdaptiveAveragePooling2D",
+    "AdaptiveAveragePooling3D",
+    "AdaptiveMaxPooling1D",
+    "AdaptiveMaxPooling2D",
+    "AdaptiveMaxPooling3D",
     "Add",
     "AdditiveAttention",
     "AlphaDropout",
@@ -121,6 +149,8 @@ __all__ = [
     "AvgPool3D",
     "BatchNormalization",
     "Bidirectional",
+    "CategoryEncoding",
+    "CenterCrop",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
@@ -147,9 +177,11 @@ __all__ = [
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
+    "Discretization",
     "Dot",
     "Dropout",
     "ELU",
+    "EinsumDense",
     "Embedding",
     "Flatten",
     "GRU",
@@ -197,11 +229,20 @@ __all__ = [
     "Normalization",
     "PReLU",
     "Permute",
+    "RMSNormalization",
     "RNN",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "RepeatVector",
     "Rescaling",
     "Reshape",
+    "Resizing",
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConvolution1D",
@@ -212,6 +253,7 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "SpectralNormalization",
     "StackedRNNCells",
     "Subtract",
     "ThresholdedReLU",

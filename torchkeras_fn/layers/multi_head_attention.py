@@ -9,6 +9,7 @@ from torchkeras_fn.arguments import fraction, integer, positive_integer, seed_of
 from torchkeras_fn.engine.layer import Layer, as_tensors
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.engine.weights import Weight
+from torchkeras_fn.layers.einsum_dense import counting_by
 from torchkeras_fn.layers.heads import MultiHead, Projection
 from torchkeras_fn.layers.regularization import PatternedDropout
 
@@ -89,6 +90,10 @@ class _Heads(Layer):
 
     def attention(self, projections: Mapping[str, Projection], axes: Sequence[int], rank: int) -> nn.Module:
         """Return the torch module for inputs of this rank."""
+        for name, projection in projections.items():  # what each kernel reads, and what it writes, may be several axes
+            reads, writes = range(len(projection.inputs)), range(len(projection.inputs), projection.kernel.ndim)
+            options = self._weight_options[f"{name}/kernel"]
+            self._weight_options[f"{name}/kernel"] = options._replace(initializer=counting_by(options.initializer, reads, writes))
         return MultiHead(projections, axes, rank, self.sliding_window, PatternedDropout(self.dropout, None, self.seed))
 
 

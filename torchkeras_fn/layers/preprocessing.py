@@ -127,7 +127,7 @@ class Normalization(Layer):
         if self.given_mean is not None:
             raise ValueError(f"{describe_operation(self)} was given its mean and variance, so it does not adapt to data.")
         count, mean, moment = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-        for batch in _batches(data):
+        for batch in batches_of(data):
             if not self.built:
                 self._build((None, *batch.shape[1:]))
             module = self._standardize()
@@ -196,8 +196,12 @@ def _numbers(value: Any, argument: str) -> Any:
     return array.tolist()
 
 
-def _batches(data: Any) -> Iterable[torch.Tensor]:
-    """The data as tensors: all at once where they are an array, else batch by batch."""
+def batches_of(data: Any) -> Iterable[torch.Tensor]:
+    """Return the data as tensors: all at once where they are an array, else batch by batch. Raises `TypeError` for what is no data.
+
+    >>> [batch.shape for batch in batches_of([np.ones((2, 3)), (np.ones((1, 3)), np.ones(1))])]
+    [torch.Size([2, 3]), torch.Size([1, 3])]
+    """
     if isinstance(data, (np.ndarray, torch.Tensor)):
         return [torch.as_tensor(data)]
     if not isinstance(data, Iterable):

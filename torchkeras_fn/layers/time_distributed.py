@@ -37,9 +37,10 @@ class Wrapper(Layer):
         self._modules["layer"] = layer
         object.__setattr__(self, "layer", layer)  # it stays known when the module goes over to a graph
 
-    def build(self, input_shape: Any) -> nn.Module | None:
-        """Build the layer inside for the same input."""
-        self.layer._build(input_shape)
+    def build(self, input_shape: Any = None) -> nn.Module | None:
+        """Build the layer inside for the same input; without a shape leave that to whoever calls."""
+        if input_shape is not None:
+            self.layer._build(input_shape)
         return None
 
     def sublayers(self) -> Iterator[Any]:
@@ -80,7 +81,7 @@ class TimeDistributed(Wrapper, Drawn):
         object.__setattr__(self, "needs_floats", self.layer.needs_floats)
         object.__setattr__(self, "takes_integers", _reads_indices(self.layer))
 
-    def build(self, input_shape: Any) -> nn.Module | None:
+    def build(self, input_shape: Any = None) -> nn.Module | None:
         """Draw the graph for inputs of this shape."""
         shapes = input_shape if isinstance(input_shape, list) else [input_shape]
         if not all(isinstance(shape, tuple) and len(shape) >= 3 for shape in shapes):

@@ -11,9 +11,10 @@ from torchkeras_fn.optimizers.around import AroundSteps
 from torchkeras_fn.optimizers.base import Optimizer
 from torchkeras_fn.optimizers.descent import SGD, Adadelta, Adafactor, Adagrad, Ftrl, RMSprop
 from torchkeras_fn.optimizers.foreign import Hold, check, is_torch_factory, takes_closure
+from torchkeras_fn.optimizers.loss_scale import LossScaleOptimizer, registry
 from torchkeras_fn.optimizers.moving import follow_parameters
+from torchkeras_fn.optimizers.muon import Muon
 from torchkeras_fn.optimizers.scaling import Scaling
-from torchkeras_fn.registry import Registry
 
 __all__ = [
     "Adadelta",
@@ -27,6 +28,8 @@ __all__ = [
     "Hold",
     "Lamb",
     "Lion",
+    "LossScaleOptimizer",
+    "Muon",
     "Nadam",
     "Optimizer",
     "RMSprop",
@@ -43,10 +46,8 @@ __all__ = [
     "takes_closure",
 ]
 
-registry = Registry(
-    "optimizer",
-    {kind.__name__: kind for kind in (Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Nadam, RMSprop, SGD)},
-)
+for _kind in (Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, LossScaleOptimizer, Muon, Nadam, RMSprop, SGD):
+    registry.register(_kind.__name__, _kind)
 
 
 def get(identifier: Any) -> Any:

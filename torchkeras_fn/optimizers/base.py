@@ -298,8 +298,9 @@ class Optimizer(Kept, Configurable):
                 torch._foreach_mul_(parts(decayed), factor)
 
     def _average(self, averages: Averages) -> None:
-        averages.take(self.parameters, first=self.iterations == 0)
-        if self.ema_overwrite_frequency and (self.iterations + 1) % self.ema_overwrite_frequency == 0:
+        steps = self._batches // self._batches_per_step
+        averages.take(self.parameters, first=steps == 0)
+        if self.ema_overwrite_frequency and (steps + 1) % self.ema_overwrite_frequency == 0:
             averages.give(self.parameters)
 
     def finalize_variable_values(self, var_list: Iterable[torch.Tensor] | None = None) -> None:

@@ -182,6 +182,70 @@ class Adafactor(FormulaOptimizer):
             parameter.sub_(like(parameter, change), alpha=min(group["lr"], state["step"] ** -0.5))
 
 
+class Muon(FormulaOptimizer):
+    """Steps of matrices along their momentum made orthogonal (Jordan et al., 2024); other parameters take Adam's steps.
+
+    The group's `by_adam` says of each parameter whether it takes Adam's, and `decays` by which share of the learning rate it
+    shrinks at each step. `torch.optim.Muon` takes matrices alone, and computes in bfloat16. https://github.com/KellerJordan/Muon
+
+    >>> weight = torch.nn.Parameter(torch.zeros(2, 2))
+    >>> options = {"by_adam": [False], "decays": [0.0], "momentum": 0.95, "nesterov": True, "rms_rate": None}
+    >>> muon = Muon([weight], lr=1.0, **options, coefficients=(1.5, -0.5, 0.0), iterations=20)
+    >>> weight.grad = torch.tensor([[2.0, 0.0], [0.0, 5.0]])
+    >>> muon.step()
+    >>> weight.round(decimals=3).abs().tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+
+    def begin(self, group: dict[str, Any], parameter: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return a momentum of zero, and for Adam's steps mean squares of zero."""
+        momentum = {"exp_avg": torch.zeros_like(parameter)}
+        return {**momentum, "exp_avg_sq": torch.zeros_like(parameter)} if _by_parameter(group, "by_adam")[parameter] else momentum
+
+    def update(self, group: dict[str, Any], parameters: Tensors, gradients: Tensors, states: list[dict[str, Any]]) -> None:
+        """Shrink each parameter, and take its step."""
+        rate, decays = group["lr"], _by_parameter(group, "decays")
+        for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
+            if decays[parameter]:
+                parameter.mul_(1 - rate * decays[parameter])
+            if "exp_avg_sq" in state:
+                parameter.sub_(like(parameter, self._by_adam(group, gradient, state)))
+                continue
+            momentum = state["exp_avg"].mul_(group["momentum"]).add_(gradient)
+            direction = orthogonal(gradient + group["momentum"] * momentum if group["nesterov"] else momentum, group)
+            size = 1.0 if group["rms_rate"] is None else max(parameter.shape) ** 0.5 * group["rms_rate"]
+            parameter.sub_(like(parameter, direction), alpha=rate * size)
+
+    def _by_adam(self, group: dict[str, Any], gradient: torch.Tensor, state: dict[str, Any]) -> torch.Tensor:
+        beta_1, beta_2 = group["betas"]
+        mean = state["exp_avg"].lerp_(gradient, 1 - beta_1)
+        square = state["exp_avg_sq"].mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
+        rate = group["lr"] * group["adam_ratio"] * (1 - beta_2 ** state["step"]) ** 0.5 / (1 - beta_1 ** state["step"])
+        change: torch.Tensor = mean * rate / (square.sqrt() + group["eps"])
+        return change
+
+
+def orthogonal(matrix: torch.Tensor, group: dict[str, Any]) -> torch.Tensor:
+    """Return about the nearest matrix whose singular values are all 1: `iterations` of Newton's and Schulz's, by their `coefficients`.
+
+    >>> orthogonal(torch.tensor([[3.0]]), {"coefficients": (1.5, -0.5, 0.0), "iterations": 1}).round(decimals=3)
+    tensor([[1.]])
+    """
+    first, second, third = group["coefficients"]
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    found: torch.Tensor = matrix.t() if is_tall else matrix
+    found = found / (torch.linalg.matrix_norm(found, keepdim=True) + 1e-7)
+    for _ in range(group["iterations"]):
+        product = found @ found.t()
+        found = first * found + (second * product + third * product @ product) @ found
+    return found.t() if is_tall else found
+
+
+def _by_parameter(group: dict[str, Any], name: str) -> dict[torch.Tensor, Any]:
+    """What a group's list says of each of its parameters."""
+    return dict(zip(group["params"], group[name], strict=True))
+
+
 def _size(tensor: torch.Tensor) -> torch.Tensor:
     """The root of the mean square."""
     return tensor.square().mean().sqrt()

@@ -1,8 +1,10 @@
 """`Kept`: what an optimizer keeps from step to step, written down and taken over again, by itself or by another one."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from torchkeras_fn.optimizers.averages import Averages
@@ -10,7 +12,7 @@ from torchkeras_fn.optimizers.gradients import Gathered
 from torchkeras_fn.optimizers.moving import follow_parameters
 from torchkeras_fn.optimizers.rate import Rated
 from torchkeras_fn.optimizers.scaling import Scaling
-from torchkeras_fn.shards import like, state_in_parts
+from torchkeras_fn.shards import like, state_in_parts, whole
 
 
 class Before(NamedTuple):
@@ -22,6 +24,15 @@ class Before(NamedTuple):
     set_aside: Mapping[torch.Tensor, tuple[float, Any]]
     means: dict[torch.Tensor, torch.Tensor]
     swapped: bool
+
+
+def _shapes(places: Sequence[tuple[torch.Tensor, str]], states: Mapping[Any, Any]) -> list[tuple[int, ...]]:
+    return [tuple(states[parameter][name].shape) for parameter, name in places]
+
+
+def _on_host(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = whole(tensor.detach()).cpu()
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
 class Kept(Rated):
@@ -37,7 +48,7 @@ class Kept(Rated):
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the torch optimizer, the number of steps taken, and running means and gathered gradients."""
         state = self.torch_optimizer.state_dict() if self.torch_optimizer is not None else {}
-        state["iterations"] = self.iterations
+        state["iterations"] = int(self.iterations)
         if self._averages is not None:
             state["averages"], state["swapped"] = list(self._averages.means), self._averages.swapped
         if self._gathered is not None:
@@ -73,6 +84,95 @@ class Kept(Rated):
         own = zip(self.parameters, tensors, strict=bool(tensors))
         return [like(parameter, tensor).detach().to(parameter.device, parameter.dtype, copy=True) for parameter, tensor in own]
 
+    # ------------------------------------------------------------------ as a list of weights
+
+    @property
+    def built(self) -> bool:
+        """Whether the optimizer knows the parameters that it trains."""
+        return self.torch_optimizer is not None
+
+    @property
+    def weights(self) -> list[torch.Tensor]:
+        """What is kept from step to step, in Keras' order: the number of steps, then one kind after the other, as all momenta.
+
+        Of each kind there is a tensor for each parameter, in torch's layout; running means of the weights come last.
+        Before the first step there is the number alone.
+        """
+        states = {} if self.torch_optimizer is None else self.torch_optimizer.state
+        kept = [states[parameter][name] for parameter, name in self._places(states)]
+        return [torch.tensor(int(self.iterations)), *kept, *(self._averages.means if self._averages is not None else ())]
+
+    @property
+    def variables(self) -> list[torch.Tensor]:
+        """What is kept from step to step: what `weights` gives."""
+        return self.weights
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Return what `weights` gives as numpy arrays, for `set_weights`.
+
+        >>> from torchkeras_fn.optimizers import Adam
+        >>> optimizer, weight = Adam(), torch.nn.Parameter(torch.ones(2))
+        >>> optimizer.apply([torch.ones(2)], [weight])
+        >>> [array.shape for array in optimizer.get_weights()]
+        [(), (2,), (2,)]
+        """
+        return [_on_host(tensor).numpy().copy() for tensor in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Go on as an optimizer from which `get_weights` returned this. The learning rate stays as it is.
+
+        Raises `RuntimeError` before the optimizer knows its parameters, and `ValueError`, having changed nothing, for what
+        does not fit them.
+        """
+        if self.torch_optimizer is None:
+            raise RuntimeError("The optimizer knows no parameters yet: compile a model with it, or call build(variables), before.")
+        if not len(weights):
+            raise ValueError("set_weights takes what get_weights returned: the number of steps comes first, but the list is empty.")
+        values = [torch.as_tensor(np.asarray(_on_host(value) if isinstance(value, torch.Tensor) else value)) for value in weights]
+        if values[0].numel() != 1 or not 0 <= float(values[0]) < 2**62:
+            raise ValueError(f"set_weights takes what get_weights returned: the number of steps comes first, got {weights[0]!r:.80}.")
+        iterations, rest = int(values[0]), values[1:]
+        given = [tuple(value.shape) for value in rest]
+        states = {parameter: dict(state) for parameter, state in self.torch_optimizer.state.items()} if rest else {}
+        if given[: len(places := self._places(states))] != _shapes(places, states) or not states:
+            states = self._after_a_step() if rest else {}
+            places = self._places(states)
+        wanted = _shapes(places, states)
+        means = [tuple(parameter.shape) for parameter in self.parameters] if self._averages is not None and len(rest) > len(wanted) else []
+        if given != wanted + means:
+            raise ValueError(
+                f"The optimizer keeps {len(wanted + means)} tensors beside the number of steps, of shapes {(wanted + means)[:6]}; "
+                f"{len(given)} were given, of shapes {given[:6]}."
+            )
+        for state in states.values():
+            if "step" in state:
+                state["step"] = torch.full_like(state["step"], iterations) if isinstance(state["step"], torch.Tensor) else iterations
+        for (parameter, name), value in zip(places, rest, strict=False):
+            states[parameter][name] = value
+        state = {number: states[parameter] for number, parameter in enumerate(self.parameters) if states.get(parameter)}
+        self.load_state_dict({**self.state_dict(), "state": state, "iterations": iterations, "averages": rest[len(wanted) :]})
+
+    def _places(self, states: Mapping[Any, Any]) -> list[tuple[torch.Tensor, str]]:
+        """The parameters and the names of what a state keeps for them, in Keras' order; the number of steps is kept once."""
+        held = [
+            (parameter, name)
+            for parameter in self.parameters
+            for name, value in states.get(parameter, {}).items()
+            if name != "step" and isinstance(value, torch.Tensor)
+        ]
+        names = list(dict.fromkeys(name for _, name in held))
+        return sorted(held, key=lambda place: names.index(place[1]))
+
+    def _after_a_step(self) -> dict[torch.Tensor, dict[str, Any]]:
+        """The state as it is after a step of all parameters: what a first step would make of it is found out with copies of them."""
+        trial: Any = copy.deepcopy(self.torch_optimizer)
+        twins = [parameter for group in trial.param_groups for parameter in group["params"]]
+        if not all(trial.state.get(twin) for twin in twins):
+            for twin in twins:
+                twin.grad = torch.zeros_like(twin)
+            trial.step()
+        return {parameter: dict(trial.state[twin]) for parameter, twin in zip(self.parameters, twins, strict=True)}
+
     # ------------------------------------------------------------------ going on when bound again
 
     def _keep(self) -> Before | None:
@@ -82,7 +182,7 @@ class Kept(Rated):
         rate, averages = self.param_groups[0]["lr"], self._averages
         states = {parameter: (rate, state) for parameter, state in self.torch_optimizer.state.items()}
         means = dict(zip(self.parameters, averages.means, strict=False)) if averages is not None else {}
-        return Before(self.iterations, rate, states, self._set_aside, means, averages is not None and averages.swapped)
+        return Before(int(self.iterations), rate, states, self._set_aside, means, averages is not None and averages.swapped)
 
     def _go_on(self, before: Before | None) -> None:
         """Go on after the steps taken before, with what was kept for the parameters; what is kept for others is set aside."""
@@ -100,7 +200,7 @@ class Kept(Rated):
             if parameter in before.set_aside:  # it took no part in the last steps, which count for it too, as in Keras
                 if "step" in state:
                     step = state["step"]
-                    state["step"] = torch.full_like(step, self.iterations) if isinstance(step, torch.Tensor) else self.iterations
+                    state["step"] = torch.full_like(step, self.iterations) if isinstance(step, torch.Tensor) else int(self.iterations)
                 if self.rate_in_momentum and before.rate:
                     self._scale_momentum([parameter], rate / before.rate)
         self._set_aside = kept

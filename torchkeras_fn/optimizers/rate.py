@@ -38,6 +38,35 @@ class Rate(float):
         return float, (float(self),)
 
 
+class Count(int):
+    """The number of steps as it was read: an integer that can also be set, as Keras' variable can.
+
+    >>> given = []
+    >>> count = Count(3, given.append)
+    >>> count.assign(count + 1)
+    >>> given, count.numpy()
+    ([4], 3)
+    """
+
+    _set: Callable[[int], None]
+
+    def __new__(cls, value: int, set_count: Callable[[int], None]) -> "Count":
+        self = super().__new__(cls, value)
+        self._set = set_count
+        return self
+
+    def assign(self, value: Any) -> None:
+        """Set the number of steps of the optimizer that this was read from."""
+        self._set(value)
+
+    def numpy(self) -> int:
+        """Return the number of steps as a number."""
+        return int(self)
+
+    def __reduce__(self) -> Any:
+        return int, (int(self),)
+
+
 def source_of(learning_rate: Any) -> Any:
     """Return what a `learning_rate` argument stands for: a float, a schedule, or a function without arguments.
 
@@ -93,10 +122,13 @@ class Rated:
     @property
     def iterations(self) -> int:
         """The number of steps taken."""
-        return self._batches // self._batches_per_step
+        return Count(self._batches // self._batches_per_step, self._assign_count)
 
     @iterations.setter
     def iterations(self, value: int) -> None:
+        self._assign_count(value)
+
+    def _assign_count(self, value: Any) -> None:
         self._batches = int(value) * self._batches_per_step
 
     @property
@@ -137,7 +169,7 @@ class Rated:
 
     def _rate(self) -> float:
         """The learning rate of the next step."""
-        return rate_at(self._rate_source, self._batches) / (1 + self.decay * self.iterations)
+        return rate_at(self._rate_source, self._batches) / (1 + self.decay * (self._batches // self._batches_per_step))
 
     def _set_rate(self, rate: float) -> None:
         for group in self.param_groups:

@@ -8,9 +8,9 @@ import torch
 
 
 class Scaling:
-    """Scales the loss, and takes the scale out of the gradients again. It begins at 2**15, as in Keras.
+    """Scales the loss, and takes the scale out of the gradients again. It begins at `initial_scale`, 2**15 as in Keras.
 
-    A step with a gradient that is not finite is left out, and the scale halved; after 2000 steps without one it is
+    A step with a gradient that is not finite is left out, and the scale halved; after `growth_steps` without one it is
     doubled. Only torch's fused optimizers leave a step out by themselves: for others, one number is read from the device
     at every step. A step whose loss was not scaled, in a `train_step` of the user's, is left as it is.
 
@@ -25,8 +25,8 @@ class Scaling:
     0.5
     """
 
-    def __init__(self, device_type: str):
-        self.scaler = torch.amp.GradScaler(device_type, init_scale=2.0**15)
+    def __init__(self, device_type: str, initial_scale: float = 2.0**15, growth_steps: int = 2000):
+        self.scaler = torch.amp.GradScaler(device_type, init_scale=initial_scale, growth_interval=growth_steps)
         self._new_momenta: list[dict[str, Any]] = []
         self._is_scaled = False
         self._unfit: Any = None
@@ -76,7 +76,7 @@ class Scaling:
     def move(self, device: torch.device) -> None:
         """Keep the scale on a device, where the parameters are now."""
         state = self.state_dict()
-        self.scaler = torch.amp.GradScaler(device.type, init_scale=2.0**15)
+        self.scaler = torch.amp.GradScaler(device.type, growth_interval=self.scaler.get_growth_interval())
         self.load_state_dict(state)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -158,3 +158,8 @@ def test_the_torch_module_merges():
 def test_mistakes_are_told_where_they_are_made(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_the_layer_that_was_wrapped_is_known_by_its_name_in_keras():
+    both = layers.Bidirectional(layers.LSTM(3))
+    assert both.layer is both.forward_layer

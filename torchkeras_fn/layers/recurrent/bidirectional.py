@@ -66,6 +66,11 @@ class Bidirectional(OverSteps):
         parts = (self.forward_layer, self.backward_layer)
         return super().is_told_by_one_step() and all(isinstance(part, OverSteps) and part.is_told_by_one_step() for part in parts)
 
+    @property
+    def layer(self) -> Any:
+        """The layer that was wrapped: `forward_layer`."""
+        return self.forward_layer
+
     def build(self, input_shape: Any) -> nn.Module:
         """Build both layers; return what runs them."""
         for layer in (self.forward_layer, self.backward_layer):

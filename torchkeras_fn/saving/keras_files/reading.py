@@ -98,7 +98,7 @@ class Reader:
         if entry["class_name"] == "InputLayer":
             config = _input_arguments(config)
         revived = {key: value if callable(value) else from_keras(value, self.layer) for key, value in config.items()}
-        if entry["class_name"] in ("TimeDistributed", "Bidirectional") and not is_layer(config.get("layer")):
+        if entry["class_name"] in ("TimeDistributed", "Bidirectional", "SpectralNormalization") and not is_layer(config.get("layer")):
             raise ValueError(f"{entry['class_name']} wraps {config.get('layer')!r:.80}, which describes no layer known here.")
         return without_defaults(entry["class_name"], revived)
 
@@ -134,9 +134,18 @@ class Reader:
             operations[name] = drawer_of(entry) if is_operation(entry) else self.layer(entry)
         drawing = _Drawing(entries, operations, config["output_layers"], self)
         inputs, outputs = drawing.ends(config["input_layers"]), drawing.ends(config["output_layers"])
-        model = kind(inputs=inputs if len(inputs) != 1 else inputs[0], outputs=outputs if len(outputs) != 1 else outputs[0])
+        model = kind(inputs=inputs, outputs=outputs)
         inside = set(model.graph.layers)
         return self._named(model, config, [layer for layer in operations.values() if isinstance(layer, Layer) and layer in inside])
+
+
+def _ends_in(described: Any) -> Iterator[Any]:
+    """The references in what a file says of inputs or outputs: one, or a list or a table of them, which may be nested."""
+    if isinstance(described, list) and len(described) == 3 and isinstance(described[0], str):
+        yield described
+    elif isinstance(described, (list, Mapping)):
+        for part in described.values() if isinstance(described, Mapping) else described:
+            yield from _ends_in(part)
 
 
 def _without_marks(value: Any) -> Any:
@@ -185,9 +194,8 @@ class _Drawing:
     def _numbered_from_one(self, outputs: Any) -> set[str]:
         """The nested models whose calls Keras 2 numbered from 1, as the model itself counted as the first."""
         legacy = [call for call in self._calls.values() if isinstance(call, list)]
-        ends = [outputs] if outputs and isinstance(outputs[0], str) else outputs if isinstance(outputs, list) else []
         found = set()
-        for call in [*legacy, ends] if legacy else ():
+        for call in [*legacy, list(_ends_in(outputs))] if legacy else ():
             for reference in call:
                 name, number = reference[0], reference[1]
                 if isinstance(self.operations.get(name), Drawn) and number >= self._counts[name] > 0:
@@ -246,7 +254,8 @@ class _Drawing:
         else:
             args, kwargs = [self._argument(value) for value in call.get("args") or []], dict(call.get("kwargs") or {})
         named = {key: self._argument(value) for key, value in kwargs.items() if value is not None}
-        named = {key: value for key, value in named.items() if key != "training" or value is True}
+        says_training = not getattr(operation, "mode_is_written", False)
+        named = {key: value for key, value in named.items() if key != "training" or says_training and value is True}
         for key in named:
             if not key.isidentifier():
                 raise ValueError(f"{key!r:.80} is no name of an argument.")
@@ -276,13 +285,13 @@ class _Drawing:
             raise ValueError(f"there is no tensor {index} of call {number} of {name!r:.80}.")
         return made[index]
 
-    def ends(self, described: Any) -> list[KerasTensor]:
-        """Return the inputs or the outputs: one, a list of them, or a table of them."""
+    def ends(self, described: Any) -> Any:
+        """Return the inputs or the outputs: one, or a list or a table of them, which may be nested."""
         if isinstance(described, Mapping):
-            return [tensor for part in described.values() for tensor in self.ends(part)]
+            return {name: self.ends(part) for name, part in described.items()}
         if len(described) == 3 and isinstance(described[0], str):
-            return [self._end(*described)]
-        return [tensor for part in described for tensor in self.ends(part)]
+            return self._end(*described)
+        return [self.ends(part) for part in described]
 
     def _end(self, name: str, number: int, index: int) -> KerasTensor:
         """Keras counts a nested model itself as its first call, where it lists the outputs; a stack it counts so or not."""

@@ -52,7 +52,10 @@ _SLOTS: dict[str, Callable[[Any], Slots]] = {
     "Lamb": lambda _: Slots(tuple(_PARTS.items())),
     "Lion": lambda _: Slots(after=(("momentum", "exp_avg"),)),
     "Ftrl": lambda _: Slots((("accumulator", "sum"), ("linear", "linear"))),
+    "Muon": lambda _: Slots(tuple(_PARTS.items())),
 }
+_OF_THE_SCALE = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
+"""What a `LossScaleOptimizer` keeps before what the optimizer inside keeps."""
 _MEAN = "mean of the weight"
 """Stands for the running means that `use_ema` keeps, which are no state of a torch optimizer."""
 _GATHERED = "sum of the gradients"
@@ -75,16 +78,33 @@ class Kept(NamedTuple):
 
 def _places(model: Any, layers_of: LayersOf | None, grouped: bool = False) -> list[Kept] | None:
     """The list of what Keras writes for a model's optimizer; `None` for one that is written otherwise."""
-    kind = type(model.optimizer).__name__
+    kind = _kind_of(model.optimizer)
     if kind not in _SLOTS:
         return None
-    slots, weights = _SLOTS[kind](model.optimizer), trained_weights(model, layers_of)
+    slots, weights = _SLOTS[kind](_inner_of(model.optimizer)), trained_weights(model, layers_of)
     if grouped:
         return [Kept(weight, *names) for names in (*slots.together, *slots.after) for weight in weights]
     found = [Kept(weight, "average", _MEAN) for weight in weights] if model.optimizer.use_ema else []
     found += [Kept(weight, "gradient_accumulator", _GATHERED) for weight in weights] if _gathers(model.optimizer) else []
-    found += [Kept(weight, *names) for weight in weights for names in slots.together]
+    found += [Kept(weight, *names) for weight in weights for names in slots.together if _is_kept(model.optimizer, weight, names[1])]
     return found + [Kept(weight, *names) for names in slots.after for weight in weights]
+
+
+def _inner_of(optimizer: Any) -> Any:
+    """The optimizer that knows what the steps are: the one inside a `LossScaleOptimizer`."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _kind_of(optimizer: Any) -> str:
+    return type(_inner_of(optimizer)).__name__
+
+
+def _is_kept(optimizer: Any, weight: NamedWeight, name: str) -> bool:
+    """Whether something is kept for this weight: `Muon` has no mean squares of those that take no step of Adam's."""
+    if _kind_of(optimizer) != "Muon" or name != "exp_avg_sq":
+        return True
+    (group,) = optimizer.param_groups
+    return any(other is weight.tensor and alone for other, alone in zip(group["params"], group["by_adam"], strict=True))
 
 
 def trained_weights(model: Any, layers_of: LayersOf | None = None) -> list[NamedWeight]:
@@ -107,16 +127,20 @@ def _has_rate(optimizer: Any) -> bool:
 
 def written_state(model: Any) -> list[tuple[str, torch.Tensor]]:
     """Return the optimizer's state as Keras lists it: names and values. A state that Keras keeps otherwise is left out, with a warning."""
-    optimizer, name = model.optimizer, model.optimizer.name
+    optimizer, name = model.optimizer, _inner_of(model.optimizer).name
     kept = optimizer.state_dict()
     batches = optimizer.iterations * optimizer._batches_per_step + kept.get("gathered", {}).get("batches", 0)
     found = [(f"{name}/iteration", torch.tensor(batches, dtype=torch.int32))]
+    if optimizer is not _inner_of(optimizer):
+        scale, steps = kept["scaling"]["scale"], kept["scaling"]["steps"]
+        own = [found[0][1], torch.tensor(0.0), torch.tensor(steps, dtype=torch.int32), torch.tensor(scale)]
+        found = [*((f"{optimizer.name}/{part}", value) for part, value in zip(_OF_THE_SCALE, own, strict=True)), *found]
     if _has_rate(optimizer):
         found.append((f"{name}/learning_rate", torch.tensor(float(optimizer.learning_rate))))
     places = _places(model, None)
     if places is None:
         warnings.warn(
-            f"Keras keeps the state of {type(optimizer).__name__} with these options in another way: it is not written, and training "
+            f"Keras keeps the state of {_kind_of(optimizer)} with these options in another way: it is not written, and training "
             "goes on there with a new one.",
             UserWarning,
             stacklevel=5,
@@ -127,7 +151,7 @@ def written_state(model: Any) -> list[tuple[str, torch.Tensor]]:
         value = state.get(id(weight.tensor), {}).get(ours)
         value = _begin(optimizer, weight, ours) if value is None else value.detach()
         found.append((f"{name}/{names[id(weight.tensor)]}_{theirs}", weight.arranged(value) * _factor(optimizer, ours)))
-    if _SLOTS[type(optimizer).__name__](optimizer).once:
+    if _SLOTS[_kind_of(optimizer)](_inner_of(optimizer)).once:
         products = [values["mu_product"] for values in state.values() if "mu_product" in values]
         found.append(("variable", products[0].detach().float().reshape(()) if products else torch.tensor(1.0)))
     return found
@@ -144,7 +168,8 @@ def _names(model: Any) -> dict[int, str]:
 
 
 def _begin(optimizer: Any, weight: NamedWeight, name: str) -> torch.Tensor:
-    return torch.full_like(weight.tensor, getattr(optimizer, "initial_accumulator_value", 0.0) if name == "sum" else 0.0).detach()
+    value = getattr(_inner_of(optimizer), "initial_accumulator_value", 0.0) if name == "sum" else 0.0
+    return torch.full_like(weight.tensor, value).detach()
 
 
 def _state_by_weight(model: Any) -> dict[int, dict[str, Any]]:
@@ -166,7 +191,7 @@ def _factor(optimizer: Any, name: str) -> float:
     if name != "momentum_buffer":
         return 1.0
     rate = float(optimizer.param_groups[0]["lr"])
-    return -rate if type(optimizer).__name__ == "SGD" else rate
+    return -rate if _kind_of(optimizer) == "SGD" else rate
 
 
 # ---------------------------------------------------------------------- from Keras
@@ -181,15 +206,21 @@ def take_state(model: Any, values: Sequence[torch.Tensor], grouped: bool = False
     places = _places(model, layers_of, grouped)
     if places is None or not values:
         return _begins_anew(model, bool(values))
+    scaling, whole = optimizer.state_dict().get("scaling"), values
+    if optimizer is not _inner_of(optimizer):
+        own, values = values[: len(_OF_THE_SCALE)], values[len(_OF_THE_SCALE) :]
+        if not values or any(part.numel() != 1 for part in [*own, values[0]]):
+            return _begins_anew(model, True)
+        scaling = {"scale": float(own[3]), "steps": int(own[2])}
     counted, rest = int(values[0]), list(values[1:])
     if not 0 <= counted < 2**62:
         raise ValueError(f"the optimizer is said to have taken {counted} steps.")
     iterations, batches = divmod(counted, optimizer._batches_per_step)
-    single = _SLOTS[type(optimizer).__name__](optimizer).once
+    single = _SLOTS[_kind_of(optimizer)](_inner_of(optimizer)).once
     extra = len(rest) - len(places) - single
     fits = [tuple(value.shape) for value in rest[max(extra, 0) :][: len(places)]] == [tuple(kept.weight.view.shape) for kept in places]
     if grouped and not fits and _fits_later(model, values, layers_of):
-        return take_state(model, values, False, layers_of)
+        return take_state(model, whole, False, layers_of)
     if extra not in (0, 1) or not fits:
         return _begins_anew(model, True)
     kept = _torch_state(optimizer, places, rest[extra:], iterations)
@@ -201,6 +232,8 @@ def take_state(model: Any, values: Sequence[torch.Tensor], grouped: bool = False
         state["averages"] = [means[id(parameter)] for parameter in optimizer.parameters]
     if sums:
         state["gathered"] = {"batches": batches, "sums": [sums[id(parameter)] for parameter in optimizer.parameters]}
+    if scaling is not None:
+        state["scaling"] = scaling
     optimizer.load_state_dict(state)
 
 
@@ -223,7 +256,7 @@ def _begins_anew(model: Any, warned: bool) -> None:
 def _torch_state(optimizer: Any, places: Sequence[Kept], values: Sequence[torch.Tensor], iterations: int) -> Any:
     """The state of each weight by its `id`, in torch's terms."""
     found: dict[int, dict[str, Any]] = {}
-    kind = type(optimizer).__name__
+    kind = _kind_of(optimizer)
     for (weight, _, ours), value in zip(places, values, strict=False):
         tensor = torch.empty_like(weight.tensor).detach()
         weight._replace(tensor=tensor).write(value.to(tensor.dtype))

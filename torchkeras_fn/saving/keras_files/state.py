@@ -74,7 +74,8 @@ def _parts(layer: Any, path: str, layers_of: LayersOf) -> Iterator[Part]:
         return
     inside = {id(weight.tensor) for _, child in children for weight in child.named_weights()}
     own = [] if isinstance(layer, Drawn) and is_own(type(layer)) else layer.named_weights()
-    yield Part(path, layer.name, [weight for weight in own if id(weight.tensor) not in inside])
+    twice = {id(layer.vector_u), id(own[0].tensor)} if type(layer).__name__ == "SpectralNormalization" and own else set()
+    yield Part(path, layer.name, [weight for weight in own if id(weight.tensor) not in inside or id(weight.tensor) in twice])
     for name, child in children:
         yield from _parts(child, f"{path}/{name}" if path else name, layers_of)
 
@@ -100,7 +101,7 @@ def _children(layer: Any, layers_of: LayersOf) -> Iterator[tuple[str, Layer]]:
         yield from ((f"layers/{name}", child) for name, child in _numbered(layers_of(layer)))
     elif is_own(type(layer)):
         for name in ("forward_layer", "backward_layer", "cell", "layer"):
-            if isinstance(getattr(layer, name, None), Layer):
+            if isinstance(getattr(layer, name, None), Layer) and not (name == "layer" and hasattr(layer, "forward_layer")):
                 yield name, getattr(layer, name)
         cells = getattr(layer, "cells", None)
         if isinstance(cells, (list, tuple)):
@@ -174,7 +175,8 @@ def _walked(graph: Graph) -> tuple[list[Node], list[Node]]:
                 visited[id(node)] = node
                 stack.append((node, True))
                 stack.extend((parent, False) for parent in reversed(_parents(graph, node)))
-    return order, list(visited.values())
+    unused = [tensor.node for tensor in graph.inputs if id(tensor.node) not in visited]
+    return [*unused, *order], [*unused, *visited.values()]
 
 
 def _parents(graph: Graph, node: Node) -> list[Node]:

@@ -16,6 +16,7 @@ _SETTINGS = ("jit_compile", "auto_scale_loss", "steps_per_execution")
 _OWN_SETTINGS = ("precision", "gradient_accumulation_steps", "steps_per_execution")
 OWN = "torchkeras_fn"
 """The key, beside what Keras reads, of the settings that it has no word for, or that it cannot do on every backend."""
+_OF_THE_SCALE = ("initial_scale", "dynamic_growth_steps", "name")
 _OF_KERAS_2 = frozenset(("decay", "lr", "schedule_decay"))
 
 
@@ -29,12 +30,10 @@ def compile_as_saved(model: Any, config: Any, reader: Reader, own: Any = None) -
         return False
     optimizer = from_keras(config.get("optimizer") or config["optimizer_config"], reader.layer)
     found = {name: from_keras(config.get(name), reader.layer) for name in _ARGUMENTS}
-    if isinstance(optimizer, dict) and optimizer["class_name"] == "LossScaleOptimizer":
-        optimizer = optimizer["config"]["inner_optimizer"]
     arguments = {name: _listed(model, value) for name, value in found.items()}
     mode, execution = config.get("sample_weight_mode") or None, _execution(config, own or {})
     left_out = ("jit_compile", "is_legacy_optimizer", *({"gradient_accumulation_steps"} & execution.keys()))
-    compile_from(model, {"optimizer": _without(optimizer, left_out), **arguments, "sample_weight_mode": mode, "execution": execution})
+    compile_from(model, {"optimizer": _scaled(optimizer, left_out), **arguments, "sample_weight_mode": mode, "execution": execution})
     return True
 
 
@@ -46,6 +45,15 @@ def _execution(config: Mapping[str, Any], own: Any) -> dict[str, Any]:
     if config.get("run_eagerly"):  # which Keras lets win
         found["jit_compile"] = False
     return {**found, **own}
+
+
+def _scaled(optimizer: Any, left_out: Sequence[str]) -> Any:
+    """The optimizer without the arguments that say nothing here, also inside one that scales the loss; a fixed scale needs none."""
+    if not isinstance(optimizer, dict) or optimizer["class_name"] != "LossScaleOptimizer":
+        return _without(optimizer, left_out)
+    config = {key: value for key, value in optimizer["config"].items() if key in _OF_THE_SCALE and value is not None}
+    inner = _without(optimizer["config"]["inner_optimizer"], left_out)
+    return {**optimizer, "config": {**config, "inner_optimizer": inner}} if optimizer["config"].get("dynamic", True) else inner
 
 
 def _without(optimizer: Any, names: Sequence[str]) -> Any:
@@ -80,7 +88,7 @@ def written_compile_config(model: Any, in_full: bool = False) -> dict[str, Any]:
     settings = model._execution
     written = {"run_eagerly": False, "steps_per_execution": 1, "jit_compile": settings.jit_compile}  # on torch, Keras takes no other number
     unscaled = {} if settings.auto_scale_loss else {"auto_scale_loss": False}  # True is Keras' default, and no word of its older versions
-    return {"optimizer": _written_optimizer(model.optimizer), **found, **written, **unscaled}
+    return {"optimizer": _written_optimizer(model.optimizer, model.optimizer._batches_per_step), **found, **written, **unscaled}
 
 
 def own_settings(model: Any) -> dict[str, Any]:
@@ -138,17 +146,21 @@ def _in_full(value: Any, vocabulary: Any) -> Any:
 _OF_SEVERAL = ("accuracy", "acc", "crossentropy", "ce")
 
 
-def _written_optimizer(optimizer: Any) -> dict[str, Any]:
+def _written_optimizer(optimizer: Any, batches: int) -> dict[str, Any]:
     config = optimizer.get_config()
+    kept = {key: value for key, value in config.items() if key not in _OF_KERAS_2}
+    if "inner_optimizer" in config:
+        kept.pop("inner_optimizer")
+        described = {"class_name": type(optimizer).__name__, "config": kept}
+        outer: dict[str, Any] = to_keras(described, _no_layer, "the optimizer")
+        return {**outer, "config": {**outer["config"], "inner_optimizer": _written_optimizer(optimizer.inner_optimizer, batches)}}
     rate = config["learning_rate"]
-    batches = optimizer._batches_per_step
     if optimizer.decay and isinstance(rate, float):
         stairs = {"staircase": True} if batches > 1 else {}  # schedules count batches, and `decay` steps
         rate = {
             "class_name": "InverseTimeDecay",
             "config": {"initial_learning_rate": rate, "decay_steps": batches, "decay_rate": optimizer.decay, **stairs},
         }
-    kept = {key: value for key, value in config.items() if key not in _OF_KERAS_2}
     gathering = {"gradient_accumulation_steps": batches} if batches > 1 else {}  # which `compile` may have been asked for
     described = {"class_name": type(optimizer).__name__, "config": {**kept, **gathering, "learning_rate": rate}}
     found: dict[str, Any] = to_keras(described, _no_layer, "the optimizer")

@@ -9,7 +9,8 @@ import torch
 from torchkeras_fn.engine.drawn import Drawn, is_own
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.engine.symbolic import KerasTensor, Node
+from torchkeras_fn.engine.structure import nested
+from torchkeras_fn.engine.symbolic import KerasTensor, Node, is_symbolic
 from torchkeras_fn.registry import get_registered_name
 from torchkeras_fn.saving.keras_files.operations import written
 from torchkeras_fn.saving.keras_files.state import class_name_of, keras_layers, past_casts, path_name
@@ -82,6 +83,8 @@ class Writer:
             config["layer"] = layer.forward_layer
         if "cells" in config:
             config["cells"] = list(layer.cells)
+        if kind == "Discretization":
+            del config["trainable"]
         if kind == "ThresholdedReLU":
             config = {"threshold": config.pop("theta"), **config}
         if kind in ("LeakyReLU", "CuDNNLSTM", "CuDNNGRU") or kind.startswith("SpatialDropout"):
@@ -115,8 +118,8 @@ class Writer:
             "name": name,
             "trainable": model.trainable,
             "layers": [*listed, *written_graph.operations],
-            "input_layers": [written_graph.end(tensor) for tensor in model.inputs],
-            "output_layers": [written_graph.end(tensor) for tensor in model.outputs],
+            "input_layers": nested(model._input_structure, [written_graph.end(tensor) for tensor in model.inputs]),
+            "output_layers": nested(model._output_structure, [written_graph.end(tensor) for tensor in model.outputs]),
         }
 
 
@@ -187,7 +190,10 @@ class _WrittenGraph:
         self._note(node, name, len(calls))
         if not is_entry:
             kwargs = {key: self._encode(value, name) for key, value in node.kwargs.items()}
-            calls.append({"args": [self._encode(value, name) for value in node.args], "kwargs": kwargs})
+            args = node.args
+            if isinstance(node.operation, Drawn) and isinstance(args[0], list):
+                args = (nested(node.operation._input_structure, args[0]), *args[1:])
+            calls.append({"args": [self._encode(value, name) for value in args], "kwargs": kwargs})
 
     def _write_function(self, node: Node) -> None:
         twin = written(node.operation, node.args, node.kwargs, node.tensors[0])
@@ -220,6 +226,8 @@ class _WrittenGraph:
             return {"class_name": "__keras_tensor__", "config": config}
         if isinstance(value, (list, tuple)):
             return [self._encode(part, owner) for part in value]
+        if isinstance(value, Mapping) and is_symbolic(value):
+            return {key: self._encode(part, owner) for key, part in value.items()}
         if isinstance(value, slice):
             return {"class_name": "__slice__", "config": {name: getattr(value, name) for name in ("start", "stop", "step")}}
         if value is Ellipsis:
