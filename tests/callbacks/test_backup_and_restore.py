@@ -4,6 +4,7 @@ import errno
 import importlib
 import json
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -105,7 +106,8 @@ def test_files_of_others_stay(folder):
 
 def test_what_a_kill_left_half_written_is_cleared_away(folder):
     path = interrupted(folder)
-    (folder / ".backup.1a2b.tmp").write_bytes(b"half")
+    for name in (".backup.1a2b.tmp", "..backup.begun.1a2b.tmp"):
+        (folder / name).write_bytes(b"half")
     assert fit(folder, backup=BackupAndRestore(folder, delete_checkpoint=False)).epoch == [0, 1, 2, 3]
     assert os.listdir(folder) == [path.name]
 
@@ -292,6 +294,12 @@ HAND_MADE = {
     "an epoch that is none": lambda state: state.update(epoch="2"),
     "modules that are none": lambda state: state.update(modules=True),
     "random numbers that are none": lambda state: state["random"].update(python=None),
+    "a place behind the random numbers": lambda state: state["random"]["numpy"]["state"].update(pos=10**9),
+    "no place in the data": lambda state: state["positions"].clear(),
+    "a place in the data that is none": lambda state: state["positions"]["training data"].update(batches="2"),
+    "a place in the data without what came before": lambda state: state["positions"]["training data"].pop("begun"),
+    "random numbers of the data that are none": lambda state: state["positions"]["training data"].update(start=[1]),
+    "random numbers of the data that are no numbers": lambda state: state["positions"]["training data"].update(ahead={"shared": 1}),
 }
 
 
@@ -312,6 +320,30 @@ def test_a_backup_that_was_made_by_hand_is_refused_and_nothing_has_changed(kind,
     assert all(np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True))
     assert str(model.optimizer.state_dict()) == optimizer
     assert torch.equal(torch.get_rng_state(), random)
+
+
+@pytest.mark.parametrize("part", ["made_for", "state.json"])
+def test_what_is_no_table_is_refused(part, folder):
+    path = interrupted(folder)
+    with Archive(path, {"state.json", "state.safetensors"}) as archive:
+        config = {name: value for name, value in archive.config.items() if name != "members"}
+        state, tensors = bytes(archive.read("state.json")), bytes(archive.read("state.safetensors"))
+    config, state = ({**config, "made_for": [1]}, state) if part == "made_for" else (config, b"[1]")
+    write_archive(path, config, {"state.json": [state], "state.safetensors": [tensors]})
+    with pytest.raises(ValueError, match=r"it says \[1\], where a table was expected. Remove it to begin anew"):
+        fit(folder)
+
+
+def test_what_a_backup_says_of_itself_is_quoted_in_short(folder):
+    path = interrupted(folder)
+    with Archive(path, {"state.json", "state.safetensors"}) as archive:
+        config = {name: value for name, value in archive.config.items() if name != "members"}
+        members = {name: [bytes(archive.read(name))] for name in ("state.json", "state.safetensors")}
+    config["made_for"]["optimizer"] = "x" * 100_000
+    write_archive(path, config, members)
+    with pytest.raises(ValueError, match="optimizer was 'xxx") as caught:
+        fit(folder)
+    assert len(str(caught.value)) < 1000
 
 
 def test_figures_that_are_none_are_refused_when_the_epoch_begins_and_nothing_has_changed(folder):
@@ -383,6 +415,17 @@ def test_a_disk_that_fails_is_reported_and_the_last_backup_stays(call, folder, m
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
     assert path.read_bytes() == before
     assert os.listdir(folder) == ["backup"]
+
+
+def test_a_folder_that_was_cleared_away_is_made_again(folder):
+    seen = []
+
+    def clear(epoch, logs):
+        seen.append(sorted(os.listdir(folder)))
+        shutil.rmtree(folder)
+
+    fit(folder, LambdaCallback(on_epoch_end=clear))
+    assert seen == [[], ["backup"], ["backup"], ["backup"]]
 
 
 def test_a_place_that_cannot_be_written_to_is_reported_before_the_first_epoch(tmp_path):

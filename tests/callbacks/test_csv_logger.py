@@ -1,13 +1,16 @@
 """`CSVLogger`: rows, columns, appending, and a file that is whole whatever happened."""
 
 import csv
+import importlib
+import os
+import sys
 
 import numpy as np
 import pytest
 
 from tests.callbacks.stand_ins import StandIn, drive
 from torchkeras_fn import Input, Model
-from torchkeras_fn.callbacks import Callback, CSVLogger, TerminateOnNaN
+from torchkeras_fn.callbacks import BackupAndRestore, Callback, CSVLogger, TerminateOnNaN
 from torchkeras_fn.layers import Dense
 
 X, Y = np.random.default_rng(0).normal(size=(20, 3)).astype("float32"), np.arange(20, dtype="float32")
@@ -145,6 +148,28 @@ def test_a_file_that_cannot_be_written_is_told_before_the_first_epoch(tmp_path, 
         CSVLogger(tmp_path, append=append).on_train_begin()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a disk that is always full")
+def test_a_full_disk_is_told_after_the_first_epoch():
+    with pytest.raises(OSError, match="No space left on device"):
+        compiled().fit(X, Y, verbose=0, callbacks=[CSVLogger("/dev/full")])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+def test_a_row_that_cannot_be_written_whole_is_not_written(path):
+    logger = CSVLogger(path)
+    drive(logger, LOGS[:1])
+    before = path.read_bytes()
+    resource = importlib.import_module("resource")  # there is none on Windows
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 3, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            logger.on_epoch_end(1, LOGS[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+
+
 # ---------------------------------------------------------------------- taken up again
 
 
@@ -181,6 +206,67 @@ def begin(logger, state=None):
     if state is not None:
         logger.load_state_dict(state)
     logger.on_epoch_begin(0)
+
+
+class Killed(BaseException):
+    """What stands for a kill."""
+
+
+class Kill(Callback):
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise Killed
+
+
+def run(path, folder, *callbacks, **options):
+    told = [CSVLogger(path, append=True), BackupAndRestore(folder, save_freq=1000, **options), *callbacks]
+    compiled().fit(X, Y, epochs=3, verbose=0, callbacks=told)
+
+
+def test_rows_from_before_the_first_backup_are_not_there_twice(path, tmp_path):
+    path.write_text("epoch,loss,mae\r\n7,1.0,2.0\r\n")
+    for epoch in (1, 2):
+        with pytest.raises(Killed):
+            run(path, tmp_path / "backup", Kill(epoch))
+    run(path, tmp_path / "backup")
+    assert [row[0] for row in rows(path)] == ["epoch", "7", "0", "1", "2"]
+    assert not (tmp_path / "backup").exists()
+
+
+def test_a_row_that_was_half_written_is_cut_off(path, tmp_path):
+    with pytest.raises(Killed):
+        run(path, tmp_path / "backup", Kill(2))
+    path.write_bytes(path.read_bytes()[:-5])
+    run(path, tmp_path / "backup")
+    assert [row[0] for row in rows(path)] == ["epoch", "0", "1", "2"]
+
+
+def test_rows_that_others_appended_since_stay(path, tmp_path):
+    with pytest.raises(Killed):
+        run(path, tmp_path / "backup", Kill(1))
+    with path.open("a", newline="") as file:
+        file.write("9,1.0,2.0\r\n")
+    run(path, tmp_path / "backup")
+    assert [row[0] for row in rows(path)] == ["epoch", "0", "9", "0", "1", "2"]
+
+
+@pytest.mark.parametrize("options", [{}, {"delete_checkpoint": False}])
+def test_rows_of_a_training_that_came_to_its_end_stay(options, path, tmp_path):
+    run(path, tmp_path / "backup", **options)
+    run(path, tmp_path / "backup", **options)
+    assert [row[0] for row in rows(path)] == ["epoch", "0", "1", "2", "0", "1", "2"]
+
+
+@pytest.mark.parametrize("notes", [b"", b"[", b"[1]", b'{"PATH": 3}', b'{"PATH": [0, 2, 3]}', b'{"PATH": [-1, 99999]}'])
+def test_notes_that_are_none_change_nothing(notes, path, tmp_path):
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / ".backup.begun").write_bytes(notes.replace(b"PATH", str(path).encode()))
+    path.write_text("epoch,loss,mae\r\n7,1.0,2.0\r\n")
+    run(path, tmp_path / "backup")
+    assert [row[0] for row in rows(path)] == ["epoch", "7", "0", "1", "2"]
 
 
 @pytest.mark.parametrize("left", [0, 10])

@@ -1,16 +1,18 @@
 """`ModelCheckpoint`: what is saved, when, and under which name."""
 
 import errno
+import functools
 import os
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from tests.callbacks.stand_ins import StandIn, drive
-from torchkeras_fn import Input, Model, Trainer
-from torchkeras_fn.callbacks import CallbackList, ModelCheckpoint
-from torchkeras_fn.layers import Dense
+from torchkeras_fn import Input, Model, Sequential, Trainer
+from torchkeras_fn.callbacks import CallbackList, LambdaCallback, ModelCheckpoint
+from torchkeras_fn.layers import Dense, Lambda
 from torchkeras_fn.models import load_model
 
 X, Y = np.random.default_rng(0).normal(size=(20, 3)).astype("float32"), (np.arange(20) % 2).astype("float32")
@@ -206,16 +208,61 @@ def test_a_model_that_cannot_be_saved_is_an_error_before_the_first_epoch(path):
         drive(ModelCheckpoint(path("x")), curve(1.0), Bare())
 
 
+class Plain(Trainer, nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+class OfOnesOwn(Plain):
+    def save(self, filepath, overwrite=True):
+        torch.save(self.linear.state_dict(), filepath)
+
+
+def nameless():
+    return Sequential([Lambda(lambda x: 2 * x, input_shape=(3,)), Dense(1)])
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "weights_only", "kind", "message"),
+    [
+        (Plain, "x.model", False, TypeError, "Plain is no Model"),
+        (Plain, "x.keras", False, TypeError, "Plain is no Model"),
+        (Plain, "x.h5", True, TypeError, "Plain is no Model, and Keras' files hold weights by the layers"),
+        (nameless, "x.model", False, ValueError, "has no name, so a file cannot refer to it"),
+        (nameless, "x.weights.h5", False, ValueError, "for which there is no save_model"),
+        (nameless, "x.keras", True, ValueError, "for which there is no save_weights"),
+    ],
+)
+def test_what_cannot_be_saved_is_an_error_before_the_first_epoch(make, name, weights_only, kind, message, path):
+    model = make()
+    model.compile("sgd", "mse")
+    begun = []
+    told = [LambdaCallback(on_epoch_begin=lambda *_: begun.append(1)), ModelCheckpoint(path(name), save_weights_only=weights_only)]
+    with pytest.raises(kind, match=message):
+        model.fit(X, Y, verbose=0, callbacks=told)
+    assert begun == []
+
+
+def test_a_save_of_ones_own_is_called(path):
+    model = OfOnesOwn()
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0, callbacks=[ModelCheckpoint(path("x.keras"))])
+    assert sorted(torch.load(path("x.keras"))) == ["bias", "weight"]
+
+
+def test_a_model_that_is_built_by_its_first_batch_is_saved(path):
+    model = Sequential([Dense(1)])
+    model.compile(functools.partial(torch.optim.SGD, lr=0.1), "mse")
+    model.fit(X, Y, verbose=0, callbacks=[ModelCheckpoint(path("x.model"))])
+    assert os.path.exists(path("x.model"))
+
+
 def test_the_weights_of_a_plain_module(path):
-    class Net(Trainer, nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.linear = nn.Linear(3, 1)
-
-        def forward(self, x):
-            return self.linear(x)
-
-    model = Net()
+    model = Plain()
     model.compile("sgd", "mse")
     model.fit(X, Y, verbose=0, callbacks=[ModelCheckpoint(path("weights"), save_weights_only=True)])
     assert os.path.exists(path("weights"))

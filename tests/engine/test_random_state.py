@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn.engine.random_state import generators_of, random_state, same, set_generators_of, set_random_state
+from torchkeras_fn.engine.random_state import (
+    check_random_state,
+    generators_of,
+    random_state,
+    same,
+    set_generators_of,
+    set_random_state,
+)
 from torchkeras_fn.saving.trees import decode, encode, parse_json, write_json
 
 
@@ -26,6 +33,15 @@ def test_shared_generators_come_back():
     draw()
     set_random_state(state)
     assert draw() == first
+
+
+@pytest.mark.parametrize("place", [-1, 625, 10**9])
+def test_a_place_of_which_numpy_would_read_past_the_end_is_refused(place):
+    state = random_state()
+    state["numpy"]["state"]["pos"] = place
+    with pytest.raises(ValueError, match="no place among 624 numbers"):
+        check_random_state(state)
+    assert same(np.random.get_state(legacy=False)["state"]["key"], state["numpy"]["state"]["key"])
 
 
 def test_only_what_is_named_is_set():

@@ -11,6 +11,7 @@ import torch
 from torchkeras_fn import Input, Model, Trainer, optimizers
 from torchkeras_fn.config import set_random_seed
 from torchkeras_fn.layers import Dense
+from torchkeras_fn.saving import checkpoint
 from torchkeras_fn.saving.checkpoint import CONFIG
 
 
@@ -73,6 +74,21 @@ def test_a_save_that_fails_leaves_the_last_one(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == kept
     model.load_checkpoint(tmp_path)
     assert_same(model, weights)
+
+
+def test_one_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkeypatch):
+    model, newer, read = linear(), linear(), checkpoint._read
+    newer.set_weights([np.full_like(weight, 7) for weight in newer.get_weights()])
+    newer.save_checkpoint(tmp_path)
+
+    def replaced_before(*args):
+        monkeypatch.setattr(checkpoint, "_read", read)
+        newer.save_checkpoint(tmp_path)
+        read(*args)
+
+    monkeypatch.setattr(checkpoint, "_read", replaced_before)
+    model.load_checkpoint(tmp_path)
+    assert_same(model, newer.get_weights())
 
 
 def test_a_model_without_weights_and_a_folder_without_checkpoint(tmp_path):

@@ -139,6 +139,16 @@ def test_any_module_that_trains_saves_its_weights(tmp_path):
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
 
 
+@pytest.mark.parametrize("name", ["w.h5", "w.weights.h5"])
+def test_keras_files_are_refused_for_a_module_without_layers(name, tmp_path):
+    with pytest.raises(TypeError, match="Plain is no Model, and Keras' files hold weights by the layers of one"):
+        Plain().save_weights(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    Sequential([layers.Dense(1, input_shape=(2,))]).save_weights(tmp_path / name)
+    with pytest.raises(TypeError, match="Plain is no Model, and Keras' files hold weights by the layers of one"):
+        Plain().load_weights(tmp_path / name)
+
+
 def test_a_file_of_torch_is_told_how_it_is_read(tmp_path):
     model = Sequential([layers.Dense(1, input_shape=(2,))])
     torch.save(model.state_dict(), tmp_path / "weights.pt")

@@ -14,7 +14,7 @@ from torchkeras_fn.callbacks.callback import Callback
 from torchkeras_fn.saving.archive import Archive, write_archive
 from torchkeras_fn.saving.atomic import replacing
 from torchkeras_fn.saving.tensors import pack, unpack
-from torchkeras_fn.saving.trees import decode, encode, parse_json, write_json
+from torchkeras_fn.saving.trees import MOST_TEXT, decode, encode, parse_json, write_json
 
 FORMAT = "torchkeras_fn backup"
 _VERSION = 1
@@ -84,6 +84,7 @@ class BackupAndRestore(Callback):
         self.double_checkpoint = double_checkpoint
         self.delete_checkpoint = delete_checkpoint
         self._batches_since = 0
+        self._notes: dict[str, Any] | None = None
 
     @property
     def path(self) -> str:
@@ -95,19 +96,23 @@ class BackupAndRestore(Callback):
         return f"{self.path}.previous"
 
     @property
+    def _notes_path(self) -> str:
+        return os.path.join(self.backup_dir, f".{_NAME}.begun")
+
+    @property
     def counts_batches(self) -> bool:
         """Whether a backup is made every so many batches, and not after every epoch."""
         return isinstance(self.save_freq, int) and self.save_freq is not False
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Make the folder, see whether it can be written to, and clear away what a kill left half written."""
-        self._batches_since = 0
+        self._batches_since, self._notes = 0, None
         if not self._speaks:
             return
         with self._reporting():
             os.makedirs(self.backup_dir, exist_ok=True)
             for name in os.listdir(self.backup_dir):
-                if name.startswith(f".{_NAME}") and name.endswith(".tmp"):
+                if name.lstrip(".").startswith(_NAME) and name.startswith(".") and name.endswith(".tmp"):
                     os.unlink(os.path.join(self.backup_dir, name))
             trial = os.path.join(self.backup_dir, f".{_NAME}.trial.tmp")
             with open(trial, "wb"):
@@ -121,6 +126,38 @@ class BackupAndRestore(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on counting."""
         self._batches_since = state["batches"]
+
+    # ------------------------------------------------------------------ until there is a backup
+
+    def begin(self) -> None:
+        """Take up what callbacks noted in a training that was killed before its first backup; `fit` begins this one anew."""
+        if not self._speaks or self.save_freq is False:
+            return
+        self._notes = {}
+        with contextlib.suppress(OSError, ValueError), open(self._notes_path, "rb") as file:
+            found = parse_json(file.read(MOST_TEXT + 1))
+            self._notes = found if isinstance(found, dict) else {}
+
+    def noted(self, name: str) -> Any:
+        """Return what was noted under a name; `None` where nothing was, and where the training goes on from a backup."""
+        return (self._notes or {}).get(name)
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a plain value for the training that begins anew if this one is killed before its first backup."""
+        if self._notes is None:
+            return
+        self._notes[name] = value
+        with self._reporting():
+            os.makedirs(self.backup_dir, exist_ok=True)
+            with replacing(self._notes_path) as file:
+                file.write(write_json(self._notes, "What a callback notes"))
+
+    def _forget_notes(self) -> None:
+        self._notes = None
+        if not self._speaks:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._notes_path)
 
     # ------------------------------------------------------------------ what fit asks
 
@@ -143,10 +180,12 @@ class BackupAndRestore(Callback):
         parse_json(text)  # what could not be read is no backup
         config = {"format": FORMAT, "version": _VERSION, "made_for": encode(made_for)}
         with self._reporting():
+            os.makedirs(self.backup_dir, exist_ok=True)  # somebody may have cleared it away
             if self.double_checkpoint and os.path.exists(self.path):
                 with open(self.path, "rb") as last, replacing(self._previous) as copy:
                     shutil.copyfileobj(last, copy)
             write_archive(self.path, config, {_STATE: [text], _TENSORS: pack(tensors)})
+            self._forget_notes()
 
     @contextlib.contextmanager
     def _reporting(self) -> Iterator[None]:
@@ -164,7 +203,9 @@ class BackupAndRestore(Callback):
             paths = paths[:1]
         for path in paths:
             try:
-                return self._read(path, made_for)
+                state = self._read(path, made_for)
+                self._forget_notes()
+                return state
             except _DamagedError as error:
                 if path == paths[-1]:
                     raise ValueError(f"{error} Remove it to begin anew.") from error.__cause__
@@ -178,10 +219,12 @@ class BackupAndRestore(Callback):
                     if archive.config.get("version") != _VERSION:
                         raise ValueError(f"its format is of version {archive.config.get('version')!r:.80}, not {_VERSION}.")
                     found = decode(archive.config["made_for"])
+                    _check_table(found)
                 with archive.part(_TENSORS):
                     tensors = unpack(archive.read(_TENSORS))
                 with archive.part(_STATE):
                     state = decode(archive.read_json(_STATE), tensors)
+                    _check_table(state)
         except ValueError as error:
             raise _DamagedError(str(error)) from error
         differences = list(_differences(*_comparable(found, made_for)))
@@ -194,6 +237,7 @@ class BackupAndRestore(Callback):
 
     def finish(self) -> None:
         """Remove the backup, and its folder if nothing else is in it, unless it is to be kept."""
+        self._forget_notes()
         if self.delete_checkpoint and self._speaks:
             for path in (self.path, self._previous):
                 with contextlib.suppress(FileNotFoundError):
@@ -204,6 +248,11 @@ class BackupAndRestore(Callback):
 
 class _DamagedError(ValueError):
     """A backup of which a part is bad."""
+
+
+def _check_table(value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"it says {value!r:.80}, where a table was expected.")
 
 
 def _comparable(saved: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -225,5 +274,5 @@ def _differences(saved: Mapping[str, Any], here: Mapping[str, Any], path: str = 
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             yield from _differences(one, other, f"{path}{name}: ")
         elif one != other:
-            was, now = (repr(values[name]) if name in values else "not there" for values in (saved, here))
-            yield f"{path}{name} was {was}, and is {now}"
+            was, now = (f"{values[name]!r:.200}" if name in values else "not there" for values in (saved, here))
+            yield f"{path}{name!s:.200} was {was}, and is {now}"

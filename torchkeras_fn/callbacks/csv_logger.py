@@ -1,5 +1,6 @@
 """`CSVLogger`: writes the figures of every epoch to a file."""
 
+import contextlib
 import csv
 import io
 import os
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from torchkeras_fn.callbacks.backup_and_restore import BackupAndRestore
 from torchkeras_fn.callbacks.callback import Callback
 from torchkeras_fn.engine.logs import Logs
 
@@ -20,8 +22,8 @@ class CSVLogger(Callback):
 
     A row is on the disk when its epoch is over. Columns are those of the first epoch; those of a validation are there
     from the start, filled with `NA` at epochs without one. With `append=True` the rows follow those that are in the file,
-    in its columns; else the file begins anew with the first epoch. Taken up again from a backup, rows that were written
-    after the backup are cut off, so that the file is that of a training that was never interrupted.
+    in its columns; else the file begins anew with the first epoch. Beside a `BackupAndRestore` the file is that of a training
+    that was never interrupted: rows that were written after the backup, or before there was one, are cut off.
 
     Raises `OSError` when training begins for a file that cannot be written, and `ValueError` at the first epoch where
     there are figures that the file which is appended to has no column for.
@@ -44,6 +46,7 @@ class CSVLogger(Callback):
         self.append = append
         self.keys: list[str] | None = None
         self._position: int | None = None
+        self._first = 0
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Make sure that the file can be written. What is in it stays until the first epoch begins."""
@@ -59,10 +62,29 @@ class CSVLogger(Callback):
             self._begin()
 
     def _begin(self) -> None:
-        if not self.append:
+        if self.append:
+            self._cut_off_rows_of_a_killed_training()
+        else:
             with open(self.filename, "w"):
                 pass
-        self._position = os.path.getsize(self.filename)
+        self._position = self._first = os.path.getsize(self.filename)
+        self._note(self._position)
+
+    def _cut_off_rows_of_a_killed_training(self) -> None:
+        """Where it was killed before its first backup. If others have appended rows since, all of them stay."""
+        for backup in self._backups():
+            noted = backup.noted(os.path.abspath(self.filename))
+            first, end = noted if _are_places(noted) else (0, -1)
+            if first <= os.path.getsize(self.filename) <= end:
+                os.truncate(self.filename, first)
+
+    def _note(self, end: int) -> None:
+        """Say which bytes of the file are this training's."""
+        for backup in self._backups() if self.append else ():
+            backup.note(os.path.abspath(self.filename), [self._first, end])
+
+    def _backups(self) -> list[BackupAndRestore]:
+        return [callback for callback in self.companions if isinstance(callback, BackupAndRestore)]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write a row."""
@@ -84,8 +106,10 @@ class CSVLogger(Callback):
         self.keys = sorted(logs)
         if self.params.get("do_validation", True) and not any(key.startswith("val_") for key in self.keys):
             self.keys += [f"val_{key}" for key in self.keys]
-        with open(self.filename, newline="") as file:
-            header = next(csv.reader(file, delimiter=self.sep), [])
+        header: list[str] = []
+        if self._position:
+            with open(self.filename, newline="") as file:
+                header = next(csv.reader(file, delimiter=self.sep), [])
         if header[:1] == ["epoch"]:
             unknown = [key for key in logs if key not in Logs(dict.fromkeys(header))]
             if unknown:
@@ -95,9 +119,17 @@ class CSVLogger(Callback):
     def _write(self, rows: list[list[Any]]) -> None:
         text = io.StringIO(newline="")
         csv.writer(text, delimiter=self.sep).writerows(rows)
-        with open(self.filename, "ab") as file:
-            file.write(text.getvalue().encode())
-            self._position = file.tell()
+        data = text.getvalue().encode()
+        self._note((self._position or 0) + len(data))
+        size = os.path.getsize(self.filename) if os.path.exists(self.filename) else 0
+        try:
+            with open(self.filename, "ab") as file:
+                file.write(data)
+                self._position = file.tell()
+        except OSError:  # such as a full disk: a part of a row is worse than none
+            with contextlib.suppress(OSError):
+                os.truncate(self.filename, size)
+            raise
 
     def state_dict(self) -> dict[str, Any]:
         """Return the columns, and where in the file the next row begins, in bytes."""
@@ -118,6 +150,10 @@ class CSVLogger(Callback):
                 stacklevel=2,
             )
             self._position = size
+
+
+def _are_places(noted: Any) -> bool:
+    return isinstance(noted, list) and len(noted) == 2 and all(type(place) is int and place >= 0 for place in noted)
 
 
 def _cell(value: Any) -> Any:

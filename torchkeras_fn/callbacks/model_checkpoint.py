@@ -20,7 +20,7 @@ class ModelCheckpoint(MonitorCallback):
     calls `save_weights` instead of `save`. `verbose=1` says what was done.
 
     Raises `ValueError` for bad values, for a figure that is not there as `MonitorCallback` says, and `KeyError` for a
-    name in `filepath` that no figure has.
+    name in `filepath` that no figure has; and, as far as it can be told when training begins, what saving would raise.
 
     >>> checkpoint = ModelCheckpoint("{epoch:02d}-{val_acc:.2f}.keras")
     >>> checkpoint.path(0, {"val_accuracy": 0.5})
@@ -59,10 +59,12 @@ class ModelCheckpoint(MonitorCallback):
         return self.save_freq != "epoch"
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Check the names. What is best, and how long ago the last save was, stays as it is."""
+        """Check the names, and that the model can be saved. What is best, and how long ago the last save was, stays as it is."""
         save = "save_weights" if self.save_weights_only else "save"
         if not hasattr(self.model, save):
             raise TypeError(f"ModelCheckpoint calls the model's {save!r}, which a {type(self.model).__name__} does not have.")
+        if hasattr(self.model, "_check_can_save"):
+            self.model._check_can_save(self.filepath, self.save_weights_only)
         if self.save_best_only:
             self._begin_monitoring()
         missing = [name for name in self._names if name not in ("epoch", "batch") and self._is_missing(name)]

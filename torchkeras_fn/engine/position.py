@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchkeras_fn.engine.random_state import States, generators_of, random_state, same, set_generators_of, set_random_state
+from torchkeras_fn.engine.random_state import (
+    States,
+    check_generators_of,
+    check_random_state,
+    generators_of,
+    random_state,
+    same,
+    set_generators_of,
+    set_random_state,
+)
 
 _MOST_PARTS = 200_000
 """How many parts a list in an attribute of a sequence may have to be kept with a backup."""
@@ -48,6 +57,12 @@ class Place:
         set_random_state(self.shared)
         for holder, states in zip(holders, self.own, strict=False):
             set_generators_of(holder, states)
+
+    def check(self, holders: list[Any]) -> None:
+        """Raise `ValueError` where the generators could not `come_back`. None is moved."""
+        check_random_state(self.shared)
+        for holder, states in zip(holders, self.own, strict=False):
+            check_generators_of(holder, states)
 
     def changes_to(self, later: "Place") -> "Place":
         """Return this place without the generators that have not moved until a later one."""
@@ -128,6 +143,8 @@ class Epochwise:
         if "own" in state:
             self.sequence.load_state_dict(state["own"])
             return
+        for end in state["ends"]:
+            Place.from_state(end).check([self.sequence])
         self._ends = list(state["ends"])
         epochs, attributes = self._kept()
         if epochs == len(self._ends):

@@ -1,8 +1,9 @@
 """The random generators that a program has, as plain values: Python's, numpy's, torch's, those of devices, and those of objects."""
 
 import contextlib
+import copy
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from torchkeras_fn.engine.device import is_here
 
 States = dict[str, Any]
 """States of generators by their kind: `python`, `numpy`, `torch`."""
+_PLACES = {"pos": 624, "buffer_pos": 4}
+"""Where numpy's generators read next, which they do not check: the most that it can be."""
 
 
 def random_state() -> States:
@@ -34,6 +37,17 @@ def set_random_state(states: Mapping[str, Any]) -> None:
         np.random.set_state(_not_plain(states["numpy"]))
     if "torch" in states:
         torch.set_rng_state(states["torch"])
+
+
+def check_random_state(states: Any) -> None:
+    """Raise `ValueError` for what `set_random_state` could not take. Nothing is set.
+
+    >>> check_random_state(random_state())
+    """
+    spare = {"python": random.Random(), "numpy": np.random.RandomState(), "torch": torch.Generator()}
+    with _as_value_errors():
+        for kind in states.keys() & spare.keys():
+            _set(spare[kind], {"device": "cpu", **states})
 
 
 def device_states() -> States:
@@ -86,19 +100,51 @@ def set_generators_of(holder: Any, states: Mapping[str, Any]) -> None:
     """
     for name, state in states.items():
         value = _attributes(holder).get(name)
-        if isinstance(value, torch.Generator):
-            if value.device.type == torch.device(state["device"]).type:
-                value.set_state(state["torch"])
-        elif isinstance(value, np.random.Generator):
-            value.bit_generator.state = _not_plain(state["numpy"])
-        elif isinstance(value, np.random.RandomState):
-            value.set_state(_not_plain(state["numpy"]))
-        elif isinstance(value, random.Random):
-            _set_python_state(value, state["python"])
-        elif value is None and "torch" in state and is_here(state["device"]):
-            generator = torch.Generator(state["device"])
+        if value is None and "torch" in state and is_here(state["device"]):
+            value = torch.Generator(state["device"])
+            setattr(holder, name, value)
+        _set(value, state)
+
+
+def check_generators_of(holder: Any, states: Any) -> None:
+    """Raise `ValueError` for what `set_generators_of` could not take. Nothing is set.
+
+    >>> class Noise:
+    ...     def __init__(self):
+    ...         self.random = random.Random(0)
+    >>> check_generators_of(Noise(), {"random": {"python": None}})
+    Traceback (most recent call last):
+        ...
+    ValueError: it has no state of a random generator: TypeError: cannot unpack non-iterable NoneType object
+    """
+    with _as_value_errors():
+        for name, state in states.items():
+            value = _attributes(holder).get(name)
+            if value is None and "torch" in state and is_here(state["device"]):
+                _set(torch.Generator(state["device"]), state)
+            elif _state_of(value) is not None:
+                _set(torch.Generator(value.device) if isinstance(value, torch.Generator) else copy.deepcopy(value), state)
+
+
+@contextlib.contextmanager
+def _as_value_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"it has no state of a random generator: {type(error).__name__}: {error!s:.200}") from error
+
+
+def _set(generator: Any, state: Any) -> None:
+    """Set a generator of any kind; what is none is passed over, as is a state of another type of device."""
+    if isinstance(generator, torch.Generator):
+        if generator.device.type == torch.device(state["device"]).type:
             generator.set_state(state["torch"])
-            setattr(holder, name, generator)
+    elif isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = _not_plain(state["numpy"])
+    elif isinstance(generator, np.random.RandomState):
+        generator.set_state(_not_plain(state["numpy"]))
+    elif isinstance(generator, random.Random):
+        _set_python_state(generator, state["python"])
 
 
 def same(one: Any, other: Any) -> bool:
@@ -153,5 +199,8 @@ def _plain(state: Any) -> Any:
 
 def _not_plain(state: Any) -> Any:
     if isinstance(state, Mapping):
+        for name, most in _PLACES.items():
+            if name in state and not 0 <= state[name] <= most:
+                raise ValueError(f"{name!r} is {state[name]!r:.80}, which is no place among {most} numbers")
         return {name: _not_plain(value) for name, value in state.items()}
     return int(state, 16) if isinstance(state, str) and state.startswith("0x") else state

@@ -16,7 +16,9 @@ from torchkeras_fn.engine import shared_state
 from torchkeras_fn.engine.groups import Listener, steps_of
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.logs import Logs
+from torchkeras_fn.engine.position import Place
 from torchkeras_fn.engine.random_state import (
+    check_random_state,
     device_states,
     generators_of,
     random_state,
@@ -57,7 +59,10 @@ class Run:
             for epochs in self.data.values():
                 epochs.watch()
             self.made_for = self._describe()
-            self._resume(self._found())
+            found = self._found()
+            self._resume(found)
+            if found is None:
+                self._backup.begin()
 
     def _found(self) -> Mapping[str, Any] | None:
         """The state in the backup, which of several processes the first alone reads, as it is for this one."""
@@ -110,7 +115,7 @@ class Run:
         """Raise `ValueError` for whatever is no state of this training."""
         try:
             yield
-        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             path = None if self._backup is None else self._backup.path
             kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
             reason = f"{kind}{error}"[:1000].rstrip(".")
@@ -122,7 +127,9 @@ class Run:
             if type(state[name]) is not int or not 0 <= state[name] < 2**62:
                 raise ValueError(f"{name!r} is {state[name]!r:.80}, which is no number of them")
         check_optimizer_state(self.trainer.optimizer, state["optimizer"])
-        set_random_state(state["random"])  # which says whether it can be; it is set again at the end
+        check_random_state(state["random"])
+        for name, epochs in self.data.items():
+            _check_position(name, state["positions"][name], epochs)
 
     # ------------------------------------------------------------------ what fit asks
 
@@ -251,6 +258,19 @@ class Run:
             **trainer.objective.asked_for,
             **{name: _described(epochs) for name, epochs in self.data.items()},
         }
+
+
+def _check_position(name: str, position: Any, epochs: Epochs) -> None:
+    """Raise `ValueError` for what is no place in data: where a place is sought, the user's own code is run too."""
+    holders = epochs.source.holders()
+    if type(position["batches"]) is not int or not 0 <= position["batches"] < 2**62:
+        raise ValueError(f"the place in the {name} is batch {position['batches']!r:.80}")
+    if not isinstance(position["source"], Mapping) or not all(type(position[key]) is bool for key in ("begun", "exhausted")):
+        raise ValueError(f"of the {name} it is not said what had become of them")
+    Place.from_state({"shared": {}, "own": position["now"]}).check(holders)
+    for key in ("start", "ahead"):
+        if position[key] is not None:
+            Place.from_state(position[key]).check(holders)
 
 
 def _described(epochs: Epochs) -> dict[str, Any]:

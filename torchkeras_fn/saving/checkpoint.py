@@ -30,6 +30,8 @@ FORMAT = "torchkeras_fn checkpoint"
 CONFIG = "checkpoint.json"
 _NAME = "parts-[0-9a-f]{8}"
 _WEIGHTS, _TRAINING = "weights", "training"
+_TRIES = 10
+"""How often a checkpoint is begun to be read that another process replaces meanwhile."""
 
 
 class Saved(NamedTuple):
@@ -151,10 +153,24 @@ def load_checkpoint(model: Any, folder: Any) -> None:
     that is damaged or of another model; then nothing has changed.
     """
     folder = os.path.abspath(os.fsdecode(folder))
+    for tries_left in reversed(range(_TRIES if getattr(model, "_team", None) is None else 1)):
+        before = _description(folder) if tries_left else None
+        try:
+            _load(model, folder)
+            return
+        except ValueError:  # a writer removes what it has replaced, and then there is a newer one
+            if not tries_left or _description(folder) == before:
+                raise
+
+
+def _description(folder: str) -> bytes:
+    with open(os.path.join(folder, CONFIG), "rb") as file:
+        return file.read(MOST_TEXT + 1)
+
+
+def _load(model: Any, folder: str) -> None:
     with model._together():
-        path = os.path.join(folder, CONFIG)
-        with open(path, "rb") as file:
-            text = file.read(MOST_TEXT + 1)
+        path, text = os.path.join(folder, CONFIG), _description(folder)
         with part(path, "the description"):
             config = parse_json(text)
             check_version(config, FORMAT)

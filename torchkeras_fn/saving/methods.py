@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.writing import first_writes
-from torchkeras_fn.saving import checkpoint, describe, export, model_file, weights_file
+from torchkeras_fn.saving import checkpoint, describe, export, formats, model_file, weights_file
+from torchkeras_fn.saving.compile_config import compile_config
 
 
 class Saving:
@@ -50,6 +52,19 @@ class Saving:
         True
         """
         weights_file.load_weights(self, filepath, by_name, skip_mismatch)
+
+    def _check_can_save(self, filepath: Any, weights_only: bool) -> None:
+        """Raise what `save` or `save_weights` would, as far as it can be told before there is anything to save."""
+        model: Any = self
+        if weights_only:
+            if type(self).save_weights is Saving.save_weights:
+                weights_file.function_to_save(model, filepath)
+        elif type(self).save is Saving.save:
+            is_own_format = formats.function_for(filepath, "save_model", None) is None
+            if not isinstance(model, Drawn) or is_own_format and model.built:
+                describe.describe_model(model, with_constants=False)
+                if model.objective is not None and model._bound:
+                    compile_config(model)
 
     def save_checkpoint(self, folder: Any) -> None:
         """Write the weights, and the training of a compiled model, into a folder by `torch.distributed.checkpoint`.

@@ -1,11 +1,13 @@
 """The weights alone in one file, for a model that is there already: read by position, or by the names of the layers."""
 
+import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.writing import first_writes
 from torchkeras_fn.saving.archive import Archive, write_archive
 from torchkeras_fn.saving.formats import function_for
@@ -22,15 +24,30 @@ Tensors = Mapping[str, torch.Tensor]
 def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
     """Write the weights of a model, or of any torch module, to one file, in one step.
 
-    Raises `FileExistsError` for a file that is there with `overwrite=False`, and `ValueError` for weights that have no
-    data yet. Of several processes the first writes, as `save_model` says.
+    Raises `FileExistsError` for a file that is there with `overwrite=False`, `ValueError` for weights that have no data
+    yet, and `TypeError` for a file of Keras' and a module that is no `Model`. Of several processes the first writes, as `save_model` says.
     """
 
     def write() -> None:
         check_overwrite(filepath, overwrite)
-        function_for(filepath, "save_weights", _save)(model, filepath)
+        function_to_save(model, filepath)(model, filepath)
 
     first_writes(model, filepath, write)
+
+
+def function_to_save(model: Any, filepath: Any) -> Any:
+    """Return what writes the weights of a model to a path. Raises as `save_weights` does for what no weights can be written to."""
+    return _checked(model, filepath, function_for(filepath, "save_weights", _save))
+
+
+def _checked(model: Any, filepath: Any, function: Any) -> Any:
+    """The function, if it can be used: Keras' files hold weights by the layers of a model."""
+    if function not in (_save, _load) and not isinstance(model, Drawn):
+        raise TypeError(
+            f"{type(model).__name__} is no Model, and Keras' files hold weights by the layers of one, so {os.fsdecode(filepath)!r} cannot "
+            "be written or read. Give the file another ending, such as '.weights', or derive from Model instead of Trainer."
+        )
+    return function
 
 
 def _save(model: Any, filepath: Any) -> None:
@@ -47,7 +64,7 @@ def load_weights(model: Any, filepath: Any, by_name: bool = False, skip_mismatch
     layer of its own name, and keeps its own where there is none. `skip_mismatch` warns of weights of another shape, and
     keeps the model's. Raises `ValueError`, saying what does not fit, and then changes nothing.
     """
-    function_for(filepath, "load_weights", _load)(model, filepath, by_name, skip_mismatch)
+    _checked(model, filepath, function_for(filepath, "load_weights", _load))(model, filepath, by_name, skip_mismatch)
 
 
 def _load(model: Any, filepath: Any, by_name: bool, skip_mismatch: bool) -> None:
