@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -49,6 +50,28 @@ def test_a_traced_activation_computes_the_same_and_pickles(name, arguments):
     module = traced(name, arguments)
     assert torch.equal(module(x), expected)
     assert torch.equal(pickle.loads(pickle.dumps(module))(x), expected)
+
+
+@pytest.mark.parametrize(("name", "arguments"), [(name, options) for name, options in VARIANTS if name not in ("sigmoid", "tanh")])
+def test_an_array_is_taken_as_a_tensor(name, arguments):
+    x = np.random.default_rng(0).normal(size=(2, 4, 6))
+    result = getattr(activations, name)(x, **arguments)
+    assert result.dtype is torch.float32
+    assert torch.equal(result, getattr(activations, name)(torch.tensor(x, dtype=torch.float32), **arguments))
+
+
+def test_lists_and_whole_numbers_are_taken_as_floats():
+    assert torch.equal(activations.softmax([[1, 1]]), torch.tensor([[0.5, 0.5]]))
+    assert torch.equal(activations.elu(np.array([2], "int32")), torch.tensor([2.0]))
+
+
+def test_the_float_type_of_an_array_that_was_chosen_is_kept():
+    assert activations.relu(np.ones(2, "float16")).dtype is torch.float16
+
+
+@pytest.mark.parametrize("name", ["silu", "elu", "relu", "hard_sigmoid"])
+def test_an_activation_pickles_as_itself(name):
+    assert pickle.loads(pickle.dumps(getattr(activations, name))) is getattr(activations, name)
 
 
 @pytest.mark.parametrize(("name", "arguments"), VARIANTS)

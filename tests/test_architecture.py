@@ -28,7 +28,7 @@ FLOORS = [
     [""],
 ]
 OPTIONAL = {"h5py", "pandas", "torchmetrics", "tensorboard", "torchvision", "matplotlib", "scipy", "sklearn", "ipywidgets"}
-OPTIONAL |= {"onnx", "onnxscript"}
+OPTIONAL |= {"onnx", "onnxscript", "pydot", "IPython"}
 COMPILER = {"torchkeras_fn.engine.replay": "torch._inductor.compile_fx"}  # takes a second to import, and few programs compile
 
 

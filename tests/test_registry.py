@@ -120,7 +120,7 @@ def test_a_function_that_would_be_read_as_another_is_not_written():
 @pytest.mark.parametrize(("function", "name"), [(F.elu, "elu"), (torch.tanh, "tanh"), (F.silu, "silu"), (F.hardswish, "hard_silu")])
 def test_a_function_of_torch_that_is_the_entry_is_written_by_its_name(function, name):
     assert activations.serialize(function) == name
-    assert activations.get(name) is function
+    assert torch.equal(activations.get(name)(torch.arange(-3.0, 3.0)), function(torch.arange(-3.0, 3.0)))
 
 
 def test_an_object_without_a_name_is_not_written():
@@ -245,3 +245,13 @@ def test_what_is_registered_in_a_scope_outlives_it(registered):
         register_keras_serializable()(blend)
     assert COLOURS.get("blend") is blend
     assert "one" not in get_custom_objects()
+
+
+def test_a_private_function_is_not_taken_for_the_entry_of_nearly_its_name():
+    def _leaky_relu(x):
+        return torch.where(x > 0, x, 0.5 * x)
+
+    assert activations.serialize(_leaky_relu) == "_leaky_relu"
+    assert activations.deserialize("_leaky_relu", custom_objects={"_leaky_relu": _leaky_relu}) is _leaky_relu
+    with pytest.raises(ValueError, match="Unknown activation '_leaky_relu'. Did you mean 'leaky_relu'?"):
+        activations.get("_leaky_relu")

@@ -1,34 +1,71 @@
 """Activation functions under Keras' names. All are plain functions over torch tensors, and record themselves on an fx proxy.
 
-Where torch has the very function with Keras' defaults, the name here *is* torch's function.
+Arrays, numbers and nested lists of them are taken too, as tensors of `floatx()`. `sigmoid` and `tanh` alone *are* torch's functions,
+by which the recurrent layers know that torch's fused kernels compute what was asked for: they take tensors.
 """
 
+import functools
+import numbers
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from torchkeras_fn import config
 from torchkeras_fn.registry import Registry
 
-elu = F.elu
-selu = F.selu
-celu = F.celu
-relu6 = F.relu6
-softplus = F.softplus
-softsign = F.softsign
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_of_torch: dict[Any, Callable[..., Any]] = {}
+"""The activation for a function of torch that computes the same: they have one name in a config."""
+
+
+def _taking_arrays(function: Callable[P, R], name: str | None = None) -> Callable[P, R]:
+    """Return an activation that makes a tensor of an array first; a `name` is given to a function of torch."""
+
+    @functools.wraps(function)
+    def activation(*args: P.args, **kwargs: P.kwargs) -> R:
+        if args and isinstance(args[0], (np.ndarray, numbers.Number, list, tuple)):
+            args = (_floats(args[0]), *args[1:])  # type: ignore[assignment]
+        return function(*args, **kwargs)
+
+    if name is not None:
+        activation.__name__ = activation.__qualname__ = name
+        activation.__module__ = __name__
+        activation.__doc__ = f"Return what torch's `{getattr(function, '__name__', name)}` makes of each element."
+        _of_torch[function] = activation
+    return activation
+
+
+def _floats(array: Any) -> torch.Tensor:
+    """An array as a tensor: what has no float type of its own, or numpy's default, takes that of `floatx()`."""
+    tensor = torch.as_tensor(array)
+    chosen = isinstance(array, np.ndarray) and tensor.is_floating_point() and tensor.dtype != torch.float64
+    return tensor if chosen or tensor.dtype.is_complex else tensor.to(config.dtype(None))
+
+
+elu = _taking_arrays(F.elu, "elu")
+selu = _taking_arrays(F.selu, "selu")
+celu = _taking_arrays(F.celu, "celu")
+relu6 = _taking_arrays(F.relu6, "relu6")
+softplus = _taking_arrays(F.softplus, "softplus")
+softsign = _taking_arrays(F.softsign, "softsign")
 sigmoid = torch.sigmoid
-log_sigmoid = F.logsigmoid
-hard_sigmoid = F.hardsigmoid
-silu = swish = F.silu
-hard_silu = hard_swish = F.hardswish
+log_sigmoid = _taking_arrays(F.logsigmoid, "log_sigmoid")
+hard_sigmoid = _taking_arrays(F.hardsigmoid, "hard_sigmoid")
+silu = swish = _taking_arrays(F.silu, "silu")
+hard_silu = hard_swish = _taking_arrays(F.hardswish, "hard_silu")
 tanh = torch.tanh
-hard_tanh = F.hardtanh
-tanh_shrink = F.tanhshrink
-mish = F.mish
-exponential = torch.exp
+hard_tanh = _taking_arrays(F.hardtanh, "hard_tanh")
+tanh_shrink = _taking_arrays(F.tanhshrink, "tanh_shrink")
+mish = _taking_arrays(F.mish, "mish")
+exponential = _taking_arrays(torch.exp, "exponential")
 
 
+@_taking_arrays
 def linear(x: torch.Tensor) -> torch.Tensor:
     """Return `x` itself.
 
@@ -38,6 +75,7 @@ def linear(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
+@_taking_arrays
 def relu(
     x: torch.Tensor, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0, alpha: float | None = None
 ) -> torch.Tensor:
@@ -58,6 +96,7 @@ def relu(
     return result if max_value is None else torch.clamp(result, max=max_value)
 
 
+@_taking_arrays
 def leaky_relu(x: torch.Tensor, negative_slope: float = 0.2) -> torch.Tensor:
     """Return `x` above zero and `negative_slope * x` below. (torch's default slope is 0.01, Keras' is 0.2.)
 
@@ -67,6 +106,7 @@ def leaky_relu(x: torch.Tensor, negative_slope: float = 0.2) -> torch.Tensor:
     return F.leaky_relu(x, negative_slope)
 
 
+@_taking_arrays
 def softmax(x: torch.Tensor, axis: int | Sequence[int] = -1) -> torch.Tensor:
     """Return positive values that sum to one along `axis`, or over several axes together.
 
@@ -78,6 +118,7 @@ def softmax(x: torch.Tensor, axis: int | Sequence[int] = -1) -> torch.Tensor:
     return torch.softmax(x, axis) if isinstance(axis, int) else torch.exp(log_softmax(x, axis))
 
 
+@_taking_arrays
 def log_softmax(x: torch.Tensor, axis: int | Sequence[int] = -1) -> torch.Tensor:
     """Return the logarithm of `softmax(x, axis)`, without the loss of precision of doing the two one by one.
 
@@ -89,6 +130,7 @@ def log_softmax(x: torch.Tensor, axis: int | Sequence[int] = -1) -> torch.Tensor
     return x - torch.logsumexp(x, tuple(axis), keepdim=True)
 
 
+@_taking_arrays
 def gelu(x: torch.Tensor, approximate: bool = False) -> torch.Tensor:
     """Return `x` times the standard normal distribution function at `x`; `approximate=True` takes the tanh formula.
 
@@ -100,6 +142,7 @@ def gelu(x: torch.Tensor, approximate: bool = False) -> torch.Tensor:
     return F.gelu(x, approximate="tanh" if approximate else "none")
 
 
+@_taking_arrays
 def glu(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
     """Return the first half of `x` along `axis` times the sigmoid of the second half; that axis becomes half as long.
 
@@ -111,6 +154,7 @@ def glu(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
     return F.glu(x, dim=axis)
 
 
+@_taking_arrays
 def threshold(x: torch.Tensor, threshold: float, default_value: float) -> torch.Tensor:
     """Return `x` where it is above `threshold` and `default_value` elsewhere.
 
@@ -120,6 +164,7 @@ def threshold(x: torch.Tensor, threshold: float, default_value: float) -> torch.
     return F.threshold(x, threshold, default_value)
 
 
+@_taking_arrays
 def hard_shrink(x: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
     """Return `x` where it is further than `threshold` from zero, else zero.
 
@@ -129,6 +174,7 @@ def hard_shrink(x: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
     return F.hardshrink(x, threshold)
 
 
+@_taking_arrays
 def soft_shrink(x: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
     """Return `x` moved towards zero by `threshold`, and zero where it was nearer than that.
 
@@ -138,6 +184,7 @@ def soft_shrink(x: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
     return F.softshrink(x, threshold)
 
 
+@_taking_arrays
 def squareplus(x: torch.Tensor, b: float = 4) -> torch.Tensor:
     """Return `(x + sqrt(x² + b)) / 2`, a softplus without exponentials.
 
@@ -149,6 +196,7 @@ def squareplus(x: torch.Tensor, b: float = 4) -> torch.Tensor:
     return (x + torch.sqrt(torch.square(x) + b)) / 2
 
 
+@_taking_arrays
 def sparse_plus(x: torch.Tensor) -> torch.Tensor:
     """Return zero below -1, `x` above 1, and the parabola `(x + 1)² / 4` that joins them smoothly.
 
@@ -158,6 +206,7 @@ def sparse_plus(x: torch.Tensor) -> torch.Tensor:
     return torch.where(x < 1, torch.square(F.relu(x + 1)) / 4, x)
 
 
+@_taking_arrays
 def sparse_sigmoid(x: torch.Tensor) -> torch.Tensor:
     """Return `(x + 1) / 2`, kept between zero and one: the slope of `sparse_plus`.
 
@@ -167,6 +216,7 @@ def sparse_sigmoid(x: torch.Tensor) -> torch.Tensor:
     return torch.clamp((x + 1) / 2, 0, 1)
 
 
+@_taking_arrays
 def sparsemax(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
     """Return the point nearest to `x` among those that are not negative and sum to one along `axis`; many are exactly zero.
 
@@ -217,8 +267,16 @@ _registry = Registry(
     },
     aliases={"swish": "silu", "hard_swish": "hard_silu", "exp": "exponential", "identity": "linear"},
 )
-serialize = _registry.serialize
 deserialize = _registry.deserialize
+
+
+def serialize(activation: Any) -> Any:
+    """Return the name or config that `deserialize` turns back into the activation, a function of torch that computes the same included.
+
+    >>> serialize(silu), serialize(F.silu)
+    ('silu', 'silu')
+    """
+    return _registry.serialize(_of_torch.get(activation, activation) if callable(activation) else activation)
 
 
 def get(identifier: Any) -> Callable[..., Any]:

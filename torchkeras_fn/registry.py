@@ -101,8 +101,9 @@ def _registered_as(name: str) -> Any:
 
 
 def _fold(name: str) -> str:
-    """`MeanSquaredError`, `mean_squared_error` and `Mean-Squared-Error` are one name."""
-    return name.replace("_", "").replace("-", "").lower()
+    """`MeanSquaredError`, `mean_squared_error` and `Mean-Squared-Error` are one name; `_mse` is a private one of the user's."""
+    private = "_" if name.startswith("_") else ""
+    return private + name.replace("_", "").replace("-", "").lower()
 
 
 def snake_case(name: str) -> str:

@@ -11,7 +11,9 @@ from torchkeras_fn.registry import (
 )
 from torchkeras_fn.registry import custom_object_scope as CustomObjectScope
 from torchkeras_fn.utils.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
+from torchkeras_fn.utils.drawing import model_to_dot, plot_model
 from torchkeras_fn.utils.numpy_utils import normalize, to_categorical
+from torchkeras_fn.utils.progbar import Progbar
 from torchkeras_fn.utils.sequence import Sequence
 from torchkeras_fn.utils.sequence_utils import pad_sequences
 
@@ -20,6 +22,7 @@ PyDataset = Sequence
 
 __all__ = [
     "CustomObjectScope",
+    "Progbar",
     "PyDataset",
     "Sequence",
     "clear_session",
@@ -28,9 +31,11 @@ __all__ = [
     "get_registered_name",
     "get_registered_object",
     "is_keras_tensor",
+    "model_to_dot",
     "normalize",
     "pack_x_y_sample_weight",
     "pad_sequences",
+    "plot_model",
     "register_keras_serializable",
     "set_random_seed",
     "to_categorical",
