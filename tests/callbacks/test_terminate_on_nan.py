@@ -37,9 +37,9 @@ def targets(bad, at):
 def lag(request, monkeypatch):
     """How many batches later a loss is looked at: on the host at once; as if it were on a device, one later."""
     if request.param == "device":
-        send = terminate_on_nan._sent
+        send = terminate_on_nan.sent
         monkeypatch.setattr(terminate_on_nan, "_is_on_host", lambda loss: False)
-        monkeypatch.setattr(terminate_on_nan, "_sent", lambda loss: send(torch.as_tensor(loss)))
+        monkeypatch.setattr(terminate_on_nan, "sent", lambda loss: send(torch.as_tensor(loss)))
     return int(request.param == "device")
 
 

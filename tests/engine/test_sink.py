@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from torchkeras_fn.engine import sink as sink_module
 from torchkeras_fn.engine.sink import Sink
 
 
@@ -54,7 +55,7 @@ def test_a_list_of_one_output_stays_a_list():
     [
         (None, "of type NoneType"),
         (np.ones(2), "of type ndarray"),
-        ((torch.ones(2), (torch.ones(2), torch.ones(2))), "of type tuple"),
+        ((torch.ones(2), (torch.ones(2), 3)), "of type int"),
         ({"a": torch.ones(2), "b": None}, "of type NoneType"),
         ([], "no outputs"),
     ],
@@ -63,6 +64,13 @@ def test_a_list_of_one_output_stays_a_list():
 def test_outputs_that_are_no_tensors_are_refused(samples, outputs, came):
     with pytest.raises(TypeError, match=f"A prediction is a tensor.*{came}"):
         Sink(samples).take(0, batch(2), outputs)
+
+
+@pytest.mark.parametrize("samples", [3, None])
+def test_nested_outputs_stay_nested(samples):
+    found = filled(samples, *({"b": [torch.ones(rows), torch.zeros(rows, 2)], "a": torch.ones(rows)} for rows in (2, 1)), rows=2)
+    assert list(found) == ["b", "a"]
+    assert [part.shape for part in (*found["b"], found["a"])] == [(3,), (3, 2), (3,)]
 
 
 @pytest.mark.parametrize("samples", [4, None])
@@ -86,6 +94,23 @@ def test_the_samples_of_a_batch_are_counted_in_every_structure(x):
     sink = Sink(2)
     sink.take(0, (x, None, None), torch.ones(2, 1))
     assert sink.result().shape == (2, 1)
+
+
+@pytest.mark.parametrize("samples", [6, None])
+def test_outputs_of_a_device_are_waited_for_when_the_next_batch_is_under_way(monkeypatch, samples):
+    events = []
+
+    def send(value):
+        number = len(events)
+        events.append(f"batch {number} is sent")
+        return lambda: events.append(f"batch {number} is needed") or torch.full(value.shape, float(number))
+
+    monkeypatch.setattr(sink_module, "sent", send)
+    sink = Sink(samples)
+    for index in range(2):
+        sink.take(index, batch(3), torch.ones(3, 1, device="meta"))
+    assert events == ["batch 0 is sent", "batch 1 is sent", "batch 0 is needed"]
+    assert sink.result().tolist() == [[0], [0], [0], [1], [1], [1]]
 
 
 def test_dtypes_are_kept_and_bfloat16_becomes_float32():

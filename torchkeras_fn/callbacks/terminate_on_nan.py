@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from torchkeras_fn.callbacks.callback import Callback
+from torchkeras_fn.engine.device import sent
 from torchkeras_fn.engine.logs import Logs
 
 
@@ -25,7 +26,7 @@ class TerminateOnNaN(Callback):
 
     def __init__(self, raise_error: bool = False):
         self.raise_error = raise_error
-        self._waiting: tuple[int, Callable[[], float]] | None = None
+        self._waiting: tuple[int, Callable[[], torch.Tensor]] | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Forget what came before."""
@@ -39,7 +40,7 @@ class TerminateOnNaN(Callback):
         if _is_on_host(loss):
             self._check(batch, float(loss))
         elif self._look():
-            self._waiting = batch, _sent(loss)
+            self._waiting = batch, sent(loss)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Look at the loss of the last batch."""
@@ -48,7 +49,7 @@ class TerminateOnNaN(Callback):
     def _look(self) -> bool:
         """Look at the loss that was sent; return whether training goes on."""
         waiting, self._waiting = self._waiting, None
-        return waiting is None or self._check(waiting[0], waiting[1]())
+        return waiting is None or self._check(waiting[0], float(waiting[1]()))
 
     def _check(self, batch: int, loss: float) -> bool:
         if math.isfinite(loss):
@@ -62,18 +63,3 @@ class TerminateOnNaN(Callback):
 
 def _is_on_host(loss: Any) -> bool:
     return not isinstance(loss, torch.Tensor) or loss.device.type == "cpu"
-
-
-def _sent(loss: torch.Tensor) -> Callable[[], float]:
-    """Send a number to the host, and return the function that waits for it: for it alone, not for what was begun since."""
-    host = loss.detach().to("cpu", non_blocking=True)
-    if loss.device.type == "cpu":
-        return lambda: float(host)
-    event = torch.Event(loss.device)
-    event.record()
-
-    def arrived() -> float:
-        event.synchronize()
-        return float(host)
-
-    return arrived

@@ -1,6 +1,7 @@
 """Where things live: choosing a device, and moving batches to it."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -118,3 +119,25 @@ def to_host(tensor: torch.Tensor) -> torch.Tensor:
         return torch.full(tensor.shape, float("nan"))
     tensor = tensor.detach().cpu()
     return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+
+
+def sent(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Send a tensor to the CPU's memory, and return the function that waits for it: for it alone, not for what was begun since.
+
+    What it returns is as of `to_host`, in memory that may be pinned.
+
+    >>> sent(torch.ones(2))()
+    tensor([1., 1.])
+    """
+    if tensor.device.type not in _COPIES_ALONE:
+        here = to_host(tensor)
+        return lambda: here
+    arriving = tensor.detach().to("cpu", non_blocking=True)
+    event = torch.Event(tensor.device)
+    event.record()
+
+    def arrived() -> torch.Tensor:
+        event.synchronize()
+        return to_host(arriving)
+
+    return arrived

@@ -64,10 +64,12 @@ class Replay:
         return self._outputs
 
     def _record(self, inputs: list[torch.Tensor]) -> None:
-        graph = torch.cuda.CUDAGraph()
+        graph, device = torch.cuda.CUDAGraph(), inputs[0].device
         buffers = [tensor.clone() for tensor in inputs[: self._changing]]
+        stream = torch.cuda.Stream(device)  # torch's own for recordings is where the first of all was made: perhaps another GPU
         try:
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may be pinning the next batches
+            # Other threads may be pinning the next batches.
+            with torch.cuda.device(device), torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 outputs = self._run([*buffers, *inputs[self._changing :]])
         except RuntimeError:  # an operation that waits for the device, or copies from the host
             return

@@ -1,14 +1,18 @@
 """Where predictions go: one array in the CPU's memory, filled batch by batch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from torchkeras_fn.engine.dealing import in_turn
-from torchkeras_fn.engine.device import to_host
+from torchkeras_fn.engine.device import sent, to_host
 from torchkeras_fn.engine.lockstep import Lockstep
+from torchkeras_fn.engine.structure import Structure
+
+_Arriving = tuple[list[Callable[[], torch.Tensor]], int]
+"""Functions that wait for the outputs of a batch to arrive from the device, and its number of samples."""
 
 
 class Sink:
@@ -26,7 +30,9 @@ class Sink:
         self._arrays: list[torch.Tensor] = []
         self._pieces: list[list[torch.Tensor]] = []
         self._names: list[Any] | None = None
+        self._structure: Structure | None = None
         self._several = False
+        self._arriving: _Arriving | None = None
 
     def take(self, index: int, batch: Any, outputs: Any) -> None:
         """Take the outputs of a batch behind those that came before. Raises `TypeError` for outputs that are no tensors."""
@@ -34,11 +40,34 @@ class Sink:
             self._names, outputs = list(outputs), list(outputs.values())
         self._several = isinstance(outputs, (list, tuple))
         outputs = outputs if self._several else [outputs]
+        if not all(isinstance(value, torch.Tensor) for value in outputs):
+            outputs = self._flat(outputs)
         if not self._arrays and not self._pieces:
             _check_tensors(outputs)
-        values = [to_host(value) for value in outputs]
-        if not self._arrays and (self._samples is None or self._pieces or not _row_for_each(values, batch[0])):
-            self._pieces.append([value.reshape(1) if value.ndim == 0 else value for value in values])
+        samples = _samples_in(batch[0])
+        if all(value.is_cpu for value in outputs):
+            self._keep([to_host(value) for value in outputs], samples)
+            return
+        self._await(([sent(value) for value in outputs], samples))
+
+    def _await(self, arriving: _Arriving | None) -> None:
+        """Keep the outputs that are on their way, while the device works on those that come after them."""
+        before, self._arriving = self._arriving, arriving
+        if before is not None:
+            values, samples = before
+            self._keep([value() for value in values], samples)
+
+    def _await_last(self) -> None:
+        if self._arriving is not None:
+            with torch.inference_mode():  # in which the arrays were made
+                self._await(None)
+
+    def _keep(self, values: list[torch.Tensor], samples: int) -> None:
+        """Keep outputs that are in the CPU's memory."""
+        has_row_for_each = all(value.ndim and len(value) == samples for value in values)
+        if not self._arrays and (self._samples is None or self._pieces or not has_row_for_each):
+            kept = values if self._arriving is None else [value.clone() for value in values]  # pinned memory is for others again
+            self._pieces.append([value.reshape(1) if value.ndim == 0 else value for value in kept])
             return
         if not self._arrays:
             self._arrays = [torch.empty((int(self._samples or 0), *value.shape[1:]), dtype=value.dtype) for value in values]
@@ -46,8 +75,16 @@ class Sink:
             array[self._filled : self._filled + len(value)] = value
         self._filled += len(values[0])
 
+    def _flat(self, outputs: Any) -> list[Any]:
+        """The tensors in outputs that are nested, as those of the first batch were."""
+        if self._structure is None:
+            self._structure, found = Structure.split(outputs)
+            return found
+        return self._structure.flat(outputs)
+
     def result(self) -> Any:
         """Return the arrays as numpy, in the structure of the outputs. Raises `ValueError` where no batch came."""
+        self._await_last()
         if self._pieces:
             self._arrays = [torch.cat(pieces) for pieces in zip(*self._pieces, strict=True)]
         elif not self._arrays:
@@ -55,9 +92,10 @@ class Sink:
         elif self._filled < int(self._samples or 0):
             self._arrays = [array[: self._filled] for array in self._arrays]
         arrays: list[np.ndarray] = [array.numpy() for array in self._arrays]
+        parts = arrays if self._structure is None else self._structure.pack(arrays)
         if self._names is not None:
-            return dict(zip(self._names, arrays, strict=True))
-        return arrays if self._several else arrays[0]
+            return dict(zip(self._names, parts, strict=True))
+        return parts if self._several else parts[0]
 
 
 class SharedSink(Sink):
@@ -75,11 +113,12 @@ class SharedSink(Sink):
     def result(self) -> Any:
         """Return the outputs of all processes; a collective."""
         processes = self._shared.processes
+        self._await_last()
         own = [[(tuple(value.shape), value.dtype) for value in piece] for piece in self._pieces]
-        told = processes.gathered((own, self._names, self._several))
+        told = processes.gathered((own, (self._names, self._structure), self._several))
         first = next((state for state in told if state[0]), None)
         if first is not None:
-            (kinds, *_), self._names, self._several = first
+            (kinds, *_), (self._names, self._structure), self._several = first
             columns = [self._column(index, [pieces for pieces, _, _ in told]) for index in range(len(kinds))]
             self._pieces = [list(columns)]
         return super().result()
@@ -101,10 +140,10 @@ def _check_tensors(outputs: Any) -> None:
     strange = [type(value).__name__ for value in outputs if not isinstance(value, torch.Tensor)]
     if strange or not outputs:
         came = f"something of type {strange[0]}" if strange else "no outputs at all"
-        raise TypeError(f"A prediction is a tensor, or a list or dict of tensors, but the model returned {came}.")
+        raise TypeError(f"A prediction is a tensor, or a list or dict of tensors, which may be nested, but the model returned {came}.")
 
 
-def _row_for_each(values: list[torch.Tensor], x: Any) -> bool:
-    """Whether every output has a row for each sample of the batch; a module may return other numbers of rows."""
+def _samples_in(x: Any) -> int:
+    """How many samples a batch has: a module may return another number of rows."""
     first = next(iter(x.values())) if isinstance(x, Mapping) else x if isinstance(x, torch.Tensor) else x[0]
-    return all(value.ndim > 0 and len(value) == len(first) for value in values)
+    return len(first)

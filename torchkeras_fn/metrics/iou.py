@@ -41,6 +41,7 @@ class IoU(Metric):
             raise ValueError(f"'target_class_ids' must be below num_classes={num_classes}, got {self.target_class_ids}.")
         self.ignore_class, self.axis = ignore_class, axis
         self.sparse_y_true, self.sparse_y_pred = sparse_y_true, sparse_y_pred
+        self._targets = torch.tensor(self.target_class_ids, dtype=torch.int64)
         self.total_cm = self._counter((num_classes, num_classes), "total_confusion_matrix")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -81,8 +82,10 @@ class IoU(Metric):
         """Return the mean over the classes that there are, 0 where there are none."""
         both = self.total_cm.diagonal()
         either = self.total_cm.sum(0) + self.total_cm.sum(1) - both
-        chosen = divide(both, either)[self.target_class_ids]
-        return self._finish(divide(chosen.sum(), (either[self.target_class_ids] > 0).sum()))
+        if self._targets.device != either.device:  # once: a list of numbers would be copied there each time, and waited for
+            self._targets = torch.tensor(self.target_class_ids, dtype=torch.int64, device=either.device)
+        both, either = both[self._targets], either[self._targets]
+        return self._finish(divide(divide(both, either).sum(), (either > 0).sum()))
 
     def _finish(self, value: torch.Tensor) -> torch.Tensor:
         return value.float() if self._dtype.startswith("int") else super()._finish(value)  # the default dtype is Keras' int32
