@@ -27,6 +27,7 @@ from torchkeras_fn.layers import (
     Embedding,
     Flatten,
     Input,
+    Layer,
     LayerNormalization,
     MaxPooling2D,
     TorchModuleWrapper,
@@ -186,6 +187,25 @@ def test_hooks_on_the_lowered_model_are_called():
     model.lowered.register_forward_hook(lambda *args: calls.append(args) and None)
     model.predict(x, batch_size=ROWS)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("name", ["Multi-Head", "2nd", "class"])
+def test_a_layer_whose_name_is_no_identifier_makes_masks(name):
+    class Passing(Layer):
+        def call(self, inputs):
+            return inputs
+
+        def compute_mask(self, inputs, mask=None):
+            return mask
+
+    x = Input((4,), dtype="int64")
+    hidden = Passing(name=name)(Embedding(3, 2, mask_zero=True)(x))
+    model = Model(x, Dense(1)(hidden))
+    model.compile("sgd", "mse")
+    numbers = np.array([[1, 2, 0, 0], [1, 0, 0, 0]])
+    targets = model.predict(numbers, verbose=0)
+    targets[numbers == 0] += 5  # which the mask hides
+    assert model.evaluate(numbers, targets, verbose=0) == 0
 
 
 def test_a_replaced_parameter_counts():

@@ -11,7 +11,18 @@ from torch import nn
 
 from torchkeras_fn import Input, Model, Sequential
 from torchkeras_fn.engine.layer import FunctionModule, Layer, snake_case
-from torchkeras_fn.layers import Activation, BatchNormalization, Dense, Dropout, Embedding, Flatten, Lambda, Reshape, TorchModuleWrapper
+from torchkeras_fn.layers import (
+    LSTM,
+    Activation,
+    BatchNormalization,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Lambda,
+    Reshape,
+    TorchModuleWrapper,
+)
 
 
 class Scale(Layer):
@@ -432,6 +443,53 @@ def test_a_weight_is_known_by_the_attribute_it_is_assigned_to():
     layer.kernel = layer.add_weight("w", (2,), regularizer="l2")
     assert list(layer.state_dict()) == ["kernel"]
     assert layer.named_weights()[0].options.regularizer is not None
+
+
+@pytest.mark.parametrize("name", ["gamma", "another", None])
+@pytest.mark.parametrize("trainable", [True, False])
+def test_a_weight_takes_the_place_of_what_the_attribute_held(name, trainable):
+    layer = Layer()
+    layer.gamma, layer.another = None, True
+    layer.gamma = layer.add_weight(name=name, shape=(2,), initializer="ones", trainable=trainable)
+    assert layer.gamma.tolist() == [1, 1] and list(layer.state_dict()) == ["gamma"]
+    layer.gamma = layer.add_weight(name=name, shape=(3,), initializer="ones", trainable=trainable)
+    assert layer.gamma.tolist() == [1, 1, 1] and [weight.name for weight in layer.named_weights()] == ["gamma"]
+    assert layer.another is True
+
+
+def test_a_layer_may_be_kept_before_the_base_class_is_set_up():
+    class Around(Layer):
+        def __init__(self, inner, **options):
+            self.inner = inner
+            super().__init__(**options)
+
+        def call(self, inputs):
+            return self.inner(inputs)
+
+    model = Sequential([Input(shape=(3,)), Around(Dense(2), name="around")])
+    assert list(model.state_dict()) == ["around.inner.weight", "around.inner.bias"]
+
+
+@pytest.mark.parametrize("activation", [torch.relu, nn.ReLU()])
+def test_an_activation_chosen_before_the_base_class_is_set_up_stays(activation):
+    class Activated(Layer):
+        def __init__(self):
+            self.activation = activation
+            super().__init__()
+
+        def call(self, inputs):
+            return self.activation(inputs)
+
+    assert Activated()(torch.tensor([[-1.0, 2.0]])).tolist() == [[0, 2]]
+
+
+def test_a_constructor_that_leaves_out_the_base_class_is_told():
+    class Forgetful(Layer):
+        def __init__(self):
+            self.inner = Dense(2)
+
+    with pytest.raises(RuntimeError, match=r"Forgetful\.__init__ has to call super\(\)\.__init__\(\)"):
+        Forgetful()
 
 
 def test_weights_without_a_name_are_numbered():
@@ -982,3 +1040,99 @@ def test_a_call_that_fails_is_told_of_where_the_declared_shape_is_of_no_help():
 
     with pytest.raises(ValueError, match="no such thing"):
         Failing()(Input(shape=(None, 4)))
+
+
+# ---------------------------------------------------------------------- functions that write to their inputs
+
+
+def add_one(x):
+    x += 1
+    return x
+
+
+@pytest.mark.parametrize("made", [lambda: Lambda(add_one), lambda: Activation(add_one)], ids=["Lambda", "Activation"])
+def test_what_a_function_writes_to_its_inputs_is_not_seen_by_others(made):
+    x = Input(shape=(3,))
+    model, data = Model(x, [made()(x), x * 1.0]), torch.ones(2, 3)
+    for _ in range(2):
+        written, read = model(data)
+        assert (written.unique(), read.unique(), data.unique()) == (2, 1, 1)
+
+
+def test_a_function_that_only_reads_its_inputs_is_not_given_copies():
+    seen = []
+    layer, data = Lambda(lambda x: seen.append(x) or x + 1), torch.ones(2, 3)
+    for _ in range(2):
+        layer(data)
+    assert seen[-1] is data
+
+
+# ---------------------------------------------------------------------- casts before the weights are made
+
+
+@pytest.mark.parametrize("made", [lambda: Dense(2), lambda: LSTM(2), lambda: Scale()], ids=["Dense", "LSTM", "own"])
+def test_a_cast_before_the_weights_are_made_holds_for_them(made):
+    layer = made().double()
+    layer(torch.ones(2, 4, 3, dtype=torch.float64))
+    assert {weight.dtype for weight in layer.parameters()} == {torch.float64}
+
+
+# ---------------------------------------------------------------------- weights that are not trained
+
+
+class RunningTotal(Layer):
+    def build(self, input_shape):
+        self.total = self.add_weight(name="total", shape=(input_shape[-1],), initializer="zeros", trainable=False)
+
+    def call(self, inputs):
+        self.total.assign_add(inputs.sum(0))
+        return inputs + self.total
+
+
+def test_a_weight_that_is_not_trained_is_assigned_to_as_in_keras():
+    layer = RunningTotal()
+    layer(torch.ones(2, 3))
+    layer.total.assign_sub([1.0, 0.0, 0.0])
+    assert layer.get_weights()[0].tolist() == [1.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model)), lambda model: model.double()])
+def test_what_is_assigned_in_a_model_is_kept_by_what_becomes_of_it(copied):
+    model = Sequential([Input((3,)), RunningTotal(), Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 3)), np.ones(4), batch_size=2, verbose=0)
+    copied(model).layers[0].total.assign_add(1.0)
+    other = copied(model).layers[0].total
+    assert other.tolist() == model.layers[0].total.tolist()
+
+
+@pytest.mark.parametrize("change", [lambda layer: setattr(layer, "total", layer.total + 1), lambda layer: layer.total.assign(1)])
+def test_what_torch_sees_of_a_weight_that_is_assigned_to_is_a_plain_tensor(change):
+    layer = RunningTotal()
+    layer.build((None, 3))
+    change(layer)
+    assert [type(buffer) for buffer in layer.buffers()] == [torch.Tensor]
+    assert layer.state_dict()["total"].tolist() == [1.0] * 3
+
+
+def test_adding_in_place_keeps_the_buffer():
+    layer = RunningTotal()
+    layer.build((None, 3))
+    buffer = layer._buffers["total"]
+    layer.total += 1
+    assert layer._buffers["total"] is buffer
+
+
+class Counting(Layer):
+    def __init__(self):
+        super().__init__()
+        self.calls = self.add_weight(name="calls", shape=(), initializer="zeros", trainable=False)
+
+    def call(self, inputs):
+        return inputs + self.calls
+
+
+def test_a_layer_with_a_weight_that_is_not_trained_is_exported():
+    model = Sequential([Input((3,)), Counting()])
+    exported = torch.export.export(model, (torch.ones(2, 3),)).module()
+    assert torch.equal(exported(torch.ones(2, 3)), torch.ones(2, 3))

@@ -1,6 +1,8 @@
 """Figures that steps of a user's own returned, put together; tests/distributed has them with real processes."""
 
+import numpy as np
 import torch
+import torchmetrics
 
 from torchkeras_fn import Input, Model
 from torchkeras_fn.engine.own_figures import figures_of_all, keep_metrics_in, metrics_in, reset_metrics_in
@@ -77,3 +79,20 @@ def test_metrics_of_equal_value_are_told_apart_by_their_names():
     assert figures_of_all(figures, 2, 2, model, exchange) == {"two": 0.5, "one": 0.5, "elsewhere": 0.25}
     assert told[0][3] == {"two": [1, 0], "one": [0, 1], "elsewhere": []} and len(told) == 3
     assert float(model.one.result()) == 0.5
+
+
+def test_metrics_of_torchmetrics_in_the_model_begin_anew_with_each_epoch_and_evaluation():
+    class Own(Model):
+        def train_step(self, batch):
+            self.seen.update(batch[0].flatten())
+            return {"seen": self.seen.compute()}
+
+        test_step = train_step
+
+    x = Input(shape=(1,))
+    model = Own(x, Dense(1)(x))
+    model.seen = torchmetrics.SumMetric()
+    model.compile("sgd")
+    data = np.ones((4, 1), "float32")
+    history = model.fit(data, data, epochs=2, batch_size=2, validation_data=(data[:3], data[:3]), verbose=0).history
+    assert history == {"seen": [4.0, 4.0], "val_seen": [3.0, 3.0]}

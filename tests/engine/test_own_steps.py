@@ -147,3 +147,133 @@ def test_metrics_in_attributes_are_metrics_of_the_model():
     assert {name: float(value) for name, value in model.get_metrics_result().items()}["seen"] == 2.0
     model.reset_metrics()
     assert {float(value) for value in model.get_metrics_result().values()} == {0.0}
+
+
+# ---------------------------------------------------------------------- what is written to the data
+
+
+class Shifting(Trainer, nn.Module):
+    """Writes to its inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 1)
+
+    def forward(self, x):
+        x -= 0.5
+        return self.linear(x)
+
+
+class ShiftingInItsSteps(Shifting):
+    def forward(self, x):
+        return self.linear(x)
+
+    def train_step(self, data):
+        x, y = data
+        x -= 0.5
+        return super().train_step((x, y, None))
+
+    def test_step(self, batch):
+        batch[0].sub_(0.5)
+        return super().test_step(batch)
+
+    def predict_step(self, batch):
+        return super().predict_step([batch[0].sub_(0.5)])
+
+
+class ShiftingForItsLoss(Shifting):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+        return super().compute_loss(x, y, y_pred, sample_weight)
+
+
+@pytest.mark.parametrize("kind", [Shifting, ShiftingInItsSteps, ShiftingForItsLoss])
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda net, x: net.fit(x, Y, batch_size=4, epochs=2, shuffle=False, verbose=0),
+        lambda net, x: net.evaluate(x, Y, verbose=0),
+        lambda net, x: net.predict(x),
+        lambda net, x: net.train_on_batch(x, Y),
+        lambda net, x: net.test_on_batch(x, Y),
+        lambda net, x: net.predict_on_batch(x),
+    ],
+    ids=["fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch"],
+)
+def test_the_data_is_not_changed_by_what_writes_to_a_batch(kind, run):
+    net, data = kind(), X.copy()
+    net.compile("sgd", "mse", device="cpu")
+    for _ in range(2):
+        run(net, data)
+    assert np.array_equal(data, X)
+
+
+def test_training_computes_what_torch_computes_on_copies_of_the_data():
+    net, by_hand = Shifting(), Shifting()
+    by_hand.load_state_dict(net.state_dict())
+    net.compile(torch.optim.SGD(net.parameters(), 0.1), "mse", device="cpu")
+    net.fit(X, Y, batch_size=4, epochs=3, shuffle=False, verbose=0)
+    optimizer = torch.optim.SGD(by_hand.parameters(), 0.1)
+    for _ in range(3):
+        for rows in (slice(0, 4), slice(4, 8)):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(by_hand(torch.tensor(X[rows])), torch.tensor(Y[rows])).backward()
+            optimizer.step()
+    torch.testing.assert_close(net.linear.weight, by_hand.linear.weight)
+
+
+def test_a_forward_pass_that_only_reads_its_inputs_is_not_given_copies():
+    class Reading(Shifting):
+        def forward(self, x):
+            self.place = x.data_ptr()
+            return self.linear(x)
+
+    net, data = Reading(), torch.tensor(X)
+    net.compile("sgd", "mse", device="cpu")
+    for _ in range(2):
+        net.evaluate(data, Y, verbose=0)
+    assert net.place == data.data_ptr()
+
+
+# ---------------------------------------------------------------------- what the parts of a step return
+
+
+@pytest.mark.parametrize("step", ["train_step", "test_step"])
+@pytest.mark.parametrize("result", [0.5, "loss", torch.ones(()), (1.0, 2.0)], ids=["number", "name", "tensor", "tuple"])
+def test_a_step_that_returns_no_dict_is_told_what_it_returns(step, result):
+    kind = type("Net", (Shifting,), {step: lambda self, batch: result})
+    net = kind()
+    net.compile("sgd", "mse", device="cpu")
+    run = net.fit if step == "train_step" else net.evaluate
+    with pytest.raises(TypeError, match=r"returns a dict of names and figures, such as \{'loss': loss\}, or None; it returned"):
+        run(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        (None, TypeError, "compute_loss returns a tensor, the loss of the batch; it returned None of type NoneType"),
+        ("mse", TypeError, "it returned 'mse' of type str"),
+        (torch.ones(8), ValueError, r"compute_loss returns one number for a batch; it returned a tensor of shape \(8,\): take its mean"),
+        (1.0, ValueError, "The loss has no gradient"),
+    ],
+)
+def test_a_compute_loss_that_returns_no_loss_is_told_so(loss, error, message):
+    class Net(Shifting):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+            return loss
+
+    net = Net()
+    net.compile("sgd", "mse", device="cpu")
+    with pytest.raises(error, match=message):
+        net.fit(X, Y, verbose=0)
+
+
+def test_a_compute_metrics_that_returns_no_dict_is_told_so():
+    class Net(Shifting):
+        def compute_metrics(self, x, y, y_pred, sample_weight=None):
+            return 0.5
+
+    net = Net()
+    net.compile("sgd", "mse", device="cpu")
+    with pytest.raises(TypeError, match="compute_metrics returns a dict of names and figures"):
+        net.evaluate(X, Y, verbose=0)

@@ -854,3 +854,81 @@ def test_an_interrupt_leaves_a_model_that_can_be_used():
         net.fit(X, Y, verbose=0, callbacks=[Interrupt()])
     assert net.training and all(p.requires_grad for p in net.parameters())
     assert np.isfinite(net.fit(X, Y, verbose=0).history["loss"]).all()
+
+
+class Listed(Trainer, nn.Module):
+    """Keeps its layer where torch does not look for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Linear(3, 1)]
+
+    def forward(self, x):
+        return self.layers[0](x)
+
+
+@pytest.mark.parametrize("method", ["fit", "train_on_batch"])
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [(lambda: Net().requires_grad_(False), "all of them are frozen"), (Listed, "it has no parameters.*nn.ModuleList")],
+    ids=["frozen", "listed"],
+)
+def test_a_model_without_a_weight_to_train_is_warned_of(made, reason, method):
+    net = made()
+    net.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match=f"no weights to train: {reason}"):
+        getattr(net, method)(X, Y, **({"verbose": 0} if method == "fit" else {}))
+
+
+def test_a_step_of_ones_own_may_train_what_the_model_does_not():
+    class Own(Net):
+        def train_step(self, batch):
+            return {}
+
+    net = Own().requires_grad_(False)
+    net.compile("sgd")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.fit(X, Y, verbose=0)
+
+
+class Counting(Net):
+    """Keeps a buffer and attributes of its calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+        self.mean, self.seen = None, []
+
+    def forward(self, x):
+        self.calls += 1
+        self.mean = x.mean(0) if self.mean is None else 0.9 * self.mean + 0.1 * x.mean(0)
+        self.seen.append(len(x))
+        return super().forward(x - self.mean)
+
+
+def test_the_forward_pass_is_run_once_a_batch():
+    net = Counting()
+    net.compile("sgd", "mse", device="cpu")
+    net.fit(X[:4], Y[:4], batch_size=2, epochs=2, shuffle=False, verbose=0)
+    assert (int(net.calls), net.seen) == (4, [2, 2, 2, 2])
+    assert net.mean.isfinite().all()
+
+
+def test_a_module_that_makes_its_layers_in_its_first_pass_makes_them_once():
+    class Late(Trainer, nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.made, self.linear = 0, None
+
+        def forward(self, x):
+            if self.linear is None:
+                self.linear = nn.Linear(x.shape[1], 1)
+                self.made += 1
+            return self.linear(x)
+
+    net = Late()
+    net.predict(X)
+    net.compile("sgd", "mse")
+    net.fit(X, Y, verbose=0)
+    assert net.made == 1

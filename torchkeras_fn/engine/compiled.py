@@ -71,13 +71,14 @@ class CompiledSteps:
 
     def begin(self) -> Callable[[Any], Any]:
         """Return what takes the steps of an epoch that begins now, within a session of training."""
+        as_it_is: Callable[[Any], Any] = self.trainer._as_given(self.trainer.train_step)
         if self._given_up:
-            return self.trainer.train_step  # type: ignore[no-any-return]
+            return as_it_is
         parts = _parts_of(self.trainer._as_module())
         obstacle = _obstacle(self.trainer, parts)
         if obstacle is not None:
             self._warn(obstacle)
-            return self.trainer.train_step  # type: ignore[no-any-return]
+            return as_it_is
         self._notice_changes(parts)
         return self
 

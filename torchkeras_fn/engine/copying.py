@@ -1,6 +1,6 @@
-"""Copies of a layer's inputs, and whether the layer wrote to them."""
+"""Copies of the inputs of layers and functions that a user wrote, and whether these wrote to them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,3 +29,28 @@ def copies_of(inputs: Any) -> tuple[Any, Callable[[], bool]]:
         return copy
 
     return map_only(torch.Tensor, copy_of, inputs), lambda: any(copy._version != version for copy, version in copies)
+
+
+def called_on_copies(
+    call: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], writes: dict[Any, bool], mode: Any
+) -> Any:
+    """Spare the inputs, which others read as well, what `inputs -= mean` does to them; and note whether there was need to.
+
+    Further arguments, such as a cache that the call fills, are written to as they are. What is noted for each mode in `writes`
+    tells the caller whether to go on doing so.
+
+    >>> inputs, writes = torch.ones(2), {}
+    >>> called_on_copies(torch.Tensor.add_, [inputs, 1], {}, writes, mode=True)
+    tensor([2., 2.])
+    >>> inputs, writes
+    (tensor([1., 1.]), {True: True})
+    """
+    if not args:
+        return call(**kwargs)
+    if torch.compiler.is_compiling():  # which can note nothing
+        is_careful = writes.get(mode, any(writes.values()))
+        return call(map_only(torch.Tensor, torch.clone, args[0]) if is_careful else args[0], *args[1:], **kwargs)
+    inputs, is_altered = copies_of(args[0])
+    outputs = call(inputs, *args[1:], **kwargs)
+    writes[mode] = writes.get(mode, False) or is_altered()
+    return outputs

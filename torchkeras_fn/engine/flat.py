@@ -7,6 +7,7 @@ somebody's own, a parametrization, `module.compile()`.
 """
 
 from collections.abc import Callable
+from keyword import iskeyword
 from typing import Any
 
 import torch
@@ -151,7 +152,8 @@ class _Writer:
         path, _, name = node.target.rpartition(".")
         holder = self.module.get_submodule(path)
         if node.op == "get_attr":
-            return f"{self.module_named(holder)}.{name}"
+            holder_name = self.module_named(holder)
+            return f"{holder_name}.{name}" if name.isidentifier() and not iskeyword(name) else f"getattr({holder_name}, {name!r})"
         return self.call_module(holder, name, values)
 
     def module_named(self, module: nn.Module) -> str:

@@ -17,7 +17,8 @@ from torchkeras_fn.engine import inference
 from torchkeras_fn.engine.additions import Additions, collecting
 from torchkeras_fn.engine.building import further_shapes, whole
 from torchkeras_fn.engine.connections import Connections, shapes_of
-from torchkeras_fn.engine.copying import copies_of
+from torchkeras_fn.engine.copying import called_on_copies
+from torchkeras_fn.engine.hooks import Hooked
 from torchkeras_fn.engine.incoming import as_floats, as_tensors, carried_mask, carry_mask, check_inputs
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, is_symbolic, record, symbolic_leaves
 from torchkeras_fn.engine.weights import Weighted
@@ -36,13 +37,16 @@ class _NamesItself(ABCMeta):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().__call__(*args, **kwargs)
+            made = super().__call__(*args, **kwargs)
         except (ValueError, TypeError) as error:
             if cls.__name__ in str(error):
                 raise
             name = kwargs.get("name")
             kind = ValueError if isinstance(error, ValueError) else TypeError
             raise kind(f"{f'{name} ({cls.__name__})' if name else cls.__name__}: {error}") from error
+        if isinstance(made, Layer) and "given_name" not in vars(made):
+            raise RuntimeError(f"{cls.__name__}.__init__ has to call super().__init__().")
+        return made
 
     @property
     def __signature__(cls) -> inspect.Signature:
@@ -51,7 +55,7 @@ class _NamesItself(ABCMeta):
         return own.replace(parameters=list(own.parameters.values())[1:])
 
 
-class Layer(Additions, Connections, Weighted, metaclass=_NamesItself):
+class Layer(Additions, Connections, Hooked, Weighted, metaclass=_NamesItself):
     """A step of a model: called on symbolic tensors it draws, called on tensors it runs.
 
     A built-in layer describes a torch module: `build(input_shape)` returns it, and `weight_map` says which of its
@@ -133,7 +137,8 @@ class Layer(Additions, Connections, Weighted, metaclass=_NamesItself):
         self.automatic_name: str | None = None
         self.built = False
         self._is_being_built = False
-        self.activation: Any = None
+        if not hasattr(self, "activation"):  # Keras' base class has none: a program may have set its own before this
+            self.activation: Any = None
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._trainable = trainable
         self._nodes: list[Node] = []
@@ -265,25 +270,13 @@ class Layer(Additions, Connections, Weighted, metaclass=_NamesItself):
         is_new_mode = mode is not None and mode != self.training
         in_mode = inference.mode_of(*self._roots(), training=bool(mode)) if is_new_mode else contextlib.nullcontext()
         with in_mode, contextlib.nullcontext() if type(self).call is Layer.call else inference.untouched(self):
-            is_careful = self._writes_to_inputs.get(self.training, self._is_users)
-            outputs = self._call_on_copies(args, kwargs) if is_careful else self.call(*args, **kwargs)
+            writes = self._writes_to_inputs
+            is_careful = writes.get(self.training, self._is_users)
+            outputs = called_on_copies(self.call, args, kwargs, writes, self.training) if is_careful else self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
             self.add_loss([of_sum(self.activity_regularizer(part)) for part in inference.leaves_of(outputs)])
         if is_masked or self.makes_mask:
             carry_mask(outputs, self.compute_mask(args[0], mask))
-        return outputs
-
-    def _call_on_copies(self, args: Any, kwargs: Any) -> Any:
-        """Spare the inputs, which others read as well, what `inputs -= mean` does to them; and note whether there was need to.
-
-        Further arguments, such as a cache that the call fills, are written to as they are.
-        """
-        if not args or torch.compiler.is_compiling():
-            return self.call(*args, **kwargs)
-        mode = self.training
-        inputs, is_altered = copies_of(args[0])
-        outputs = self.call(inputs, *args[1:], **kwargs)
-        self._writes_to_inputs[mode] = self._writes_to_inputs.get(mode, False) or is_altered()
         return outputs
 
     def call_takes(self, argument: str) -> bool:
@@ -304,10 +297,23 @@ class Layer(Additions, Connections, Weighted, metaclass=_NamesItself):
         if self.needs_floats and args:
             args = (as_floats(first, self.dtype), *args[1:])
         outputs = record(self, args, kwargs, function=self._inferred, device=self._weight_device())
+        if self._has_hooks() and not self._is_called_in_models():
+            self._warn_of_hooks()
         if not is_symbolic(outputs):
             raise ValueError(f"{describe_operation(self)} returned {outputs!r} of type {type(outputs).__name__}. A layer returns tensors.")
         self._nodes.append(symbolic_leaves(outputs)[0].node)
         return outputs
+
+    def _is_called_in_models(self) -> bool:
+        """Whether the models that the layer is drawn into call it, and not what it is made of."""
+        has_forward = self._is_users and type(self).forward is not Layer.forward
+        return self.builds_itself or not (self.inline or type(self).call is Layer.call and not has_forward)
+
+    def _run_in_models(self) -> nn.Module | None:
+        if not self._nodes or self._is_called_in_models():
+            return self
+        is_all = type(self).prepare is Layer.prepare and type(self).finish is Layer.finish
+        return self.module if is_all and (self.activation is None or not self.activates_outputs) else None
 
     def _inferred(self, *args: Any, **kwargs: Any) -> Any:
         """Run once in inference mode, leaving every module's mode as it was."""
@@ -379,6 +385,9 @@ class Layer(Additions, Connections, Weighted, metaclass=_NamesItself):
         self._modules = module._modules
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Change all tensors, as torch does for `to`, `double` and the like; weights that are made later are of the type of a cast."""
+        for layer in self.sublayers():
+            layer.dtype = fn(torch.empty(0, dtype=layer.dtype, device="cpu")).dtype
         if self.module is not None:
             self.module._apply(fn, recurse)
             return self
@@ -426,9 +435,12 @@ class FunctionModule(nn.Module):
         super().__init__()
         self.function = function
         self.arguments = dict(arguments or {})
+        self._writes_to_inputs: dict[bool, bool] = {}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the function makes of the arguments and those given at construction."""
+        """Return what the function makes of the arguments and those given at construction. What it writes to the first is not seen."""
+        if self._writes_to_inputs.get(self.training, True):
+            return called_on_copies(self.function, args, {**self.arguments, **kwargs}, self._writes_to_inputs, self.training)
         return self.function(*args, **self.arguments, **kwargs)
 
 

@@ -35,10 +35,12 @@ def metrics_in(model: nn.Module) -> list[Metric]:
 
 
 def reset_metrics_in(model: nn.Module) -> None:
-    """Let the metrics that a model keeps for steps of its own begin anew, but for those that cannot."""
+    """Let the metrics that a model keeps for steps of its own, those of torchmetrics too, begin anew, but for those that cannot."""
     for metric in metrics_in(model):
         if metric.variables or type(metric).reset_state is not Metric.reset_state:
             metric.reset_state()
+    for part in filter(is_torch_metric, model.modules()):
+        part.reset()  # type: ignore[operator]
 
 
 def keep_metrics_in(model: nn.Module) -> Callable[[], None]:

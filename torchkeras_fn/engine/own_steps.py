@@ -3,12 +3,18 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from numbers import Real
 from typing import Any, ClassVar
 
 import torch
 
+from torchkeras_fn.engine.copying import called_on_copies
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.telling import Telling
+from torchkeras_fn.engine.untouched import state_as_before
+
+_PACKAGE = __name__.partition(".")[0] + "."
 
 
 class OwnSteps(Telling):
@@ -18,6 +24,8 @@ class OwnSteps(Telling):
     """Whether `compute_loss` or `compute_metrics` is a user's, which the steps then call."""
     _tracked_loss: torch.Tensor | None = None
     """The loss of a step whose figures a `compute_metrics` of the user's is about to take in."""
+    _spares_data: frozenset[Any] = frozenset()
+    """What was seen to write nothing to its batch: the forward pass in training (`True`) or not (`False`), and a user's steps by name."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Note which parts are a user's, so that a step need not ask."""
@@ -46,6 +54,20 @@ class OwnSteps(Telling):
             objective.track(loss, outputs, y, sample_weight, is_logits=False)
         return dict(objective.running)
 
+    def _run_on_copies(self, run: Callable[[Any], Any], data: Any, key: Any) -> Any:
+        """Run what may write to its data, as `x /= 255` does: that is the user's own, where rows are not shuffled."""
+        writes: dict[Any, bool] = {}
+        result = called_on_copies(run, (data,), {}, writes, key)
+        if writes.get(key) is False:
+            self.__dict__["_spares_data"] = self._spares_data | {key}  # past the `__setattr__` of modules, which is slow
+        return result
+
+    def _infer_outputs(self, arrays: Any) -> Any:
+        """Run a forward pass of the user's on no data, which leaves nothing behind: neither a count of calls nor a mean over no rows."""
+        module = self._as_module()
+        with nullcontext() if getattr(module, "graph", None) is not None else state_as_before(module):
+            return super()._infer_outputs(arrays)
+
     def _weight_terms(self) -> list[torch.Tensor]:
         """The loss terms that depend on the weights alone."""
         return []
@@ -55,21 +77,61 @@ class OwnSteps(Telling):
 
     def _of_own_parts(self, x: Any, y: Any, sample_weight: Any, training: bool) -> tuple[torch.Tensor, Mapping[str, Any]]:
         """Return the loss and the figures of a step some part of which is the user's."""
-        y_pred = self._call(x)
+        y_pred = self._call(x) if training in self._spares_data else self._run_on_copies(self._call, x, training)
         mode = {"training": training} if _first_and_all(type(self).compute_loss)[1] >= {"training"} else {}
-        loss = torch.as_tensor(self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, **mode))
+        loss = _scalar(self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, **mode))
         self.__dict__["_tracked_loss"] = loss.detach()
         try:
             with torch.no_grad():
-                return loss, self.compute_metrics(x, y, y_pred, sample_weight)
+                return loss, figures_of(self.compute_metrics(x, y, y_pred, sample_weight), "compute_metrics")
         finally:
             del self.__dict__["_tracked_loss"]
 
+    def _nested_batch(self, batch: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        """Return a batch as a step of the user's sees it: nested as the model's inputs and outputs are."""
+        return batch
+
     def _as_given(self, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Return a step that takes `(x, y, sample_weight)`. One whose argument is called `data`, as in Keras, gets what Keras gives it."""
-        if _first_and_all(getattr(step, "__func__", step))[0] != "data":
+        """Return a step that takes `(x, y, sample_weight)`. One whose argument is called `data`, as in Keras, gets what Keras gives it.
+
+        What a step of the user's writes to its batch is not seen by others.
+        """
+        if str(step.__module__).startswith(_PACKAGE):  # this library's own
             return step
-        return lambda batch: step(_as_in_keras(*batch))
+        in_keras = _first_and_all(getattr(step, "__func__", step))[0] == "data"
+        key = getattr(step, "__qualname__", step)
+        is_predicting = step == self.predict_step  # type: ignore[attr-defined]
+
+        def run(batch: Any) -> Any:
+            batch = self._nested_batch(batch)
+            result = step(_as_in_keras(*batch) if in_keras else batch)
+            return result if is_predicting or type(result) is dict else figures_of(result, getattr(step, "__name__", "The step"))
+
+        return lambda batch: run(batch) if key in self._spares_data else self._run_on_copies(run, batch, key)
+
+
+def figures_of(result: Any, source: str) -> Any:
+    """Return what a step returned: a dict of figures, or nothing. Raises `TypeError`, naming the `source`, for anything else.
+
+    >>> figures_of(0.5, "train_step")
+    Traceback (most recent call last):
+        ...
+    TypeError: train_step returns a dict of names and figures, such as {'loss': loss}, or None; it returned 0.5 of type float.
+    """
+    if result is None or isinstance(result, Mapping):
+        return result
+    came = f"{str(result)[:60]} of type {type(result).__name__}"
+    raise TypeError(f"{source} returns a dict of names and figures, such as {{'loss': loss}}, or None; it returned {came}.")
+
+
+def _scalar(value: Any) -> torch.Tensor:
+    """What a `compute_loss` of the user's returned. Raises `TypeError` for what is no number, `ValueError` for several."""
+    if not isinstance(value, (torch.Tensor, Real)):
+        raise TypeError(f"compute_loss returns a tensor, the loss of the batch; it returned {value!r} of type {type(value).__name__}.")
+    loss: torch.Tensor = torch.as_tensor(value)
+    if loss.numel() != 1:
+        raise ValueError(f"compute_loss returns one number for a batch; it returned a tensor of shape {tuple(loss.shape)}: take its mean.")
+    return loss
 
 
 @functools.lru_cache(maxsize=64)

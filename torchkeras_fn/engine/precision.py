@@ -73,7 +73,8 @@ class Precision:
         handles = []
         for part in module.modules():
             call = _Calls(self)
-            handles += [part.register_forward_pre_hook(call.begin), part.register_forward_hook(call.end, always_call=True)]
+            handles.append(nn.Module.register_forward_pre_hook(part, call.begin))  # on this very part, also where it is a layer
+            handles.append(nn.Module.register_forward_hook(part, call.end, always_call=True))
         return handles
 
 

@@ -120,13 +120,10 @@ class KerasTensor:
             f"{self!r} has no value yet, so Python cannot branch on it. Use torch.where, or a Lambda layer, or a layer of your own."
         )
 
-    def __len__(self) -> int:
+    def __iter__(self) -> Any:
         if not self.shape or self.shape[0] is None:
             raise TypeError(f"{self!r} has no known length.")
-        return self.shape[0]
-
-    def __iter__(self) -> Any:
-        return iter([record(operator.getitem, (self, index), {}) for index in range(len(self))])
+        return iter([record(operator.getitem, (self, index), {}) for index in range(self.shape[0])])
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(f"{self!r} holds no data: build a Model from it and call predict().")

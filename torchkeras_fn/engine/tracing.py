@@ -21,8 +21,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
+from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.random_state import device_states, random_state, set_device_states, set_random_state
-from torchkeras_fn.engine.untouched import Untouched, written_by
+from torchkeras_fn.engine.untouched import Untouched, entries_of, holders_of, put_back, written_by
 from torchkeras_fn.metrics import Mean, MeanMetricWrapper, Metric, TorchMetric
 from torchkeras_fn.metrics.state import State
 
@@ -114,7 +115,7 @@ class Traced:
         """The training step up to the gradients. What the graph returns is numbered in `updates`."""
         trainer: Any = self.trainer
         x, y, weights = self.rebuild(leaves)
-        outputs = trainer._training_outputs(x)
+        outputs = trainer._training_outputs(x if True in trainer._spares_data else map_only(torch.Tensor, torch.clone, x))
         loss = trainer.objective.loss(outputs, y, weights)
         trainer.objective.track(loss, outputs, y, weights)
         trained = [parameter for parameter in self.optimized if parameter.requires_grad]
@@ -275,29 +276,19 @@ def attributes_as_before(module: nn.Module) -> Iterator[None]:
     >>> hasattr(layer, "calls")
     False
     """
-    kept = [(part, holder, _entries(holder)) for part in module.modules() for holder in _holders(part)]
+    kept = [(part, holder, entries_of(holder)) for part in module.modules() for holder in holders_of(part)]
     reason = ""
     try:
         yield
     finally:
         for part, holder, before in kept:
-            changed = {name: value for name, value in _entries(holder).items() if before.get(name, kept) is not value}
+            changed = {name: value for name, value in entries_of(holder).items() if before.get(name, kept) is not value}
             if changed or len(holder) != len(before):
                 names = [name for name, value in changed.items() if any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(value))]
                 reason = reason or "".join(f"{type(part).__name__} keeps a tensor ({name!r})" for name in names[:1])
-                holder.clear()
-                holder.update(before) if isinstance(holder, dict) else holder.extend(before.values())
+                put_back(holder, before)
     if reason:
         raise Untraceable(f"{reason} for the next batch, which is no buffer of it")
-
-
-def _holders(module: nn.Module) -> list[Any]:
-    """What holds a module's attributes: its dict, and the dicts and lists in it, among them those of its parameters and buffers."""
-    return [vars(module), *(value for value in vars(module).values() if type(value) in (dict, list))]
-
-
-def _entries(holder: Any) -> dict[Any, Any]:
-    return dict(holder) if isinstance(holder, dict) else dict(enumerate(holder))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`Trainer`: fit, evaluate and predict for any `nn.Module`. `fit → _run_epoch → train_step → optimizer.step`."""
 
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Integral
 from operator import attrgetter
@@ -80,6 +81,16 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         """The labels of what `evaluate` and the `*_on_batch` methods return."""
         return self._compiled("metrics_names").metrics_names
 
+    def _warn_of_nothing_to_train(self) -> None:
+        """Warn where no parameter of a module is trained, unless a step of the user's does it. What was drawn says it by its weights."""
+        module = self._as_module()
+        if self._overrides_train_step() or getattr(module, "graph", None) is not None:
+            return
+        reason, advice = "all of them are frozen", "Set trainable, or requires_grad, to True for those to learn, and call compile again."
+        if next(module.parameters(), None) is None:
+            reason, advice = "it has no parameters", "Keep its layers in attributes, or in an nn.ModuleList or nn.ModuleDict."
+        warnings.warn(f"The model has no weights to train: {reason}. fit computes the loss, but learns nothing. {advice}", stacklevel=3)
+
     # ------------------------------------------------------------------ the three steps
 
     def train_step(self, batch: Batch) -> Mapping[str, Any]:
@@ -94,7 +105,8 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         if self._has_own_parts:
             loss, figures = self._of_own_parts(x, y, sample_weight, training=True)
         else:
-            outputs = self._training_outputs(x) if self._replica.run is None else self._replica.run(x)
+            run = self._training_outputs if self._replica.run is None else self._replica.run
+            outputs = run(x) if True in self._spares_data else self._run_on_copies(run, x, True)
             loss = objective.loss(outputs, y, sample_weight)
             objective.track(loss, outputs, y, sample_weight)
         if loss.requires_grad:
@@ -113,14 +125,15 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         if self._has_own_parts:
             _, figures = self._of_own_parts(x, y, sample_weight, training=False)
         else:
-            outputs = self._training_outputs(x)
+            run = self._training_outputs
+            outputs = run(x) if False in self._spares_data else self._run_on_copies(run, x, False)
             loss = objective.loss(outputs, y, sample_weight)
             objective.track(loss, outputs, y, sample_weight)
         return figures if type(self).test_step is Trainer.test_step else dict(figures)
 
     def predict_step(self, batch: Batch) -> Any:
         """Return the outputs for a batch, of which only `x` counts."""
-        return self._call(batch[0])
+        return self._call(batch[0]) if False in self._spares_data else self._run_on_copies(self._call, batch[0], False)
 
     # ------------------------------------------------------------------ the one loop
 
@@ -213,6 +226,8 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
                 else:
                     train = self._open(x, y, sample_weight, size, shuffle, steps_per_epoch, loading, class_weight)
                     validation = self._open_validation(validation_data, validation_batch_size or size, validation_steps, loading)
+            if self._bound and not self._collected:
+                self._warn_of_nothing_to_train()
             listeners, history = self._listeners(callbacks, train, validation, epochs, progress, size)
             self.__dict__["stop_training"] = False  # past the `__setattr__` of modules, which is slow
             listeners.tell("on_train_begin", {})
@@ -359,6 +374,8 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         objective = self._compiled("train_on_batch")
         team = self._team
         batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight, class_weight)
+        if self._bound and not self._collected:
+            self._warn_of_nothing_to_train()
         objective.reset()
         with Session(self, training=True):
             is_usual = self._compiled_steps is None and type(self).train_step is Trainer.train_step and "train_step" not in self.__dict__

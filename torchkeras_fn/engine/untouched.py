@@ -1,9 +1,14 @@
-"""`Untouched`: tensors that exist outside a trace keep their numbers while it is made, and none of these is read into it."""
+"""`Untouched`: tensors that exist outside a trace keep their numbers while it is made, and none of these is read into it.
 
-from collections.abc import Callable, Mapping, Sequence
+And modules that are run on no data, to see what they return, keep their state.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
@@ -71,3 +76,64 @@ def written_by(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> lis
     """
     given = {**{argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)}, **kwargs}
     return [given.get(argument.name) for argument in func._schema.arguments if argument.is_write]
+
+
+@contextmanager
+def state_as_before(module: nn.Module) -> Iterator[None]:
+    """Leave buffers and attributes, and what lists and dicts there hold, as they were: what a module notes of no data is no news.
+
+    A module that makes parts of itself meanwhile, as lazy ones do, has to know that it did, and keeps all.
+
+    >>> with state_as_before(layer := nn.ReLU()):
+    ...     layer.mean = torch.ones(0).mean()
+    >>> hasattr(layer, "mean")
+    False
+    """
+    structure = _structure(module)
+    buffers = [(buffer, buffer.clone()) for buffer in module.buffers() if not nn.parameter.is_lazy(buffer)]
+    kept = [(holder, entries_of(holder)) for part in module.modules() for holder in holders_of(part)]
+    try:
+        yield
+    finally:
+        if _structure(module) == structure:
+            for holder, before in kept:
+                after = entries_of(holder)
+                if after.keys() != before.keys() or any(after[name] is not value for name, value in before.items()):
+                    put_back(holder, before)
+            with torch.no_grad():
+                for buffer, value in buffers:
+                    buffer.copy_(value)
+
+
+def _structure(module: nn.Module) -> list[Any]:
+    """What changes where a module makes parts of itself."""
+    return [(part, type(part), *part._parameters.values(), *part._buffers, *part._modules.values()) for part in module.modules()]
+
+
+def holders_of(module: nn.Module) -> list[Any]:
+    """Return what holds a module's attributes: its dict, and the dicts and lists in it, among them those of parameters and buffers.
+
+    >>> nn.Linear(1, 1)._parameters in holders_of(nn.Linear(1, 1))
+    False
+    """
+    return [vars(module), *(value for value in vars(module).values() if type(value) in (dict, list))]
+
+
+def entries_of(holder: Any) -> dict[Any, Any]:
+    """Return what a dict or a list holds, by key or position.
+
+    >>> entries_of(["a"])
+    {0: 'a'}
+    """
+    return dict(holder) if isinstance(holder, dict) else dict(enumerate(holder))
+
+
+def put_back(holder: Any, entries: Mapping[Any, Any]) -> None:
+    """Let a dict or a list hold what `entries_of` returned.
+
+    >>> put_back(holder := [1, 2], {0: "a"})
+    >>> holder
+    ['a']
+    """
+    holder.clear()
+    holder.update(entries) if isinstance(holder, dict) else holder.extend(entries.values())

@@ -14,6 +14,7 @@ from torchkeras_fn.engine import inference
 from torchkeras_fn.engine.device import to_host
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.engine.walking import modules_of
+from torchkeras_fn.metrics.state import State
 from torchkeras_fn.shards import gathered, is_sharded, outside_inference, set_whole, whole
 
 _SUMS = (regularizers.L1, regularizers.L2, regularizers.L1L2)
@@ -123,8 +124,12 @@ class Weighted(nn.Module):
     built: bool = False
     _trainable: bool = True
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__new__(cls)
+        nn.Module.__init__(self)  # already here: in Keras a layer may be kept in an attribute before `super().__init__()`
+        return self
+
     def __init__(self, dtype: Any = None):
-        super().__init__()
         self.dtype = config.dtype(dtype)
         self._weight_options: dict[str, WeightOptions] = {}
 
@@ -153,7 +158,9 @@ class Weighted(nn.Module):
 
         Arguments without a keyword are `name, shape, dtype, initializer` as in Keras 2, or `shape, initializer, dtype`
         as in Keras 3. The initializer is `glorot_uniform` unless given, `zeros` for integers. Assigned to an attribute, the weight is known
-        in `state_dict()` under the attribute's name.
+        in `state_dict()` under the attribute's name. Read from there, one that is not trainable has `assign`, `assign_add` and
+        `assign_sub`, but in code that torch compiles or exports; there, and for parameters, `torch.no_grad()` and torch's
+        own methods, or `backend.update_add`, do the same.
 
         >>> layer = Weighted()
         >>> layer.kernel = layer.add_weight((3, 2), "zeros")
@@ -184,26 +191,34 @@ class Weighted(nn.Module):
         else:
             self.register_buffer(name, value)
         weight: torch.Tensor = getattr(self, name)
-        return weight
+        return weight if isinstance(weight, nn.Parameter) else _as_state(weight, name)
 
     def _free_name(self, name: str, numbered: bool) -> str:
-        """A name under which nothing is registered: a number is added where there is."""
-        taken = {*self._parameters, *self._buffers, *self._modules}
+        """A name that no attribute has, such as the `None` of a weight to come: a number is added where one has."""
         candidates = (f"{name}_{number}" for number in itertools.count(len(self._parameters) + len(self._buffers) + 1))
-        return name if not numbered and name not in taken else next(word for word in candidates if word not in taken)
+        return name if not (numbered or hasattr(self, name)) else next(word for word in candidates if not hasattr(self, word))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Keep a weight from `add_weight` under the name of the attribute it is assigned to; share the mode with `module`."""
         if name == "training" and self.module is not None:
             self.module.training = value
         if isinstance(value, torch.Tensor):
+            if isinstance(value, State):
+                value = self._behind(value)
             for registered in (self.__dict__.get("_parameters", {}), self.__dict__.get("_buffers", {})):
                 for known in [key for key, tensor in registered.items() if tensor is value and key != name]:
                     del registered[known]
+                    if any(name in held for held in (self.__dict__, self._parameters, self._buffers, self._modules)):
+                        super().__delattr__(name)
                     self._weight_options[name] = self._weight_options.pop(known, WeightOptions(None))
                     registered[name] = value
                     return
         super().__setattr__(name, value)
+
+    def _behind(self, state: State) -> torch.Tensor:
+        """The plain tensor that was read as a state: what torch compiles, exports and copies is of no class of ours."""
+        kept = self.__dict__["_buffers"].get(state.name)
+        return kept if kept is not None and kept.data_ptr() == state.data_ptr() else state.as_subclass(torch.Tensor)
 
     def _initialize(self) -> None:
         with torch.no_grad():
@@ -259,7 +274,8 @@ class Weighted(nn.Module):
             weight = self.weight_map[name]
             tensor = self._read(weight.path)
             return None if tensor is None else NamedWeight(name, tensor, weight.axes, WeightOptions(None), weight.blocks).arranged(tensor)
-        return super().__getattr__(name)
+        found = super().__getattr__(name)
+        return _as_state(found, name) if type(found) is torch.Tensor and name in self._weight_options else found
 
     def _read(self, path: str) -> torch.Tensor | None:
         owner: Any = self.module
@@ -331,6 +347,15 @@ class Weighted(nn.Module):
         if not self.built and not self.weights:
             raise ValueError(f"{describe_operation(self)} is not built yet, so its weights cannot be counted. Call it on an input first.")
         return sum(weight.numel() for weight in _unique(self.weights))
+
+
+def _as_state(tensor: torch.Tensor, name: str) -> torch.Tensor:
+    """A weight that is not trained as its layer's code sees it: with the methods of Keras' variables, but where torch traces."""
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or type(tensor) is not torch.Tensor:
+        return tensor
+    state = tensor.as_subclass(State)
+    state.name = name
+    return state
 
 
 def weighted_in(*modules: nn.Module) -> list[Any]:
