@@ -528,6 +528,49 @@ def test_names_of_losses_and_metrics_can_be_read_by_keras_from_h5(tmp_path):
     same(back.evaluate(X, Y, verbose=0)[0], ours.evaluate(X, Y, verbose=0)[0])
 
 
+BOTH = [
+    *("BinaryCrossentropy", "CategoricalCrossentropy", "CategoricalHinge", "CosineSimilarity", "Hinge", "KLDivergence"),
+    *("MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredError", "MeanSquaredLogarithmicError", "Poisson", "SquaredHinge"),
+]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_metrics_that_are_called_like_losses_stay_metrics(ending, tmp_path):
+    weights = np.linspace(0, 2, len(X)).astype("float32")
+    theirs, ours = network(keras), network(tk)
+    ours.set_weights(theirs.get_weights())
+    figures = []
+    for model, lib in ((theirs, keras), (ours, tk)):
+        model.compile("sgd", "mse", weighted_metrics=[getattr(lib.metrics, name)(name=f"q{name}") for name in BOTH])
+        model.save(tmp_path / f"{lib is tk}{ending}")
+        figures.append(model.evaluate(X, abs(Y).clip(0, 1), sample_weight=weights, verbose=0, return_dict=True))
+    for model in (tk.models.load_model(tmp_path / f"False{ending}"), keras.models.load_model(tmp_path / f"True{ending}")):
+        figures.append(model.evaluate(X, abs(Y).clip(0, 1), sample_weight=weights, verbose=0, return_dict=True))
+    for found in figures[1:]:
+        assert set(found) == set(figures[0])
+        same([found[name] for name in figures[0]], list(figures[0].values()), 1e-4)
+
+
+def test_a_loss_among_the_metrics_is_one_in_keras_too(tmp_path):
+    theirs, ours = network(keras), network(tk)
+    ours.set_weights(theirs.get_weights())
+    for model, lib in ((theirs, keras), (ours, tk)):
+        model.compile("sgd", "mae", metrics=[lib.losses.MeanSquaredError(name="off")])
+        model.save(tmp_path / f"{lib is tk}.keras")
+    expected = theirs.evaluate(X, Y, batch_size=32, verbose=0, return_dict=True)
+    for model in (tk.models.load_model(tmp_path / "False.keras"), keras.models.load_model(tmp_path / "True.keras")):
+        found = model.evaluate(X, Y, batch_size=32, verbose=0, return_dict=True)
+        assert found.keys() == expected.keys()
+        same([found[name] for name in expected], list(expected.values()))
+
+
+def test_names_of_metrics_in_h5_are_those_of_the_logs_in_keras(tmp_path):
+    ours = network(tk)
+    ours.compile("sgd", "mse", metrics=["mae"])
+    ours.save(tmp_path / "m.h5")
+    assert set(keras.models.load_model(tmp_path / "m.h5").evaluate(X, Y, verbose=0, return_dict=True)) == {"loss", "mae"}
+
+
 # ---------------------------------------------------------------------- the user's own
 
 

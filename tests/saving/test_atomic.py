@@ -12,7 +12,7 @@ import pytest
 
 from saving.archives import file_of, small_model
 from torchkeras_fn.models import load_model
-from torchkeras_fn.saving.atomic import replacing
+from torchkeras_fn.saving.atomic import locked, replacing
 
 
 def names(folder):
@@ -74,6 +74,45 @@ def test_a_process_killed_while_it_saves_leaves_a_whole_file(tmp_path):
     process.wait()
     process.stdout.close()
     assert load_model(path).output_shape == (None, 300)
+
+
+def test_what_is_half_written_has_no_name_that_a_kill_could_leave_behind(tmp_path):
+    with replacing(tmp_path / "a") as file:
+        file.write(b"half of it")
+        assert names(tmp_path) == []
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("call", ["open", "link"])
+def test_a_file_is_written_where_the_system_has_no_nameless_ones(call, tmp_path, monkeypatch):
+    def unknown(path, *args, **options):
+        if call == "link" or os.path.isdir(path) and args[0] & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        return known(path, *args, **options)
+
+    known = getattr(os, call)
+    monkeypatch.setattr(os, call, unknown)
+    with replacing(tmp_path / "a") as file:
+        file.write(b"all of it")
+    assert (tmp_path / "a").read_bytes() == b"all of it" and names(tmp_path) == ["a"]
+
+
+def test_the_lock_of_a_folder_is_held_by_one_and_free_again_when_its_process_is_killed(tmp_path):
+    program = (
+        "import sys, time; from torchkeras_fn.saving.atomic import locked\n"
+        "with locked(sys.argv[1]): print('held', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()}
+    )
+    process.stdout.readline()
+    with pytest.raises(BlockingIOError), locked(tmp_path, waits=False):
+        pass
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    with locked(tmp_path):
+        assert names(tmp_path) == []
 
 
 def test_links_stay_links_and_permissions_stay(tmp_path):

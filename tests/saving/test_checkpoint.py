@@ -91,6 +91,43 @@ def test_one_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkeypatc
     assert_same(model, newer.get_weights())
 
 
+def test_one_that_is_saved_while_another_is_written_takes_nothing_from_it(tmp_path, monkeypatch):
+    slow, quick, write = linear(), linear(), checkpoint._write
+    quick.set_weights([np.full_like(weight, 7) for weight in quick.get_weights()])
+
+    def saved_by_another_after(*args):
+        monkeypatch.setattr(checkpoint, "_write", write)
+        written = write(*args)
+        quick.save_checkpoint(tmp_path)
+        return written
+
+    monkeypatch.setattr(checkpoint, "_write", saved_by_another_after)
+    slow.save_checkpoint(tmp_path)
+    quick.load_checkpoint(tmp_path)
+    assert_same(quick, slow.get_weights())
+    assert len(os.listdir(tmp_path)) == 2
+
+
+def test_parts_that_a_kill_left_behind_are_cleared_away(tmp_path):
+    (tmp_path / "parts-00000000").mkdir()
+    linear().save_checkpoint(tmp_path)
+    assert not (tmp_path / "parts-00000000").exists()
+
+
+def test_an_interrupt_after_the_new_one_is_in_place_leaves_it_whole(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    model = linear()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint, "_remove_others", interrupt)
+        model.save_checkpoint(tmp_path)
+    other = linear()
+    other.set_weights([np.full_like(weight, 7) for weight in other.get_weights()])
+    other.load_checkpoint(tmp_path)
+    assert_same(other, model.get_weights())
+
+
 def test_a_model_without_weights_and_a_folder_without_checkpoint(tmp_path):
     with pytest.raises(ValueError, match="no weights yet"):
         Model().save_checkpoint(tmp_path)

@@ -1,6 +1,7 @@
 """The end of a file's name says which functions write and read it."""
 
 import io
+import os
 import pathlib
 
 import pytest
@@ -37,8 +38,30 @@ def test_the_longest_ending_counts_and_what_it_lacks_is_an_error(told):
         small_model().save_weights("a.weights.noted")
 
 
-def test_file_objects_and_other_endings_are_this_librarys_own(told, tmp_path):
+def test_nameless_file_objects_and_other_endings_are_this_librarys_own(told, tmp_path):
     model = small_model()
     model.save(io.BytesIO())
     model.save(tmp_path / "a.noted.model")
     assert told == []
+
+
+def test_an_open_file_is_written_in_the_format_of_its_name(told, tmp_path):
+    with open(tmp_path / "a.noted", "wb") as file:
+        small_model().save(file)
+        small_model().save_weights(file)
+    assert [(name, args[1]) for name, args in told] == [("save_model", file), ("save_weights", file)]
+
+
+def test_a_file_is_never_read_from_a_pipe_or_a_device(tmp_path):
+    os.mkfifo(tmp_path / "pipe.model")
+    for name, place in (("a.model", "/dev/urandom"), ("a.h5", "/dev/urandom"), ("a.keras", "/dev/zero"), ("a", "pipe.model")):
+        (tmp_path / name).symlink_to(place)
+        for read in (load_model, small_model().load_weights):
+            with pytest.raises(ValueError, match="is a device or a pipe"):
+                read(tmp_path / name)
+
+
+def test_a_file_that_is_open_for_text_is_refused(tmp_path):
+    (tmp_path / "a").write_text("text")
+    with open(tmp_path / "a") as file, pytest.raises(TypeError, match="binary mode"):
+        load_model(file)

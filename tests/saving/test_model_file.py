@@ -1,6 +1,7 @@
 """`save` and `load_model`: what comes back is the model that was, and its training goes on as if nothing had happened."""
 
 import io
+import json
 import os
 import pathlib
 import subprocess
@@ -468,8 +469,9 @@ class Plain(Trainer, nn.Module):
 
 
 def test_a_module_that_is_no_model_saves_its_weights_only(tmp_path):
-    with pytest.raises(TypeError, match="save_weights"):
-        Plain().save(tmp_path / "m.model")
+    for ending in (".model", ".keras", ".h5"):
+        with pytest.raises(TypeError, match="save_weights"):
+            Plain().save(tmp_path / f"m{ending}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -482,3 +484,29 @@ def test_architectures_as_json():
     for text in ("{}", "[", '{"class_name": "Dense", "config": {}}', "[" * 100_000):
         with pytest.raises(ValueError, match="describes no model"):
             models.model_from_json(text)
+
+
+@pytest.mark.parametrize("describe", [lambda model: json.loads(model.to_json()), lambda model: {"config": model.get_config()}])
+def test_architectures_as_configurations(describe):
+    model = several_ends()
+    twin = models.model_from_config({"class_name": "Model", **describe(model)})
+    assert list(twin.state_dict()) == list(model.state_dict())
+    assert twin.get_config() == model.get_config()
+
+
+def test_a_configuration_that_is_none_of_a_model():
+    assert models.model_from_config(json.loads(own_things().to_json()), OWN).layers[1].name == "again"
+    with pytest.raises(ValueError, match="describes no model"):
+        models.model_from_config({"class_name": "Dense", "config": {"units": 2}})
+    with pytest.raises(TypeError, match="Sequential.from_config"):
+        models.model_from_config([{"class_name": "Dense", "config": {"units": 2}}])
+
+
+@pytest.mark.parametrize("argument", ["metrics", "weighted_metrics"])
+def test_a_loss_among_the_metrics_that_is_called_like_a_metric_goes_round(argument, tmp_path):
+    model = dense_stack()
+    model.compile("sgd", "mse", **{argument: [losses.MeanAbsoluteError(name="off")]})
+    for ending in (".model", ".keras", ".h5"):
+        model.save(tmp_path / f"m{ending}")
+        (again,) = models.load_model(tmp_path / f"m{ending}").objective.settings[argument]
+        assert type(again) is losses.MeanAbsoluteError and again.name == "off"

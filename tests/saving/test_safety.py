@@ -491,7 +491,7 @@ CONTAINERS = {
 
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_a_hostile_container_is_refused(name):
-    with pytest.raises(ValueError, match="(the zip container|config.json) cannot be used"):
+    with pytest.raises(ValueError, match="(the zip container|the HDF5 container|config.json) cannot be used"):
         load(CONTAINERS[name])
 
 

@@ -2,6 +2,7 @@
 
 from torchkeras_fn.callbacks.backup_and_restore import BackupAndRestore
 from torchkeras_fn.callbacks.base import CallbackList
+from torchkeras_fn.callbacks.base_logger import BaseLogger
 from torchkeras_fn.callbacks.callback import Callback
 from torchkeras_fn.callbacks.csv_logger import CSVLogger
 from torchkeras_fn.callbacks.early_stopping import EarlyStopping
@@ -19,6 +20,7 @@ from torchkeras_fn.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
     "BackupAndRestore",
+    "BaseLogger",
     "CSVLogger",
     "Callback",
     "CallbackList",

@@ -39,7 +39,9 @@ class BackupAndRestore(Callback):
     The data must come again as it did: arrays in any order, a `Sequence`, a data set or a `DataLoader` with or without
     worker processes, which are started anew for each epoch. A generator is run again from its start, so it must not share
     a random generator with the training, and should have one of its own; a `Sequence` is read in one thread or in
-    processes, as several threads draw random numbers in no certain order. What an object of the user's keeps in itself
+    processes, as several threads draw random numbers in no certain order. One whose pass spans several epochs, and that draws
+    from the same global generator as the validation or a callback, must be read without a thread as well: `workers=0`. With
+    more, the thread reads ahead, and draws before or after the others do as it happens. What an object of the user's keeps in itself
     goes on if it has `state_dict` and `load_state_dict`: a `Sequence`, or an attribute of the model.
 
     Where several processes train the model together, the first writes one file for all of them and reads it for all, so

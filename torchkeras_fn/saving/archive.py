@@ -5,7 +5,6 @@ whatever `write_archive` does not write: compression, links, paths, unknown or r
 """
 
 import io
-import os
 import stat
 import struct
 import zipfile
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from torchkeras_fn.saving.atomic import replacing
+from torchkeras_fn.saving.formats import called, open_to_read
 from torchkeras_fn.saving.trees import MOST_TEXT, parse_json, write_json
 
 CONFIG = "config.json"
@@ -92,8 +92,8 @@ class Archive:
     """
 
     def __init__(self, source: Any, known: Iterable[str], format: str | None = None):
-        self.path = getattr(source, "name", "the file") if hasattr(source, "read") else os.fsdecode(source)
-        self._file: BinaryIO = source if hasattr(source, "read") else open(source, "rb")  # noqa: SIM115 - closed by close()
+        self.path = called(source)
+        self._file: BinaryIO = source if hasattr(source, "read") else open_to_read(source)
         self._owned = self._file is not source
         try:
             with self.part("the zip container"):

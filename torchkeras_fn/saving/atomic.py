@@ -3,10 +3,16 @@
 import contextlib
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -34,10 +40,12 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
         raise ValueError(f"{target!r} is a device or a pipe, which cannot be replaced. Give the path of a file, or a file object.")
     temporary = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        with _nameless(folder) or open(temporary, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+            if not os.path.exists(temporary):
+                _give_name(file, temporary)
         if mode is not None:
             os.chmod(temporary, stat.S_IMODE(mode))
         os.replace(temporary, target)
@@ -46,6 +54,55 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
             os.unlink(temporary)
         raise
     _sync_folder(folder)
+
+
+@contextmanager
+def locked(folder: str, waits: bool = True) -> Iterator[None]:
+    """Hold the lock of a folder in the block. It is free again when the process ends, however that comes about.
+
+    Raises `BlockingIOError` where another holds it, unless it `waits`. Where the system or the file system has no such locks,
+    as Windows has none, none is held.
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> with locked(folder):
+    ...     os.listdir(folder)
+    []
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:  # some network file systems cannot
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def _nameless(folder: str) -> BinaryIO | None:
+    """A file without a name, which is gone when the process is killed; `None` where the system or the file system has none."""
+    try:
+        return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
+    except (AttributeError, OSError):
+        return None
+
+
+def _give_name(file: BinaryIO, path: str) -> None:
+    try:
+        handle = file.fileno()
+        os.link(f"/proc/self/fd/{handle}", path, src_dir_fd=handle)  # without a descriptor, Python does not follow the link in /proc
+    except OSError:  # where there is no /proc
+        file.seek(0)
+        with open(path, "xb") as named:
+            shutil.copyfileobj(file, named)
+            named.flush()
+            os.fsync(named.fileno())
 
 
 def _sync_folder(folder: str) -> None:

@@ -5,6 +5,7 @@ reads what it needs. Beside torch's own description, a pickle, lies one in JSON.
 is never read, and of the tensors' files nothing that could run code.
 """
 
+import contextlib
 import math
 import os
 import re
@@ -12,14 +13,15 @@ import secrets
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import torch
 
 from torchkeras_fn.engine.functions import dtype_named
 from torchkeras_fn.saving.archive import part
-from torchkeras_fn.saving.atomic import replacing
+from torchkeras_fn.saving.atomic import locked, replacing
+from torchkeras_fn.saving.formats import open_to_read
 from torchkeras_fn.saving.model_file import check_entries, check_version, header
 from torchkeras_fn.saving.tensors import Entry
 from torchkeras_fn.saving.training_state import load_training_state, training_state
@@ -66,21 +68,40 @@ def save_checkpoint(model: Any, folder: Any) -> None:
         name = f"parts-{secrets.token_hex(4)}"
         name = name if team is None else team.from_first(name)
         is_first = team is None or team.is_first
-        try:
-            if is_first:
-                os.makedirs(os.path.join(folder, name))
-            model._meet()  # in what torch does now, one that fails is waited for
-            metadata = _write(os.path.join(folder, name), tensors, team, model._sharding is not None)
-            if is_first:
-                config = {**header(FORMAT), "parts": name, "tensors": _described(metadata), "training": training}
-                with replacing(os.path.join(folder, CONFIG)) as file:
-                    file.write(write_json(config, "The checkpoint"))
-        except BaseException:
-            if is_first:
-                shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
-            raise
-        if is_first:
-            _remove_others(folder, name)
+        with ExitStack() as held:
+            try:
+                if is_first:
+                    _begin(folder, name, held)
+                model._meet()  # in what torch does now, one that fails is waited for
+                metadata = _write(os.path.join(folder, name), tensors, team, model._sharding is not None)
+                if is_first:
+                    config = {**header(FORMAT), "parts": name, "tensors": _described(metadata), "training": training}
+                    text = write_json(config, "The checkpoint")
+                    with locked(folder):
+                        with replacing(os.path.join(folder, CONFIG)) as file:
+                            file.write(text)
+                        _remove_others(folder, name)
+            except BaseException:
+                if is_first and not _is_current(folder, name):
+                    shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+                raise
+
+
+def _begin(folder: str, name: str, held: ExitStack) -> None:
+    """Make the folder of the parts, and hold its lock, by which others know that somebody is writing them."""
+    with contextlib.suppress(FileExistsError):  # of a file in its place, the next call says so
+        os.makedirs(folder)
+    with locked(folder):
+        os.mkdir(os.path.join(folder, name))
+        held.enter_context(locked(os.path.join(folder, name)))
+
+
+def _is_current(folder: str, name: str) -> bool:
+    """Whether the checkpoint in a folder is the one with these parts: it may have been put there before something failed."""
+    try:
+        return f'"{name}"'.encode() in _description(folder)
+    except OSError:
+        return False
 
 
 def _write(folder: str, tensors: dict[str, torch.Tensor], team: Any, sharded: bool) -> Any:
@@ -123,9 +144,12 @@ def _index(name: str, offsets: Any, number: int) -> Any:
 
 
 def _remove_others(folder: str, name: str) -> None:
+    """Remove the parts of earlier checkpoints, and of those that a kill left half written; not what another process writes now."""
     for other in os.listdir(folder):
         if re.fullmatch(_NAME, other) and other != name:
-            shutil.rmtree(os.path.join(folder, other), ignore_errors=True)
+            path = os.path.join(folder, other)
+            with contextlib.suppress(OSError), locked(path, waits=False):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -164,7 +188,7 @@ def load_checkpoint(model: Any, folder: Any) -> None:
 
 
 def _description(folder: str) -> bytes:
-    with open(os.path.join(folder, CONFIG), "rb") as file:
+    with open_to_read(os.path.join(folder, CONFIG)) as file:
         return file.read(MOST_TEXT + 1)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from torchkeras_fn import losses, metrics, optimizers
 from torchkeras_fn.engine.drawn import is_own
 from torchkeras_fn.engine.execution import Execution
+from torchkeras_fn.registry import get_custom_objects
 from torchkeras_fn.saving.trees import decode, encode, given, name_module
 
 _OPTIMIZERS: dict[str, Any] = {
@@ -50,8 +51,8 @@ def compile_from(model: Any, config: Any) -> None:
     arguments = {
         "optimizer": _optimizer_from(model, config["optimizer"]),
         "loss": _map_entries(decode, config["loss"]),
-        "metrics": _map_entries(decode, config["metrics"]),
-        "weighted_metrics": _map_entries(decode, config["weighted_metrics"]),
+        "metrics": _map_entries(_metric_from, config["metrics"]),
+        "weighted_metrics": _map_entries(_metric_from, config["weighted_metrics"]),
         "loss_weights": config["loss_weights"],
         "sample_weight_mode": config["sample_weight_mode"],
     }
@@ -91,6 +92,22 @@ def _entry_config(entry: Any, serialize: Callable[[Any], Any]) -> Any:
     except ValueError as error:
         raise ValueError(_advice(str(error).rstrip("."))) from error
     return encode(written)
+
+
+def describes_loss(entry: Any) -> bool:
+    """Return whether an entry describes a loss of this library: a metric may be called alike, but a loss alone has a reduction.
+
+    >>> describes_loss({"class_name": "Hinge", "config": {"reduction": "sum"}}), describes_loss({"class_name": "Hinge", "config": {}})
+    (True, False)
+    """
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("config"), Mapping) or entry.get("class_name") in get_custom_objects():
+        return False
+    return "reduction" in entry["config"] and inspect.isclass(getattr(losses, str(entry.get("class_name")), None))
+
+
+def _metric_from(entry: Any) -> Any:
+    found = decode(entry)
+    return losses.deserialize(found) if describes_loss(found) else found
 
 
 def _advice(problem: str) -> str:

@@ -1,7 +1,7 @@
 """A model without its weights as plain values and back: its class, its configuration, and what its sublayers were built for."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -19,16 +19,21 @@ def describe_model(model: Any, with_constants: bool = True) -> dict[str, Any]:
 
     Raises `ValueError` for what can neither be written nor named, and `TypeError` for what is no model.
     """
-    if not isinstance(model, Drawn):
-        raise TypeError(
-            f"{type(model).__name__} is no Model, so its architecture cannot be written down. Derive it from Model instead of Trainer, "
-            "or save its weights alone: save_weights(path), or save_weights_only=True in a callback."
-        )
+    check_is_model(model)
     config = encode(model.get_config(), owner=model.name)
     if not with_constants:
         config = _without_constants(config)
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     return {"class_name": get_registered_name(type(model)), "config": config, "built": _built_shapes(model), "frozen": frozen}
+
+
+def check_is_model(model: Any) -> None:
+    """Raise `TypeError` for what is no model, such as a module that derives from `Trainer` alone."""
+    if not isinstance(model, Drawn):
+        raise TypeError(
+            f"{type(model).__name__} is no Model, so its architecture cannot be written down. Derive it from Model instead of Trainer, "
+            "or save its weights alone: save_weights(path), or save_weights_only=True in a callback."
+        )
 
 
 def make_model(description: Any) -> Any:
@@ -126,12 +131,35 @@ def model_from_json(json_string: Any, custom_objects: Mapping[str, Any] | None =
     describes no model, and for a name that is neither this library's nor given.
     """
     text = json_string if isinstance(json_string, bytes) else str(json_string).encode()
+    return _made(lambda: parse_json(text), "The text", custom_objects)
+
+
+def _made(describe: Callable[[], Any], what: str, custom_objects: Mapping[str, Any] | None) -> Any:
     with custom_object_scope(custom_objects or {}):
         try:
-            return make_model(parse_json(text))
+            return make_model(describe())
         except Exception as error:
             kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-            raise ValueError(f"The text describes no model that can be made here: {kind}{error}") from error
+            raise ValueError(f"{what} describes no model that can be made here: {kind}{error}") from error
+
+
+def model_from_config(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Return a model, with new weights, of a configuration: a dict of `class_name` and `config`, which is what `get_config` returned.
+
+    What `json.loads(model.to_json())` returns is one too. Raises `TypeError` for another thing than a dict, and else as
+    `model_from_json` does.
+
+    >>> from torchkeras_fn import Sequential, layers
+    >>> model = Sequential([layers.Dense(2, input_shape=(3,))])
+    >>> model_from_config({"class_name": "Sequential", "config": model.get_config()}).output_shape
+    (None, 2)
+    """
+    if not isinstance(config, Mapping):
+        raise TypeError(
+            f"A dict of 'class_name' and 'config' is needed, got {type(config).__name__}. What get_config() returns goes to the class: "
+            "Sequential.from_config(config)."
+        )
+    return _made(lambda: config, "The configuration", custom_objects)
 
 
 def model_from_yaml(yaml_string: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:

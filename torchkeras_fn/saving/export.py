@@ -18,7 +18,8 @@ from torch.utils._pytree import MappingKey, tree_flatten_with_path, tree_map_onl
 from torchkeras_fn import config
 from torchkeras_fn.engine.additions import collecting
 from torchkeras_fn.engine.drawn import Drawn
-from torchkeras_fn.engine.inference import Spec, mode_of
+from torchkeras_fn.engine.inference import Spec
+from torchkeras_fn.engine.modes import mode_of
 from torchkeras_fn.saving.atomic import replacing
 
 _OPTIONS = {

@@ -14,7 +14,8 @@ class Saving:
     def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True, **options: Any) -> None:
         """Write the model to one file: architecture, weights, training configuration and the optimizer's state.
 
-        `models.load_model` reads it. `filepath` is a path or a binary file object; its folder must be there.
+        `models.load_model` reads it. `filepath` is a path, whose folder must be there, a binary file object, or a group of
+        h5py, into which goes what a `.h5` file has. The end of the name, also that of an open file, chooses the format.
         `overwrite=False` raises `FileExistsError` for a file that is there, `include_optimizer=False` leaves the training
         out. Raises `ValueError` for what a file can neither hold nor name, such as a `lambda`, and `TypeError` for a
         module that is no `Model`. Whatever happens, the file is the old one or the new one, and whole.

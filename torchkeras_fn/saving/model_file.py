@@ -17,7 +17,7 @@ from torchkeras_fn.saving.archive import Archive, write_archive
 from torchkeras_fn.saving.bounds import bounded
 from torchkeras_fn.saving.compile_config import compile_config, compile_from
 from torchkeras_fn.saving.describe import check_kept, describe_model, make_model
-from torchkeras_fn.saving.formats import function_for
+from torchkeras_fn.saving.formats import called, function_for, is_group, is_open_file
 from torchkeras_fn.saving.tensors import Entry, pack, read_header, read_length, unpack
 from torchkeras_fn.saving.training_state import load_training_state, training_state
 from torchkeras_fn.saving.trees import decode, encode, size_of, write_json
@@ -33,8 +33,9 @@ STATE_TENSORS = "optimizer.safetensors"
 def save_model(model: Any, filepath: Any, overwrite: bool = True, include_optimizer: bool = True, **options: Any) -> None:
     """Write a model to one file: architecture, weights, and, if it is compiled, all that training needs to go on.
 
-    `filepath` is a path or a binary file object; the end of its name chooses the format. A crash, a full disk or an
-    error leaves an old file as it was. Folders are not made. `include_optimizer=False` leaves the training out.
+    `filepath` is a path, a binary file object, or a group of h5py for Keras' `.h5`; the end of its name chooses the
+    format. A crash, a full disk or an error leaves an old file as it was. Folders are not made. `include_optimizer=False`
+    leaves the training out.
 
     Raises `FileExistsError` for a file that is there with `overwrite=False`, and `ValueError` for what a file can
     neither hold nor name, such as a `lambda`. Of several processes that train a model together all call this, the first
@@ -52,8 +53,13 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, include_optimi
 
 
 def check_overwrite(filepath: Any, overwrite: bool) -> None:
-    """Raise `FileExistsError` for a file that is there and must not be replaced."""
-    if not overwrite and not hasattr(filepath, "write") and os.path.exists(filepath):
+    """Raise `FileExistsError` for a file that is there and must not be replaced, or a group that holds something."""
+    if overwrite or is_open_file(filepath):
+        return
+    if is_group(filepath):
+        if len(filepath) or len(filepath.attrs):
+            raise FileExistsError(f"{called(filepath)} holds something already. Pass overwrite=True to replace a model in it.")
+    elif os.path.exists(filepath):
         raise FileExistsError(f"{os.fsdecode(filepath)!r} is there already. Pass overwrite=True to replace it.")
 
 
@@ -93,8 +99,9 @@ def load_model(filepath: Any, custom_objects: Mapping[str, Any] | None = None, c
     `compile=False` leaves the training out. Loading is always safe, whatever `safe_mode` and the file say: nothing in
     the file is run, and no module is imported.
 
-    Raises `FileNotFoundError` where there is no file, and `ValueError`, saying which part is bad, for any other thing
-    than a whole file that `save` wrote.
+    Of a file object, and of a file whose name does not end as Keras' files do, the first bytes tell the format. Raises
+    `FileNotFoundError` where there is no file, and `ValueError`, saying which part is bad, for any other thing than a
+    whole file that `save` or Keras wrote.
     """
     found = function_for(filepath, "load_model", _load)(filepath, custom_objects or {}, compile)
     return found

@@ -1,6 +1,5 @@
 """The weights alone in one file, for a model that is there already: read by position, or by the names of the layers."""
 
-import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.writing import first_writes
 from torchkeras_fn.saving.archive import Archive, write_archive
-from torchkeras_fn.saving.formats import function_for
+from torchkeras_fn.saving.formats import called, function_for
 from torchkeras_fn.saving.model_file import COMPILE, STATE, STATE_TENSORS, WEIGHTS, check_header, check_overwrite, header
 from torchkeras_fn.saving.model_file import FORMAT as MODEL_FORMAT
 from torchkeras_fn.saving.tensors import pack, unpack
@@ -44,7 +43,7 @@ def _checked(model: Any, filepath: Any, function: Any) -> Any:
     """The function, if it can be used: Keras' files hold weights by the layers of a model."""
     if function not in (_save, _load) and not isinstance(model, Drawn):
         raise TypeError(
-            f"{type(model).__name__} is no Model, and Keras' files hold weights by the layers of one, so {os.fsdecode(filepath)!r} cannot "
+            f"{type(model).__name__} is no Model, and Keras' files hold weights by the layers of one, so {called(filepath)!r} cannot "
             "be written or read. Give the file another ending, such as '.weights', or derive from Model instead of Trainer."
         )
     return function

@@ -105,7 +105,35 @@ def test_gathered_gradients_come_back_without_the_scale_that_the_loss_had(tmp_pa
     assert all(torch.equal(mine, its) for mine, its in zip(*gradients, strict=True))
 
 
-STRANGE = [{"device": "cuda"}, {"precision": "int8"}, {"steps_per_execution": -1}, {"precision": [1]}, 7, [[]]]
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_scale_of_the_loss_goes_round(ending, tmp_path):
+    model = network()
+    model.compile("adam", "mse", precision="mixed_float16", gradient_accumulation_steps=2)
+    model.train_on_batch(X, X[:, :2])
+    model.optimizer._scaling.load_state_dict({"scale": 1024.0, "steps": 7})
+    model.save(tmp_path / f"m{ending}")
+    again = models.load_model(tmp_path / f"m{ending}")
+    assert again.optimizer.state_dict()["scaling"] == {"scale": 1024.0, "steps": 7}
+    for each in (model, again):
+        each.train_on_batch(X, X[:, :2])
+    assert equal(model, again)
+
+
+def test_weighted_metrics_are_averaged_as_they_were_named(tmp_path):
+    model, weights = network(), np.arange(5.0)
+    model.compile("adam", "mse", weighted_metrics=["mae", "mse"])
+    model.save(tmp_path / "m.h5")
+    figures = [
+        each.evaluate(X, X[:, :2], sample_weight=weights, verbose=0, return_dict=True)
+        for each in (model, models.load_model(tmp_path / "m.h5"))
+    ]
+    assert figures[0] == figures[1]
+
+
+STRANGE = [
+    *({"weighted_metrics": ["mzz"]}, {"weighted_metrics": 7}),
+    *({"device": "cuda"}, {"precision": "int8"}, {"steps_per_execution": -1}, {"precision": [1]}, 7, [[]]),
+]
 
 
 @pytest.mark.parametrize("own", STRANGE, ids=str)
@@ -120,6 +148,73 @@ def test_strange_settings_of_the_steps_are_refused(own, tmp_path):
             archive.writestr(name, json.dumps(config) if name == "config.json" else data)
     with pytest.raises(ValueError, match="compile_config in config.json cannot be used"):
         models.load_model(tmp_path / "m.keras")
+
+
+# ---------------------------------------------------------------------- file objects and groups
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, ".model"])
+def test_open_files_are_read_by_what_is_in_them(ending, tmp_path):
+    model, other = network(), network()
+    other.set_weights([weight + 1 for weight in other.get_weights()])
+    with open(tmp_path / f"m{ending}", "wb") as file:
+        model.save(file)
+    assert equal(model, models.load_model(tmp_path / f"m{ending}"))
+    with open(tmp_path / f"m{ending}", "rb") as file:
+        assert equal(model, models.load_model(file))
+        other.load_weights(file)
+        assert equal(model, other)
+    (tmp_path / "nameless").write_bytes((tmp_path / f"m{ending}").read_bytes())
+    assert equal(model, models.load_model(tmp_path / "nameless"))
+    assert equal(model, models.load_model(io.BytesIO((tmp_path / "nameless").read_bytes())))
+
+
+def in_memory():
+    return h5py.File("nowhere.h5", "w", driver="core", backing_store=False)
+
+
+def test_a_model_goes_into_a_group_and_out_again():
+    model = network()
+    with in_memory() as file:
+        file["mine"] = np.ones(3)
+        for group in (file, file.create_group("inside")):
+            model.save(group)
+            again = models.load_model(group)
+            assert equal(model, again)
+            assert again.optimizer.iterations == 1
+        assert file["mine"][0] == 1
+
+
+def test_a_model_in_a_group_is_replaced_whole():
+    with in_memory() as file:
+        network().save(file)
+        with pytest.raises(FileExistsError, match="holds something already"):
+            network().save(file, overwrite=False)
+        network().save(file, include_optimizer=False)
+        assert models.load_model(file).optimizer is None
+
+
+def test_weights_go_into_a_group_and_out_again():
+    model, other = network(), network()
+    other.set_weights([weight + 1 for weight in other.get_weights()])
+    with in_memory() as file:
+        model.save_weights(file)
+        other.load_weights(file)
+    assert equal(model, other)
+
+
+def test_a_group_that_is_open_to_be_read_is_not_written(tmp_path):
+    network().save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5") as file, pytest.raises(ValueError, match="Open it with mode 'a'"):
+        network().save(file)
+
+
+def test_what_a_group_says_is_checked_as_in_a_file():
+    with in_memory() as file:
+        network().save_weights(file)
+        file["a"].attrs["weight_names"] = [b"elsewhere"]
+        with pytest.raises(ValueError, match="The group '/' of 'nowhere.h5': the weights cannot be used"):
+            network().load_weights(file)
 
 
 @pytest.mark.parametrize("ending", [".weights.h5", ".h5"])

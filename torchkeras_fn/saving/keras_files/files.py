@@ -8,7 +8,6 @@ tell flipped bits in the numbers.
 import datetime
 import io
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,12 +16,14 @@ import torch
 from torchkeras_fn.registry import custom_object_scope
 from torchkeras_fn.saving.archive import part
 from torchkeras_fn.saving.bounds import bounded
+from torchkeras_fn.saving.describe import check_is_model
+from torchkeras_fn.saving.formats import called
 from torchkeras_fn.saving.keras_files import hdf5
 from torchkeras_fn.saving.keras_files.container import CONFIG, METADATA, WEIGHTS, KerasArchive, write_container
 from torchkeras_fn.saving.keras_files.reading import Reader
 from torchkeras_fn.saving.keras_files.slots import take_state, written_state
 from torchkeras_fn.saving.keras_files.state import LayersOf
-from torchkeras_fn.saving.keras_files.training import OWN, compile_as_saved, own_settings, written_compile_config
+from torchkeras_fn.saving.keras_files.training import OWN, compile_as_saved, own_scale, own_settings, written_compile_config
 from torchkeras_fn.saving.keras_files.weights import Pairs, pairs_by_layers, pairs_by_paths, take, write_layers, write_paths
 from torchkeras_fn.saving.keras_files.writing import Writer
 from torchkeras_fn.saving.trees import size_of, write_json
@@ -39,6 +40,7 @@ _STATE = "optimizer_weights"
 def save_keras(model: Any, path: Any, include_optimizer: bool) -> None:
     """Write a model to a `.keras` file. Raises `ValueError`, before anything is written, for what Keras 3 does not know."""
     h5py = hdf5.h5py_module()
+    check_is_model(model)
     entry = Writer().model(model)
     trained = include_optimizer and model.objective is not None
     if trained:
@@ -73,7 +75,7 @@ def load_keras(path: Any, custom_objects: Mapping[str, Any], compile: bool) -> A
                 compiled = compile_as_saved(model, archive.config.get("compile_config"), reader, archive.config.get(OWN))
             if compiled:
                 with archive.part(f"the optimizer's state in {WEIGHTS}"):
-                    take_state(model, state, layers_of=reader.layers_of)
+                    take_state(model, state, layers_of=reader.layers_of, scaling=own_scale(archive.config.get(OWN)))
     return model
 
 
@@ -93,6 +95,7 @@ def _check_data(model: Any) -> None:
 
 def save_h5(model: Any, path: Any, include_optimizer: bool) -> None:
     """Write a model to an `.h5` file, in the older layout. Raises `ValueError` as `save_keras` does."""
+    check_is_model(model)
     entry = Writer().model(model)
     trained = include_optimizer and model.objective is not None
     training = written_compile_config(model, in_full=True) if trained else None
@@ -105,7 +108,7 @@ def save_h5(model: Any, path: Any, include_optimizer: bool) -> None:
         if training is not None:
             optimizer = training.pop("optimizer")
             described = {"class_name": optimizer["class_name"], "config": optimizer["config"]}
-            hdf5.write_json(root, "training_config", {**training, "optimizer_config": described, **own_settings(model)})
+            hdf5.write_json(root, "training_config", {**training, "optimizer_config": described, **own_settings(model, in_full=True)})
             values = written_state(model)
             group = root.create_group(_STATE)
             hdf5.write_names(group, "weight_names", [name for name, _ in values])
@@ -117,30 +120,31 @@ def load_h5(path: Any, custom_objects: Mapping[str, Any], compile: bool) -> Any:
     """Return the model in an `.h5` file of Keras 2 or 3, compiled as it was."""
     reader = Reader()
     with hdf5.opened(path) as root, custom_object_scope(custom_objects):
-        size = os.path.getsize(path)
-        with part(path, "model_config"):
+        size = root.file.id.get_filesize()
+        with part(called(path), "model_config"):
             described = hdf5.json_in(root, "model_config")
             if described is None:
                 raise ValueError("there is none: the file holds weights alone. Make the model, and call its load_weights.")
             with bounded(size, size_of(described)):
                 model = reader.model(described)
-        with part(path, _LAYERS):
+        with part(called(path), _LAYERS):
             take(pairs_by_layers(hdf5.group_at(root, _LAYERS), model, False, False, reader.layers_of))
         if compile:
-            with part(path, "training_config"), bounded(size, 0):
+            with part(called(path), "training_config"), bounded(size, 0):
                 config = hdf5.json_in(root, "training_config")
-                compiled = compile_as_saved(model, config, reader, config.get(OWN) if isinstance(config, Mapping) else None)
+                own = config.get(OWN) if isinstance(config, Mapping) else None
+                compiled = compile_as_saved(model, config, reader, own)
             if compiled and _STATE in root:
-                with part(path, _STATE):
-                    _take_named_state(root, model, reader.layers_of)
+                with part(called(path), _STATE):
+                    _take_named_state(root, model, reader.layers_of, own_scale(own))
     return model
 
 
-def _take_named_state(root: Any, model: Any, layers_of: LayersOf) -> None:
+def _take_named_state(root: Any, model: Any, layers_of: LayersOf, scaling: Any) -> None:
     group = hdf5.group_at(root, _STATE)
     values = [hdf5.tensor_at(group, name) for name in hdf5.names_in(group, "weight_names")]
     of_keras_3 = (hdf5.text_in(root, "keras_version") or "2").startswith("3")
-    take_state(model, values, grouped=not of_keras_3, layers_of=layers_of)
+    take_state(model, values, grouped=not of_keras_3, layers_of=layers_of, scaling=scaling)
 
 
 def _write_layers(root: Any, model: Any) -> None:
@@ -166,14 +170,17 @@ def save_layers(model: Any, path: Any) -> None:
         _write_layers(root, model)
 
 
-def load_weights(model: Any, path: Any, by_name: bool, skip_mismatch: bool) -> None:
-    """Set the weights of a model from a file of either layout, or from a whole model's. A call that raises changes nothing."""
-    if os.fsdecode(path).lower().endswith(".keras"):
-        with KerasArchive(path) as archive, archive.part(WEIGHTS), hdf5.reading(io.BytesIO(archive.read(WEIGHTS))) as root:
-            pairs = _weights(root, model, by_name, skip_mismatch)
-    else:
-        with hdf5.opened(path) as root, part(path, "the weights"):
-            pairs = _weights(root, model, by_name, skip_mismatch)
+def load_keras_weights(model: Any, path: Any, by_name: bool, skip_mismatch: bool) -> None:
+    """Set the weights of a model from a `.keras` file. A call that raises changes nothing."""
+    with KerasArchive(path) as archive, archive.part(WEIGHTS), hdf5.reading(io.BytesIO(archive.read(WEIGHTS))) as root:
+        pairs = _weights(root, model, by_name, skip_mismatch)
+    take(pairs)
+
+
+def load_h5_weights(model: Any, path: Any, by_name: bool, skip_mismatch: bool) -> None:
+    """Set the weights of a model from an HDF5 file of either layout, or from a whole model's. A call that raises changes nothing."""
+    with hdf5.opened(path) as root, part(called(path), "the weights"):
+        pairs = _weights(root, model, by_name, skip_mismatch)
     take(pairs)
 
 

@@ -13,12 +13,16 @@ import torch
 
 from torchkeras_fn.saving.archive import part
 from torchkeras_fn.saving.atomic import replacing
+from torchkeras_fn.saving.formats import called, is_group, is_open_file, open_to_read
 from torchkeras_fn.saving.trees import MOST_TEXT, parse_json
 
 _MOST_IN_ATTRIBUTE = 64_000
 """The bytes of a list of names that HDF5 keeps in one attribute; longer lists are cut into several."""
 _MOST_EXPANSION = 100
 _HEAP = b"GCOL"
+_GROUPS = ("model_weights", "optimizer_weights")
+_ATTRIBUTES = ("model_config", "training_config", "layer_names")
+"""What files of Keras have, the last in several pieces perhaps: beside another model it would be taken for a part of that."""
 
 
 def h5py_module() -> Any:
@@ -66,18 +70,29 @@ def _check_heaps(file: Any) -> None:
 
 
 @contextmanager
-def opened(path: Any) -> Iterator[Any]:
-    """Give the HDF5 file at a path. Raises `ValueError` for what is none, and what the system says of the path."""
+def opened(source: Any) -> Iterator[Any]:
+    """Give the HDF5 file at a path or in a file object, or the group that is given.
+
+    Raises `ValueError` for what is none, and what the system says of the path.
+    """
     h5py_module()
-    with open(path, "rb") as file, contextlib.ExitStack() as stack:
-        with part(path, "the HDF5 container"):
+    if is_group(source):
+        with part(called(source), "the group"):
+            source.file.flush()  # what is not yet in the file counts as not stored
+        yield source
+        return
+    with contextlib.ExitStack() as stack:
+        file = source if is_open_file(source) else stack.enter_context(open_to_read(source))
+        with part(called(source), "the HDF5 container"):
             root = stack.enter_context(reading(file))
         yield root
 
 
 @contextmanager
-def writing(path: Any) -> Iterator[Any]:
-    """Give an HDF5 file to write, which stands at the path, whole, when the block ends.
+def writing(target: Any) -> Iterator[Any]:
+    """Give an HDF5 file to write, which stands at a path, in a file object or in a group, whole, when the block ends.
+
+    A model or weights that were in the group are replaced; other things stay there.
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "numbers.h5")
@@ -88,10 +103,30 @@ def writing(path: Any) -> Iterator[Any]:
     tensor([1., 1.])
     """
     h5py = h5py_module()
+    if is_group(target) and target.file.mode == "r":
+        raise ValueError(f"{called(target)} is open to be read only. Open it with mode 'a' or 'w'.")
     with h5py.File(whole := io.BytesIO(), "w") as root:
         yield root
-    with replacing(path) as file:
+        if is_group(target):
+            _copy(root, target)
+            return
+    if is_open_file(target):
+        target.write(whole.getbuffer())
+        return
+    with replacing(target) as file:
         file.write(whole.getbuffer())
+
+
+def _copy(root: Any, group: Any) -> None:
+    """Put what is in a file in place of what such files have."""
+    for name in [name for name in group.attrs if name.startswith(_ATTRIBUTES)]:
+        del group.attrs[name]
+    for name in {*_GROUPS, *root} & set(group):
+        del group[name]
+    for name in root:
+        root.copy(name, group)
+    for name, value in root.attrs.items():
+        group.attrs[name] = value
 
 
 def find(parent: Any, path: str) -> Any:

@@ -197,16 +197,19 @@ def _factor(optimizer: Any, name: str) -> float:
 # ---------------------------------------------------------------------- from Keras
 
 
-def take_state(model: Any, values: Sequence[torch.Tensor], grouped: bool = False, layers_of: LayersOf | None = None) -> None:
+def take_state(
+    model: Any, values: Sequence[torch.Tensor], grouped: bool = False, layers_of: LayersOf | None = None, scaling: Any = None
+) -> None:
     """Take over an optimizer's state that Keras wrote; `grouped` says that one kind stands after the other, as in Keras 2.
 
-    Where it does not fit the optimizer it begins anew, with a warning.
+    `scaling` is the state of the loss' scale where it stands elsewhere; it counts for an optimizer that scales the loss. What
+    does not fit the optimizer begins anew, with a warning.
     """
     optimizer = model.optimizer
     places = _places(model, layers_of, grouped)
     if places is None or not values:
         return _begins_anew(model, bool(values))
-    scaling, whole = optimizer.state_dict().get("scaling"), values
+    whole = values
     if optimizer is not _inner_of(optimizer):
         own, values = values[: len(_OF_THE_SCALE)], values[len(_OF_THE_SCALE) :]
         if not values or any(part.numel() != 1 for part in [*own, values[0]]):
@@ -220,9 +223,11 @@ def take_state(model: Any, values: Sequence[torch.Tensor], grouped: bool = False
     extra = len(rest) - len(places) - single
     fits = [tuple(value.shape) for value in rest[max(extra, 0) :][: len(places)]] == [tuple(kept.weight.view.shape) for kept in places]
     if grouped and not fits and _fits_later(model, values, layers_of):
-        return take_state(model, whole, False, layers_of)
+        return take_state(model, whole, False, layers_of, scaling)
     if extra not in (0, 1) or not fits:
         return _begins_anew(model, True)
+    if optimizer._scaling is not None and scaling is not None:
+        optimizer._scaling.load_state_dict(scaling)  # before the sums of the gradients are brought to its scale
     kept = _torch_state(optimizer, places, rest[extra:], iterations)
     means, sums = ({key: found.pop(name) for key, found in kept.items() if name in found} for name in (_MEAN, _GATHERED))
     state = {**optimizer.state_dict(), "iterations": iterations}
@@ -232,8 +237,6 @@ def take_state(model: Any, values: Sequence[torch.Tensor], grouped: bool = False
         state["averages"] = [means[id(parameter)] for parameter in optimizer.parameters]
     if sums:
         state["gathered"] = {"batches": batches, "sums": [sums[id(parameter)] for parameter in optimizer.parameters]}
-    if scaling is not None:
-        state["scaling"] = scaling
     optimizer.load_state_dict(state)
 
 

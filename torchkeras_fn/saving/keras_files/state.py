@@ -9,6 +9,7 @@ import torch
 from torchkeras_fn.engine.drawn import Drawn, is_own
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.engine.mask_ways import mask_ways
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, symbolic_leaves
 from torchkeras_fn.engine.weights import NamedWeight
 
@@ -148,6 +149,7 @@ def _ordered(graph: Graph) -> list[Layer]:
     depths: dict[int, int] = {}
     layer_depths: dict[int, int] = {}
     order, visited = _walked(graph)
+    ways = mask_ways(order, {id(tensor.node) for tensor in graph.inputs})
     for node in reversed(order):
         operation = id(node.operation)
         is_layer = isinstance(node.operation, Layer)
@@ -157,6 +159,8 @@ def _ordered(graph: Graph) -> list[Layer]:
             layer_depths[operation] = depth
         for parent in _parents(graph, node):
             depths[id(parent)] = max(depths.get(id(parent), 0), depth + 1)
+        for source, steps in ways.get(id(node), {}).items():
+            depths[source] = max(depths.get(source, 0), depth + 1 + steps)
     layers = list({id(node.operation): node.operation for node in visited if isinstance(node.operation, Layer)}.values())
     return sorted(layers, key=lambda layer: -layer_depths[id(layer)])
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torchkeras_fn import losses, metrics
 from torchkeras_fn.engine.execution import Execution
-from torchkeras_fn.optimizers import Optimizer
+from torchkeras_fn.optimizers import LossScaleOptimizer, Optimizer
 from torchkeras_fn.registry import get_custom_objects
 from torchkeras_fn.saving.compile_config import compile_config, compile_from
 from torchkeras_fn.saving.keras_files.reading import Reader
@@ -14,6 +14,8 @@ from torchkeras_fn.saving.keras_files.values import from_keras, to_keras
 _ARGUMENTS = ("loss", "metrics", "weighted_metrics", "loss_weights")
 _SETTINGS = ("jit_compile", "auto_scale_loss", "steps_per_execution")
 _OWN_SETTINGS = ("precision", "gradient_accumulation_steps", "steps_per_execution")
+_WEIGHTED = "weighted_metrics"
+_SCALE = "loss_scale"
 OWN = "torchkeras_fn"
 """The key, beside what Keras reads, of the settings that it has no word for, or that it cannot do on every backend."""
 _OF_THE_SCALE = ("initial_scale", "dynamic_growth_steps", "name")
@@ -29,22 +31,29 @@ def compile_as_saved(model: Any, config: Any, reader: Reader, own: Any = None) -
     if not isinstance(config, Mapping) or not (config.get("optimizer") or config.get("optimizer_config")):
         return False
     optimizer = from_keras(config.get("optimizer") or config["optimizer_config"], reader.layer)
+    mode, execution, named = config.get("sample_weight_mode") or None, _execution(config, own or {}), dict(own or {})
     found = {name: from_keras(config.get(name), reader.layer) for name in _ARGUMENTS}
+    found[_WEIGHTED] = from_keras(named.get(_WEIGHTED, config.get(_WEIGHTED)), reader.layer)
     arguments = {name: _listed(model, value) for name, value in found.items()}
-    mode, execution = config.get("sample_weight_mode") or None, _execution(config, own or {})
     left_out = ("jit_compile", "is_legacy_optimizer", *({"gradient_accumulation_steps"} & execution.keys()))
     compile_from(model, {"optimizer": _scaled(optimizer, left_out), **arguments, "sample_weight_mode": mode, "execution": execution})
     return True
 
 
+def own_scale(own: Any) -> Any:
+    """Return the scale of the loss that stands beside what Keras reads; `None` where there is none."""
+    return own.get(_SCALE) if isinstance(own, Mapping) else None
+
+
 def _execution(config: Mapping[str, Any], own: Any) -> dict[str, Any]:
     """How the steps run: what Keras says of it, and what is said beside. `compile` checks the values."""
-    if not isinstance(own, Mapping) or not own.keys() <= set(_OWN_SETTINGS):
-        raise ValueError(f"{OWN!r} is {own!r:.80}, which is not what is written there: {', '.join(_OWN_SETTINGS)}.")
+    known = (*_OWN_SETTINGS, _WEIGHTED, _SCALE)
+    if not isinstance(own, Mapping) or not own.keys() <= set(known):
+        raise ValueError(f"{OWN!r} is {own!r:.80}, which is not what is written there: {', '.join(known)}.")
     found = {name: config[name] for name in _SETTINGS if config.get(name) is not None}
     if config.get("run_eagerly"):  # which Keras lets win
         found["jit_compile"] = False
-    return {**found, **own}
+    return {**found, **{name: value for name, value in own.items() if name in _OWN_SETTINGS}}
 
 
 def _scaled(optimizer: Any, left_out: Sequence[str]) -> Any:
@@ -82,17 +91,19 @@ def written_compile_config(model: Any, in_full: bool = False) -> dict[str, Any]:
     config = compile_config(model)
     if not isinstance(model.optimizer, Optimizer):
         raise ValueError(f"Keras knows no {type(model.optimizer).__name__} of torch. {_ADVICE}")
-    found = {name: to_keras(_plain(config[name]), _no_layer, "compile") for name in _ARGUMENTS}
+    found = {name: to_keras(_plain(config[name]), _no_layer, "compile", _home(name)) for name in _ARGUMENTS}
     if in_full:
-        found = {name: _in_full(value, losses if name == "loss" else metrics) for name, value in found.items()}
+        found = {name: _in_full(value, _home(name)) for name, value in found.items()}
     settings = model._execution
     written = {"run_eagerly": False, "steps_per_execution": 1, "jit_compile": settings.jit_compile}  # on torch, Keras takes no other number
     unscaled = {} if settings.auto_scale_loss else {"auto_scale_loss": False}  # True is Keras' default, and no word of its older versions
     return {"optimizer": _written_optimizer(model.optimizer, model.optimizer._batches_per_step), **found, **written, **unscaled}
 
 
-def own_settings(model: Any) -> dict[str, Any]:
+def own_settings(model: Any, in_full: bool = False) -> dict[str, Any]:
     """Return, under a key that Keras passes over, how a model was compiled where Keras has no word for it, or cannot do it on torch.
+
+    `in_full` adds the weighted metrics as they were named: a name is averaged as a loss is, and the class that it stands for is not.
 
     >>> from torchkeras_fn import Sequential, layers
     >>> model = Sequential([layers.Dense(1, input_shape=(2,))])
@@ -102,7 +113,18 @@ def own_settings(model: Any) -> dict[str, Any]:
     """
     settings, usual = model._execution.settings, Execution().settings
     found = {name: settings[name] for name in _OWN_SETTINGS if settings[name] != usual[name]}
+    weighted = to_keras(_plain(compile_config(model)[_WEIGHTED]), _no_layer, "compile", "metrics") if in_full else None
+    if weighted:
+        found[_WEIGHTED] = weighted
+    scale = model.optimizer.state_dict().get("scaling")
+    if scale is not None and not isinstance(model.optimizer, LossScaleOptimizer):  # whose own state Keras knows
+        found[_SCALE] = scale
     return {OWN: found} if found else {}
+
+
+def _home(argument: str) -> str:
+    """Which vocabulary an argument of `compile` takes objects from."""
+    return "losses" if argument == "loss" else "metrics"
 
 
 _ADVICE = "Save without the training configuration: save(path, include_optimizer=False)."
@@ -130,17 +152,17 @@ def _plain(value: Any) -> Any:
     return {key: _plain(part) for key, part in value.items()}
 
 
-def _in_full(value: Any, vocabulary: Any) -> Any:
+def _in_full(value: Any, home: str) -> Any:
     """Names of losses and metrics as the classes that they stand for; a name that stands for several stays."""
     if isinstance(value, list):
-        return [_in_full(part, vocabulary) for part in value]
+        return [_in_full(part, home) for part in value]
     if isinstance(value, dict) and "class_name" not in value:
-        return {name: _in_full(part, vocabulary) for name, part in value.items()}
+        return {name: _in_full(part, home) for name, part in value.items()}
     if not isinstance(value, str) or value in _OF_SEVERAL or value in get_custom_objects():
         return value
-    made = vocabulary.registry.get(value)
-    config = {"name": made.name} if vocabulary is metrics else {}
-    return to_keras({"class_name": type(made).__name__, "config": config}, _no_layer, "compile")
+    made = (losses if home == "losses" else metrics).registry.get(value)
+    config = {"name": value} if home == "metrics" else {}  # the name in the logs
+    return to_keras({"class_name": type(made).__name__, "config": config}, _no_layer, "compile", home)
 
 
 _OF_SEVERAL = ("accuracy", "acc", "crossentropy", "ce")

@@ -11,6 +11,7 @@ from torch import nn
 from torchkeras_fn import activations, constraints, initializers, losses, metrics, optimizers, regularizers
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.registry import get_custom_objects, get_registered_name
+from torchkeras_fn.saving.compile_config import describes_loss
 from torchkeras_fn.saving.trees import dtype_named, given
 
 _DEFAULTS: dict[str, tuple[Any, ...]] = {
@@ -167,8 +168,10 @@ def dtype_name(value: Any) -> str | None:
 # ---------------------------------------------------------------------- to Keras
 
 
-def to_keras(value: Any, describe_layer: Callable[[Layer], Any], owner: str) -> Any:
+def to_keras(value: Any, describe_layer: Callable[[Layer], Any], owner: str, home: str | None = None) -> Any:
     """Return a value of a configuration here as Keras reads it. Raises `ValueError`, naming the owner, for what it cannot.
+
+    `home` says whether an object is one of the `losses` or of the `metrics`, where both have a class of its name.
 
     >>> to_keras({"class_name": "L2", "config": {"l2": 0.1}}, None, "dense")["module"]
     'keras.regularizers'
@@ -178,7 +181,7 @@ def to_keras(value: Any, describe_layer: Callable[[Layer], Any], owner: str) -> 
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (list, tuple)):
-        return [to_keras(part, describe_layer, owner) for part in value]
+        return [to_keras(part, describe_layer, owner, home) for part in value]
     if isinstance(value, (torch.Tensor, np.ndarray)):
         return value.tolist()
     if isinstance(value, torch.dtype):
@@ -187,8 +190,8 @@ def to_keras(value: Any, describe_layer: Callable[[Layer], Any], owner: str) -> 
         return describe_layer(value)
     if isinstance(value, Mapping):
         if not isinstance(value.get("class_name"), str):
-            return {key: to_keras(part, describe_layer, owner) for key, part in value.items()}
-        return _object(value["class_name"], to_keras(value.get("config") or {}, describe_layer, owner), owner)
+            return {key: to_keras(part, describe_layer, owner, home) for key, part in value.items()}
+        return _object(value["class_name"], to_keras(value.get("config") or {}, describe_layer, owner, home), home)
     if isinstance(value, nn.Module):
         raise ValueError(f"{owner}: {value!r:.80} is a torch module, which Keras does not know. Name the activation, or use a layer.")
     if callable(value):
@@ -196,13 +199,14 @@ def to_keras(value: Any, describe_layer: Callable[[Layer], Any], owner: str) -> 
     raise ValueError(f"{owner}: {value!r:.80} of type {type(value).__name__} cannot be written to a Keras file.")
 
 
-def _object(name: str, config: Any, owner: str) -> dict[str, Any]:
+def _object(name: str, config: Any, home: str | None) -> dict[str, Any]:
     kept = {key: part for key, part in config.items() if part is not None}
     if name not in get_custom_objects():
-        for home, vocabulary in _VOCABULARIES.items():
-            found = getattr(vocabulary, name, None)
+        first = "losses" if describes_loss({"class_name": name, "config": config}) else home
+        for place in sorted(_VOCABULARIES, key=lambda place: place != first):
+            found = getattr(_VOCABULARIES[place], name, None)
             if inspect.isclass(found):
-                return {"module": f"keras.{home}", "class_name": name, "config": kept, "registered_name": None}
+                return {"module": f"keras.{place}", "class_name": name, "config": kept, "registered_name": None}
     return {"module": "__main__", "class_name": name.rpartition(">")[2], "config": config, "registered_name": name}
 
 
