@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn.alignment import align, align_loosely, align_with_classes, as_tensor, combine, weighted
+from torchkeras_fn.alignment import align, align_loosely, align_with_classes, as_tensor, as_values, combine, weighted
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,41 @@ def test_tensors_are_left_and_other_things_go_where_the_predictions_are():
     tensor = torch.ones(2)
     assert as_tensor(tensor) is tensor
     assert as_tensor(np.ones(2), torch.empty(2, device="meta")).device.type == "meta"
+
+
+@pytest.mark.parametrize("masks", [[torch.tensor([True, False]), torch.tensor([False, True])], (torch.tensor([True, False]), None)])
+def test_of_a_list_of_masks_the_first_is_that_of_the_output(masks):
+    assert combine(None, masks).tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("masks", [[], [None, torch.tensor([False, True])]])
+def test_a_list_of_masks_without_a_first_one_hides_nothing(masks):
+    weight = torch.tensor([2.0, 3.0])
+    assert combine(weight, masks, scaled=True) is weight
+
+
+@pytest.mark.parametrize("value", [True, 1, 1.0, np.float32(1), torch.tensor(True), torch.tensor(1), [torch.tensor(1.0)]])
+def test_what_a_users_function_returned_is_read_as_real_numbers(value):
+    read = as_values(value, "The loss 'f'", torch.zeros(1))
+    assert read.dtype == torch.float32 and read.sum() == 1
+
+
+def test_a_list_of_scalars_keeps_their_gradients():
+    weight = torch.ones((), requires_grad=True)
+    assert as_values([weight, 2 * weight], "The loss 'f'", torch.zeros(1)).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "The loss 'f' has to return a tensor.*of type NoneType. Does it end with a return"),
+        ("high", "of type str"),
+        ({"loss": torch.ones(2)}, "of type dict"),
+        ((torch.ones(2), torch.ones(3)), "of type tuple. Return one tensor"),
+        (torch.ones(2, dtype=torch.complex64), "complex"),
+        (1j, "complex"),
+    ],
+)
+def test_what_is_no_real_number_is_refused(value, message):
+    with pytest.raises(TypeError, match=message):
+        as_values(value, "The loss 'f'", torch.zeros(1))

@@ -25,6 +25,7 @@ FLOORS = [
     ["utils"],
     ["preprocessing"],
     ["models"],
+    ["old_paths"],
     [""],
 ]
 OPTIONAL = {"h5py", "pandas", "torchmetrics", "tensorboard", "torchvision", "matplotlib", "scipy", "sklearn", "ipywidgets"}

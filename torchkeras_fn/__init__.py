@@ -17,6 +17,7 @@ try:
         losses,
         metrics,
         models,
+        old_paths,
         ops,
         optimizers,
         preprocessing,
@@ -36,6 +37,8 @@ try:
     from torchkeras_fn.models import Model, Sequential
     from torchkeras_fn.optimizers import Optimizer
     from torchkeras_fn.regularizers import Regularizer
+
+    old_paths.open_paths()
 finally:
     if _collects:
         gc.enable()

@@ -1,7 +1,6 @@
 """Activation functions under Keras' names. All are plain functions over torch tensors, and record themselves on an fx proxy.
 
-Arrays, numbers and nested lists of them are taken too, as tensors of `floatx()`. `sigmoid` and `tanh` alone *are* torch's functions,
-by which the recurrent layers know that torch's fused kernels compute what was asked for: they take tensors.
+Arrays, numbers and nested lists of them are taken too, as tensors of `floatx()`.
 """
 
 import functools
@@ -40,6 +39,16 @@ def _taking_arrays(function: Callable[P, R], name: str | None = None) -> Callabl
     return activation
 
 
+def as_torch(activation: Any) -> Any:
+    """Return torch's own function for an activation that is one, and takes arrays besides; any other as it is.
+
+    >>> as_torch(tanh) is torch.tanh, as_torch(relu) is relu
+    (True, True)
+    """
+    function = getattr(activation, "__wrapped__", None)
+    return function if function is not None and _of_torch.get(function) is activation else activation
+
+
 def _floats(array: Any) -> torch.Tensor:
     """An array as a tensor: what has no float type of its own, or numpy's default, takes that of `floatx()`."""
     tensor = torch.as_tensor(array)
@@ -53,12 +62,12 @@ celu = _taking_arrays(F.celu, "celu")
 relu6 = _taking_arrays(F.relu6, "relu6")
 softplus = _taking_arrays(F.softplus, "softplus")
 softsign = _taking_arrays(F.softsign, "softsign")
-sigmoid = torch.sigmoid
+sigmoid = _taking_arrays(torch.sigmoid, "sigmoid")
 log_sigmoid = _taking_arrays(F.logsigmoid, "log_sigmoid")
 hard_sigmoid = _taking_arrays(F.hardsigmoid, "hard_sigmoid")
 silu = swish = _taking_arrays(F.silu, "silu")
 hard_silu = hard_swish = _taking_arrays(F.hardswish, "hard_silu")
-tanh = torch.tanh
+tanh = _taking_arrays(torch.tanh, "tanh")
 hard_tanh = _taking_arrays(F.hardtanh, "hard_tanh")
 tanh_shrink = _taking_arrays(F.tanhshrink, "tanh_shrink")
 mish = _taking_arrays(F.mish, "mish")
@@ -284,7 +293,7 @@ def get(identifier: Any) -> Callable[..., Any]:
 
     Raises `ValueError` with the nearest name for one that is not known.
 
-    >>> get("tanh") is torch.tanh, get(None) is linear
+    >>> get("tanh") is tanh, get(None) is linear
     (True, True)
     >>> get("rleu")
     Traceback (most recent call last):

@@ -19,6 +19,35 @@ def as_tensor(value: Any, like: Any = None) -> Any:
     return torch.as_tensor(value, device=like.device if isinstance(like, torch.Tensor) else None)
 
 
+def as_values(value: Any, what: str, like: torch.Tensor) -> Any:
+    """Return what a user's loss or metric returned as a tensor of real numbers of the type of `like`, where it is not one yet.
+
+    Raises `TypeError`, with `what` returned it, for anything that no number can be made of.
+
+    >>> as_values(True, "The loss 'same'", torch.zeros(1))
+    tensor(1.)
+    """
+    if not hasattr(type(value), "__torch_function__"):
+        listed = isinstance(value, (list, tuple))
+        try:
+            if listed and all(isinstance(part, torch.Tensor) and not part.ndim for part in value):
+                value = torch.stack(tuple(value))  # with their gradients
+            else:
+                value = torch.as_tensor(value, device=like.device)
+        except (TypeError, ValueError, RuntimeError):
+            hint = " Return one tensor: their sum, or torch.stack of them." if listed else " Does it end with a return?"
+            hint = hint if listed or value is None else ""
+            raise TypeError(f"{what} {_MUST_BE}, but it returned something of type {type(value).__name__}.{hint}") from None
+    if not isinstance(value, torch.Tensor) or value.is_floating_point():
+        return value
+    if value.is_complex():
+        raise TypeError(f"{what} {_MUST_BE}, but it returned complex ones. Take their .abs() or .real.")
+    return value.to(like.dtype if like.is_floating_point() else torch.float32)
+
+
+_MUST_BE = "has to return a tensor of real numbers, one for each sample or one alone"
+
+
 def weighted(values: torch.Tensor, weight: Any) -> torch.Tensor:
     """Return the values times the weights; weights of lower rank, or of size 1 on a later axis, count for all steps of a sample.
 
@@ -43,11 +72,14 @@ def weighted(values: torch.Tensor, weight: Any) -> torch.Tensor:
 def combine(weight: Any, mask: Any, scaled: bool = False) -> Any:
     """Return one weight out of sample weights and a mask, either of which may be `None`.
 
-    The mask is `scaled` so that a mean over all steps is one over those that it keeps.
+    The mask is `scaled` so that a mean over all steps is one over those that it keeps. Of a list of masks, as a layer of several
+    inputs may hand them on, an output has the first, as in Keras.
 
     >>> combine(None, torch.tensor([True, False]), scaled=True)
     tensor([2., 0.])
     """
+    if isinstance(mask, (list, tuple)):
+        mask = mask[0] if mask else None
     if mask is None:
         return weight
     mask = mask.to(torch.float32)

@@ -157,11 +157,11 @@ class Registry:
             return None
         if isinstance(identifier, str):
             found = self.find(identifier)
-            return found() if inspect.isclass(found) else found
+            return self._made(found) if inspect.isclass(found) else found
         if isinstance(identifier, Mapping):
             return self.deserialize(identifier)
         if inspect.isclass(identifier):
-            return identifier()
+            return self._made(identifier)
         if callable(identifier):
             return identifier
         raise ValueError(
@@ -205,6 +205,20 @@ class Registry:
             arguments = dict(config.get("config") or {})
             from_config: Callable[[dict[str, Any]], Any] | None = getattr(found, "from_config", None)
             return from_config(arguments) if from_config else found(**arguments)
+
+    @staticmethod
+    def _made(kind: type) -> Any:
+        """An object of a class, made without arguments. Raises `ValueError` for a class that needs some."""
+        try:
+            return kind()
+        except TypeError:
+            parameters = inspect.signature(kind).parameters.values()
+            needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+            if not needed:
+                raise
+            raise ValueError(
+                f"{kind.__name__} cannot be made without {', '.join(needed)}: pass {kind.__name__}(...) in place of its name."
+            ) from None
 
     def _suggest(self, name: str) -> str:
         spelled = {_fold(known): known for known in [*self.entries, *_custom_objects]}

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torchkeras_fn import Input, Model, losses, metrics
+from torchkeras_fn import Input, Model, Trainer, losses, metrics
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.layers import Dense, Embedding
@@ -465,3 +465,71 @@ def test_a_function_that_writes_into_what_it_is_given_does_not_reach_the_data(ki
     model.train_on_batch(torch.ones(4, 1), y)
     model.evaluate(torch.ones(4, 1), y, verbose=0)
     assert torch.equal(y, torch.ones(4, 1))
+
+
+class Returning(Trainer, nn.Module):
+    """A module that returns what a function makes of its one output."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make, self.inner = make, nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.make(self.inner(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda a: None, TypeError, "'output_1' is of type NoneType. Does forward end with a return"),
+        (lambda a: "a", TypeError, "'output_1' is of type str"),
+        (lambda a: 1.0, TypeError, "'output_1' is of type float"),
+        (lambda a: a.detach().numpy(), TypeError, "'output_1' is of type ndarray"),
+        (lambda a: [[a, a], a], TypeError, "'output_1' is of type list"),
+        (lambda a: [a, None], TypeError, "'output_2' is of type NoneType"),
+        (lambda a: [], TypeError, "returned none at all"),
+        (lambda a: (a, a), ValueError, r"has 2 outputs, \['output_1', 'output_2'\], but y holds 1"),
+    ],
+)
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_what_a_module_returns_in_place_of_tensors_is_named(make, error, message, method):
+    net = Returning(make)
+    net.compile("sgd", "mse", device="cpu")
+    with pytest.raises(error, match=message):
+        getattr(net, method)(np.ones((4, 3), "float32"), np.ones((4, 1), "float32"), verbose=0)
+
+
+def test_a_module_that_returns_nothing_is_told_so_by_the_figures_of_a_step_of_ones_own_too():
+    objective = Objective(metrics=["mae"], output_names=["a"], open_ended=True)
+    with pytest.raises(TypeError, match="'a' is of type NoneType"):
+        objective.track(None, TrainingOutputs([None], [None]), Y_A, None)
+
+
+def test_outputs_that_become_fewer_are_told_apart_from_missing_targets():
+    with pytest.raises(ValueError, match="returned 2 outputs at first, and now 1"):
+        run(two(), predictions=(A,), masks=(None,))
+
+
+def test_more_targets_than_outputs_are_refused():
+    with pytest.raises(ValueError, match=r"y holds 2 targets, but the outputs are \['a'\]"):
+        run(Objective("mse", output_names=["a"]), (A,), (Y_A, Y_A))
+
+
+def test_a_mistake_in_a_loss_is_not_taken_for_one_in_the_outputs():
+    def broken(y_true, y_pred):
+        return y_pred.no_such_thing
+
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        run(Objective([broken, None], output_names=["a", "b"]), (A, None), (Y_A, None))
+
+
+def test_a_step_of_ones_own_without_a_loss_needs_a_test_step():
+    class Own(Returning):
+        def train_step(self, batch):
+            return {"loss": self(batch[0]).mean()}
+
+    x, y = np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
+    net = Own(lambda a: a)
+    net.compile("sgd", device="cpu")
+    with pytest.raises(ValueError, match="need a test_step"):
+        net.fit(x, y, validation_data=(x, y), verbose=0)

@@ -4,11 +4,13 @@ import copy
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from torchkeras_fn import config, losses
+from torchkeras_fn import Input, Sequential, config, losses
+from torchkeras_fn.layers import Dense, Embedding
 from torchkeras_fn.losses.base import AVERAGES
 
 P = torch.tensor([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3]])
@@ -229,3 +231,16 @@ def test_losses_are_copied_pickled_and_written_down(kind, options, y_true, y_pre
     assert type(again) is kind and again.get_config() == loss.get_config() and again.name == "mine"
     for copied in (again, copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
         torch.testing.assert_close(copied(y_true, y_pred), values.sum())
+
+
+def test_a_loss_of_ones_own_takes_targets_of_any_shape():
+    class OfShown(losses.Loss):
+        def call(self, y_true, y_pred):
+            values = losses.SparseCategoricalCrossentropy(reduction=None)(y_true, y_pred)
+            shown = (y_true > 0).to(values.dtype)
+            return (values * shown).sum() / shown.sum()
+
+    model = Sequential([Input((5,), dtype="int64"), Embedding(7, 4, "zeros"), Dense(7, "softmax")])
+    model.compile("sgd", OfShown())
+    words = np.arange(10).reshape(2, 5) % 7
+    assert model.evaluate(words, words, verbose=0) == pytest.approx(np.log(7), rel=1e-6)

@@ -207,3 +207,50 @@ def test_a_function_that_divides_in_place_leaves_the_outputs_alone():
     loss(torch.eye(3)[:2], y_pred).backward()
     assert torch.equal(y_pred, torch.full((2, 3), 0.5))
     assert logits.grad.any()
+
+
+# ---------------------------------------------------------------------- what is no tensor of real numbers
+
+
+class Returning(losses.Loss):
+    """A loss of the user's that returns a value of any kind."""
+
+    def __init__(self, value):
+        super().__init__(name="mine")
+        self.value = value
+
+    def call(self, y_true, y_pred):
+        return self.value
+
+
+class TorchReturning(nn.Module):
+    """A torch loss that returns a value of any kind."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, prediction, target):
+        return self.value
+
+
+def returning(value):
+    def mine(y_true, y_pred):
+        return value
+
+    return mine
+
+
+@pytest.mark.parametrize("weight", [None, torch.ones(2)])
+@pytest.mark.parametrize("make", [returning, Returning, TorchReturning])
+@pytest.mark.parametrize("value", [None, "high", {"loss": 1.0}, torch.ones(2, dtype=torch.complex64)])
+def test_a_loss_that_returns_no_real_numbers_is_named(make, value, weight):
+    with pytest.raises(TypeError, match=r"The loss '(mine|TorchReturning)' has to return a tensor of real numbers"):
+        losses.as_loss(make(value))(torch.ones(2, 1), torch.ones(2, 1), weight)
+
+
+@pytest.mark.parametrize("weight", [None, torch.ones(2)])
+@pytest.mark.parametrize("make", [returning, Returning, TorchReturning])
+@pytest.mark.parametrize("value", [1, 1.0, torch.tensor([True, True]), torch.tensor([1, 1])])
+def test_numbers_integers_and_booleans_are_losses_too(make, value, weight):
+    assert losses.as_loss(make(value))(torch.ones(2, 1), torch.ones(2, 1), weight).item() == 1.0

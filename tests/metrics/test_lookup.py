@@ -17,6 +17,7 @@ from torchkeras_fn import losses, metrics
         (losses.TorchLoss(F.binary_cross_entropy), (4, 3), (4, 3), "BinaryAccuracy"),
         (losses.MeanSquaredError(), (4,), (4, 1), "BinaryAccuracy"),
         (losses.MeanSquaredError(), (4, 1), (4, 1), "BinaryAccuracy"),
+        (losses.BinaryFocalCrossentropy(), (4, 2), (4, 2), "BinaryAccuracy"),
         (losses.MeanSquaredError(), (4,), (4,), "BinaryAccuracy"),
         (losses.MeanSquaredError(), (4, 5, 1), (4, 5, 1), "BinaryAccuracy"),
         (losses.SparseCategoricalCrossentropy(), (4,), (4, 3), "SparseCategoricalAccuracy"),

@@ -171,3 +171,12 @@ def test_the_scalars_of_several_processes_are_one_value_of_a_batch():
     mean = metrics.Mean()
     mean.update_state(2.0)  # by itself
     assert float(mean.count) == 1.0
+
+
+@pytest.mark.parametrize("value", [None, "high", {"a": 1.0}, torch.ones(2, dtype=torch.complex64)])
+def test_a_function_that_returns_no_real_numbers_is_named(value):
+    def mine(y_true, y_pred):
+        return value
+
+    with pytest.raises(TypeError, match="The metric 'mine' has to return a tensor of real numbers"):
+        metrics.get(mine).update_state(torch.ones(2, 1), torch.ones(2, 1))

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import importlib
 import inspect
 import json
 import pickle
@@ -37,6 +38,7 @@ TWINS = [
     (optimizers.Adafactor(0.1), lambda p: torch.optim.Adafactor(p, lr=0.1, eps=(1e-15, 1e-3))),
 ]
 KINDS = [kind for kind in vars(optimizers).values() if isinstance(kind, type) and issubclass(kind, optimizers.Optimizer)]
+KINDS = list(dict.fromkeys(KINDS))  # some have two names
 KINDS.remove(optimizers.Optimizer)
 KINDS.remove(optimizers.LossScaleOptimizer)  # which goes around another: test_loss_scale.py
 WITH_EPSILON = [kind for kind in KINDS if "epsilon" in inspect.signature(kind).parameters]
@@ -135,6 +137,15 @@ def test_constraints_are_applied_after_each_step():
     optimizer.bind([p], [lambda: p.data.clamp_(min=0)])
     step(optimizer, 5.0)
     assert p.item() == 0.0
+
+
+def test_constraints_are_applied_after_each_batch_also_while_gradients_are_gathered():
+    p, applied = parameter(1.0), []
+    optimizer = optimizers.SGD(1.0, gradient_accumulation_steps=3)
+    optimizer.bind([p], [lambda: applied.append(p.item())])
+    for _ in range(3):
+        step(optimizer, 1.0)
+    assert applied == [1.0, 1.0, 0.0]  # as in Keras 3
 
 
 # ---------------------------------------------------------------------- clipping
@@ -474,3 +485,51 @@ def test_mistakes_are_named(make, message):
 def test_an_unknown_option_is_a_type_error():
     with pytest.raises(TypeError, match="speed"):
         optimizers.Adam(speed=3)
+
+
+# ---------------------------------------------------------------------- the names of other versions of Keras
+
+
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam"])
+def test_keras_2_has_a_second_name_for_a_class(name):
+    assert getattr(optimizers, name.lower()) is getattr(optimizers, name)
+
+
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam", "Ftrl"])
+def test_the_older_optimizers_of_tf_keras_take_its_arguments(name):
+    assert getattr(optimizers.legacy, name)(lr=0.5, decay=0.1).decay == 0.1
+
+
+def test_adam_can_be_imported_from_a_module_of_that_name_which_does_not_hide_the_class():
+    from torchkeras_fn.optimizers.adam import Adam
+
+    assert Adam is optimizers.Adam is importlib.import_module("torchkeras_fn.optimizers").adam
+
+
+# ---------------------------------------------------------------------- optimizers that are written for Keras
+
+
+@pytest.mark.parametrize("method", ["get_updates", "update_step", "_resource_apply_dense"])
+@pytest.mark.parametrize("parent", [optimizers.Optimizer, optimizers.Adam])
+def test_an_optimizer_that_is_written_for_keras_says_what_it_would_be_here(method, parent):
+    kind = type("RAdam", (parent,), {method: lambda self, *arguments: None})
+    with pytest.raises(TypeError, match=rf"RAdam computes its steps in {method}\(\).*torch.optim.Optimizer class"):
+        kind(0.1)
+
+
+def test_an_optimizer_of_ones_own_needs_a_torch_class():
+    class Mine(optimizers.Optimizer):
+        pass
+
+    with pytest.raises(TypeError, match="Mine names no torch_class"):
+        Mine()
+
+
+def test_an_optimizer_of_ones_own_may_make_what_it_likes():
+    class Mine(optimizers.Optimizer):
+        def make(self, parameters, decaying=False):
+            return torch.optim.SGD(parameters, lr=0.5)
+
+    weight = parameter()
+    optimizer = bound(Mine(), weight)
+    assert type(optimizer.torch_optimizer) is torch.optim.SGD

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from torchkeras_fn.optimizers import fused
+from torchkeras_fn.optimizers import SGD, fused
 from torchkeras_fn.optimizers.fused import FusedStep
 
 OPTIMIZERS = {
@@ -157,3 +157,69 @@ def test_a_weight_that_gets_its_first_gradient_later_begins_its_momentum_then(ne
         by_hand.step()
     for one, other in zip(ours, public, strict=True):
         torch.testing.assert_close(one, other)
+
+
+# ---------------------------------------------------------------------- sparse gradients
+
+
+def run_sparse(make, count=3):
+    """Take steps with the sparse gradient of an embedding, and return its weights."""
+    table = torch.nn.Embedding(5, 2, sparse=True)
+    torch.nn.init.ones_(table.weight)
+    step = make(table.parameters())
+    for _ in range(count):
+        table.weight.grad = None
+        table(torch.tensor([1, 3, 1])).square().sum().backward()
+        step()
+    return table.weight.detach()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")  # which torch's own Adagrad makes no use of
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adagrad"])
+def test_sparse_gradients_take_the_way_of_torch_that_takes_them(name):
+    def short(parameters):
+        parameters = list(parameters)
+        return FusedStep(OPTIMIZERS[name](parameters), parameters)
+
+    def public(parameters):
+        optimizer = OPTIMIZERS[name](parameters)
+        optimizer.param_groups[0]["fused"] = False
+        return optimizer.step
+
+    assert torch.equal(run_sparse(short), run_sparse(public))
+
+
+def test_a_step_that_takes_sparse_gradients_says_that_its_kernel_leaves_none_out():
+    weight = torch.nn.Embedding(5, 2, sparse=True).weight
+    optimizer = torch.optim.SGD([weight], lr=0.1, fused=True)
+    weight.grad = torch.sparse_coo_tensor([[1]], [[1.0, 1.0]], (5, 2))
+    FusedStep(optimizer, [weight])()
+    assert not fused.takes_unfit(optimizer)
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop", "another optimizer"])
+def test_an_optimizer_without_sparse_gradients_names_the_one_with(name):
+    def make(parameters):
+        parameters = list(parameters)
+        return FusedStep(OPTIMIZERS[name](parameters), parameters)
+
+    with pytest.raises(ValueError, match="takes no sparse gradients.*torch.optim.SparseAdam"):
+        run_sparse(make)
+
+
+@pytest.mark.parametrize(
+    "options", [{"clipnorm": 0.5}, {"clipvalue": 0.1}, {"global_clipnorm": 0.5}, {"gradient_accumulation_steps": 2}, {"weight_decay": 0.1}]
+)
+def test_sparse_gradients_are_clipped_gathered_and_decayed_like_others(options):
+    def with_options(is_sparse):
+        table = torch.nn.Embedding(5, 2, sparse=is_sparse)
+        torch.nn.init.ones_(table.weight)
+        optimizer = SGD(0.1, **options)
+        optimizer.build(table.parameters())
+        for _ in range(4):
+            optimizer.zero_grad()
+            table(torch.tensor([1, 3, 1])).square().sum().backward()
+            optimizer.step()
+        return table.weight.detach()
+
+    assert torch.allclose(with_options(True), with_options(False))

@@ -117,7 +117,8 @@ def test_a_module_without_parameters_and_a_frozen_model_take_no_steps():
     for optimizer in (optimizers.Adam(use_ema=True, clipnorm=1.0), optimizers.SGD(ExponentialDecay(0.1, 1, 0.5))):
         model = Constant()
         model.compile(optimizer, "mse", device="cpu")
-        fit(model)
+        with pytest.warns(UserWarning, match="no weights to train"):
+            fit(model)
         assert model.optimizer.iterations == 0
 
 

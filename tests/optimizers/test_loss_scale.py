@@ -122,3 +122,16 @@ def test_the_config_is_json_and_makes_an_equal_one():
 def test_what_is_wrong_is_named(make, kind, message):
     with pytest.raises(kind, match=message):
         make()
+
+
+@pytest.mark.parametrize(("name", "steps"), [("sgd", 8), ("gathering", 4)])
+def test_the_optimizer_inside_knows_how_many_steps_were_taken(name, steps):
+    model = compiled(LossScaleOptimizer(INNER[name]()))
+    assert model.optimizer.inner_optimizer.iterations == 0
+    fitted(model)
+    assert model.optimizer.inner_optimizer.iterations == model.optimizer.iterations == steps
+
+
+def test_the_name_alone_says_what_is_missing():
+    with pytest.raises(ValueError, match="LossScaleOptimizer cannot be made without inner_optimizer: pass LossScaleOptimizer"):
+        optimizers.get("LossScaleOptimizer")

@@ -18,6 +18,12 @@ from torchkeras_fn.metrics.gathered import gathered, take_up
 from torchkeras_fn.metrics.merging import check_mergeable, merge
 
 _NO_WEIGHT = (None,)
+_OUTPUTS_ARE_TENSORS = "A model returns a tensor, or a list, tuple or dict of tensors, one for each output"
+_NO_LOSS = "There is nothing to train on: no output has a loss, and no loss term was added."
+_NO_LOSS_OF_OWN = (
+    "There is no loss to compute: compile was given none, and no loss term was added. Where train_step computes its own, "
+    "evaluate and validation_data need a test_step that does so too: override it, leave out validation_data, or give compile a loss."
+)
 
 
 class Running(Mapping[str, Any]):
@@ -194,46 +200,79 @@ class Objective:
             targets, weights = (targets,), _NO_WEIGHT
         else:
             targets, weights = self._of_each(targets, weights)
+            if len(targets) > len(self.outputs) > 0:
+                raise ValueError(f"y holds {len(targets)} targets, but the outputs are {[output.name for output in self.outputs]}.")
         total: Any = None
         single = len(self.outputs) == 1
-        for index, output in enumerate(self.outputs):
-            if output.loss is None:
-                continue
-            if targets[index] is None:
-                raise ValueError(f"y is None, but the output {output.name!r} has a loss and needs targets.")
-            value = output.value(outputs.predictions[index], outputs.masks[index], targets[index], weights[index], is_logits)
-            if not single:
-                count = targets[index].shape[0]
-                output.mean_loss.add(value.detach(), count, times=count)
-            if output.loss_weight != 1.0:
-                value = value * output.loss_weight
-            total = value if total is None else total + value
+        try:
+            for index, output in enumerate(self.outputs):
+                if output.loss is None:
+                    continue
+                if targets[index] is None:
+                    raise ValueError(f"y is None, but the output {output.name!r} has a loss and needs targets.")
+                value = output.value(outputs.predictions[index], outputs.masks[index], targets[index], weights[index], is_logits)
+                if not single:
+                    count = targets[index].shape[0]
+                    output.mean_loss.add(value.detach(), count, times=count)
+                if output.loss_weight != 1.0:
+                    value = value * output.loss_weight
+                total = value if total is None else total + value
+        except (AttributeError, IndexError, TypeError):
+            self._refuse(outputs.predictions, targets)
+            raise
         for term in outputs.losses:
             term = torch.as_tensor(term)
             term = term if term.ndim == 0 else term.mean()
             total = term if total is None else total + term
         if total is None:
-            raise ValueError("There is nothing to train on: no output has a loss, and no loss term was added.")
+            if not self.outputs:
+                self._refuse(outputs.predictions, targets)
+            raise ValueError(_NO_LOSS_OF_OWN if self.open_ended else _NO_LOSS)
         return total  # type: ignore[no-any-return]
 
     def track(self, loss: torch.Tensor | None, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> None:
         """Take a batch into the figures of the epoch; nothing is read from the device. The user's own step may keep its `loss`."""
-        samples = outputs.predictions[0].shape[0]
-        if loss is not None:
-            self._sees_loss = True
-            self.mean_loss.add(loss.detach(), samples, times=samples)
-        for name, value in outputs.metrics:
-            figure = value.detach() if value.dtype.is_floating_point else value.float()
-            if name not in self.added:
-                self.added[name] = Mean(name)
-            self.added[name].add(figure.mean(), samples, times=samples)
         if weights is None and type(targets) is torch.Tensor and len(self.outputs) == 1:
             targets, weights = (targets,), _NO_WEIGHT
         else:
             targets, weights = self._of_each(targets, weights)
-        for index, output in enumerate(self.outputs):
-            if output.requested and targets[index] is not None:
-                output.update(outputs.predictions[index].detach(), outputs.masks[index], targets[index], weights[index], is_logits)
+        try:
+            samples = outputs.predictions[0].shape[0]
+            if loss is not None:
+                self._sees_loss = True
+                self.mean_loss.add(loss.detach(), samples, times=samples)
+            for name, value in outputs.metrics:
+                figure = value.detach() if value.dtype.is_floating_point else value.float()
+                if name not in self.added:
+                    self.added[name] = Mean(name)
+                self.added[name].add(figure.mean(), samples, times=samples)
+            for index, output in enumerate(self.outputs):
+                if output.requested and targets[index] is not None:
+                    output.update(outputs.predictions[index].detach(), outputs.masks[index], targets[index], weights[index], is_logits)
+        except (AttributeError, IndexError, TypeError):
+            self._refuse(outputs.predictions, targets)
+            raise
+
+    def _refuse(self, predictions: Sequence[Any], targets: Sequence[Any]) -> None:
+        """Raise where a step failed as there is not one tensor for each output, in what the model returned or in the targets."""
+        if not len(predictions):
+            raise TypeError(f"{_OUTPUTS_ARE_TENSORS}, but the model returned none at all.")
+        names = [output.name for output in self.outputs]
+        for output, prediction in zip(self.outputs, predictions, strict=False):
+            if output.loss is None and not output.requested and prediction is not predictions[0]:
+                continue
+            if not isinstance(prediction, torch.Tensor):
+                came = f"the output {output.name!r} is of type {type(prediction).__name__}"
+                raise TypeError(f"{_OUTPUTS_ARE_TENSORS}, but {came}.{' Does forward end with a return?' if prediction is None else ''}")
+            if not prediction.ndim:
+                raise ValueError(f"The first axis of an output is that of the samples, but {output.name!r} is a single number.")
+        if len(predictions) < len(names):
+            raise ValueError(f"The model returned {len(names)} outputs at first, and now {len(predictions)}; their number must not change.")
+        if len(targets) < len(names):
+            raise ValueError(
+                f"The model has {len(names)} outputs, {names}, but y holds {len(targets)} of their targets. Pass a list of one for each "
+                "output, or a dict by their names; an output without a loss may have None."
+            )
 
     # ------------------------------------------------------------------ an epoch
 

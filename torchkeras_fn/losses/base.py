@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from torchkeras_fn import config, portion
-from torchkeras_fn.alignment import align, as_tensor, combine, refit, weighted
+from torchkeras_fn.alignment import align, align_loosely, as_tensor, as_values, combine, refit, weighted
 from torchkeras_fn.arguments import one_of
 from torchkeras_fn.configurable import Configurable
 from torchkeras_fn.registry import snake_case
@@ -78,10 +78,12 @@ class Loss(Configurable):
             raise ValueError(f"'dtype' must be a float type, got {dtype!r}.")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """See to it that a subclass with a `call` of its own is not averaged by its parent's kernel."""
+        """See to it that a subclass with a `call` of its own is not averaged by its parent's kernel, and a user's takes any targets."""
         super().__init_subclass__(**kwargs)
         if "call" in cls.__dict__ and "mean" not in cls.__dict__:
             cls.mean = Loss.mean  # type: ignore[method-assign]
+        if cls.__module__.split(".")[0] != __name__.split(".")[0] and cls.align is Loss.align and not cls.indices:
+            cls.align = Loss._align_loosely  # type: ignore[method-assign]
 
     @property
     def dtype(self) -> str:
@@ -102,6 +104,8 @@ class Loss(Configurable):
     def mean(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the mean over the samples of aligned targets; overridden where torch has one kernel for it."""
         values = self.call(y_true, y_pred)
+        if type(values) is not torch.Tensor or not values.dtype.is_floating_point:
+            values = as_values(values, f"The loss {self.name!r}", y_pred)
         valid = self.valid(y_true, values)
         return values.mean() if valid is None else weighted(values, combine(None, valid, scaled=True)).mean()
 
@@ -112,6 +116,9 @@ class Loss(Configurable):
     def align(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the targets in the shape and dtype that the predictions call for. Raises `ValueError` where they cannot be."""
         return align(y_true, y_pred, self.indices)
+
+    def _align_loosely(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
+        return align_loosely(y_true, y_pred)
 
     def prepare(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return aligned targets and predictions of the type to compute in. Raises `ValueError` as `align` does."""
@@ -139,6 +146,8 @@ class Loss(Configurable):
         if sample_weight is None and mask is None and self.reduction in AVERAGES:
             return self.mean(y_true, y_pred)
         values = self.call(y_true, y_pred)
+        if type(values) is not torch.Tensor or not values.dtype.is_floating_point:
+            values = as_values(values, f"The loss {self.name!r}", y_pred)
         valid = self.valid(y_true, values)
         return self.reduce(values, sample_weight, mask if valid is None else combine(valid, mask))
 

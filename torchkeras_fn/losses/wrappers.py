@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchkeras_fn.alignment import align, align_loosely, align_with_classes
+from torchkeras_fn.alignment import align, align_loosely, align_with_classes, as_values
 from torchkeras_fn.losses.base import Loss
 from torchkeras_fn.registry import snake_case
 
@@ -31,7 +31,10 @@ class FunctionLoss(Loss):
 
     def call(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return what the function returns. It is given copies: `y_pred /= ...`, as in many a Keras loss, must not reach the data."""
-        return torch.as_tensor(self.function(y_true.clone(), y_pred.clone()))
+        values = self.function(y_true.clone(), y_pred.clone())
+        if type(values) is not torch.Tensor:
+            values = as_values(values, f"The loss {self.name!r}", y_pred)
+        return values  # type: ignore[no-any-return]
 
 
 class TorchLoss(Loss):
@@ -66,6 +69,8 @@ class TorchLoss(Loss):
     def call(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the value of each sample or step: where the loss gives one for each element, the mean over the last axis."""
         values: torch.Tensor = self._with_reduction("none")(y_pred, y_true)
+        if type(values) is not torch.Tensor or not values.dtype.is_floating_point:
+            values = as_values(values, f"The loss {self.name!r}", y_pred)
         if values.shape != y_pred.shape or values.ndim < 2 or self.own_reduction == "sum":
             return values
         return values.sum(-1) if self.own_reduction == "batchmean" else values.mean(-1)
@@ -73,6 +78,8 @@ class TorchLoss(Loss):
     def mean(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return what the loss returns as it was given."""
         value: torch.Tensor = self.function(y_pred, y_true)
+        if type(value) is not torch.Tensor or not value.dtype.is_floating_point:
+            value = as_values(value, f"The loss {self.name!r}", y_pred)
         return value if value.ndim == 0 else value.mean()
 
     @property

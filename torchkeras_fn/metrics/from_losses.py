@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from torchkeras_fn import losses
-from torchkeras_fn.alignment import as_tensor, combine, weighted
+from torchkeras_fn.alignment import as_tensor, as_values, combine, weighted
 from torchkeras_fn.metrics.reduction import Mean, MeanMetricWrapper
 
 
@@ -75,6 +75,8 @@ class _AverageOfLosses:
     def __call__(self, y_true: torch.Tensor, y_pred: torch.Tensor, weight: Any) -> None:
         y_true, y_pred = self.loss.prepare(y_true, y_pred)
         values = self.loss.call(y_true, y_pred)
+        if type(values) is not torch.Tensor or not values.dtype.is_floating_point:
+            values = as_values(values, f"The loss {self.loss.name!r}", y_pred)
         valid = self.loss.valid(y_true, values)
         values = weighted(values, weight if valid is None else combine(weight, valid, scaled=True))
         self.metric.add(values.mean(), len(y_pred), times=len(y_pred))

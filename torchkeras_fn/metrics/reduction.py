@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from torchkeras_fn import portion
-from torchkeras_fn.alignment import align_loosely, as_tensor
+from torchkeras_fn.alignment import align_loosely, as_tensor, as_values
 from torchkeras_fn.metrics.base import Metric
 from torchkeras_fn.metrics.state import State, divide, fit_weights
 from torchkeras_fn.registry import Registry, snake_case
@@ -154,10 +154,12 @@ class MeanMetricWrapper(Mean):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Take in a batch. A function that returns a scalar counts as often as the batch has samples."""
         y_pred = torch.as_tensor(y_pred)
-        values = torch.as_tensor(self.compare(as_tensor(y_true, like=y_pred), y_pred))
+        values = self.compare(as_tensor(y_true, like=y_pred), y_pred)
         self._gather_for(y_pred, values, sample_weight)
 
-    def _gather_for(self, y_pred: torch.Tensor, values: torch.Tensor, weight: Any) -> None:
+    def _gather_for(self, y_pred: torch.Tensor, values: Any, weight: Any) -> None:
+        if type(values) is not torch.Tensor or values.dtype.is_complex:
+            values = as_values(values, f"The metric {self.name!r}", y_pred)
         if values.ndim == 0 and y_pred.ndim > 0 and weight is None:
             self.add(values, len(y_pred), times=len(y_pred))
         elif values.ndim == 0 and y_pred.ndim > 0:

@@ -1,17 +1,18 @@
 """Optimizers: torch's, under Keras' names and with Keras' defaults."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from torchkeras_fn.optimizers import schedules
-from torchkeras_fn.optimizers.adam import Adam, Adamax, AdamW, Lamb, Lion, Nadam
+from torchkeras_fn.optimizers import legacy, moments, schedules
 from torchkeras_fn.optimizers.around import AroundSteps
 from torchkeras_fn.optimizers.base import Optimizer
 from torchkeras_fn.optimizers.descent import SGD, Adadelta, Adafactor, Adagrad, Ftrl, RMSprop
 from torchkeras_fn.optimizers.foreign import Hold, check, is_torch_factory, takes_closure
 from torchkeras_fn.optimizers.loss_scale import LossScaleOptimizer, registry
+from torchkeras_fn.optimizers.moments import Adam, Adamax, AdamW, Lamb, Lion, Nadam
 from torchkeras_fn.optimizers.moving import follow_parameters
 from torchkeras_fn.optimizers.muon import Muon
 from torchkeras_fn.optimizers.scaling import Scaling
@@ -35,16 +36,30 @@ __all__ = [
     "RMSprop",
     "SGD",
     "Scaling",
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
     "check",
     "deserialize",
     "follow_parameters",
     "get",
     "is_torch_factory",
+    "legacy",
+    "nadam",
     "registry",
+    "rmsprop",
     "schedules",
     "serialize",
+    "sgd",
     "takes_closure",
 ]
+
+adadelta, adagrad, adam, adamax, nadam, rmsprop, sgd = Adadelta, Adagrad, Adam, Adamax, Nadam, RMSprop, SGD
+"""Keras 2's other names of the classes."""
+
+# `from torchkeras_fn.optimizers.adam import Adam`, as from Keras 3's file of that name; a file here would hide the class `adam`.
+sys.modules[f"{__name__}.adam"] = moments
 
 for _kind in (Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, LossScaleOptimizer, Muon, Nadam, RMSprop, SGD):
     registry.register(_kind.__name__, _kind)

@@ -15,6 +15,7 @@ from torchkeras_fn.optimizers.fused import FusedStep
 from torchkeras_fn.optimizers.gradients import Gathered, clip_each_norm, clip_global_norm, clip_values
 from torchkeras_fn.optimizers.kept import Kept
 from torchkeras_fn.optimizers.moving import FUSED_ON, follow_parameters, substitute
+from torchkeras_fn.optimizers.own import check_own
 from torchkeras_fn.optimizers.scaling import Scaling
 from torchkeras_fn.registry import custom_object_scope, snake_case
 from torchkeras_fn.shards import is_sharded, parts
@@ -35,6 +36,8 @@ COMMON = (
 
 _FUSED_FOR_PARTS = (torch.optim.Adam, torch.optim.AdamW)
 """The torch classes whose fused kernels take parameters of which each process holds a part."""
+
+_PACKAGE = __name__.partition(".")[0]
 
 
 class Optimizer(Kept, Configurable):
@@ -74,7 +77,9 @@ class Optimizer(Kept, Configurable):
     """Whether the torch class takes `foreach=True`, which calls each operation once for all parameters."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Note the arguments by their names."""
+        """Note the arguments by their names. Raises `TypeError` for a class that is written as optimizers are in Keras."""
+        if cls.__module__.partition(".")[0] != _PACKAGE:
+            check_own(cls, cls.make is not Optimizer.make)
         self = super().__new__(cls)
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
         own = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
@@ -280,6 +285,9 @@ class Optimizer(Kept, Configurable):
             torch._foreach_div_(parts(gradients), factor)
 
     def _clip(self) -> None:
+        for parameter in self.parameters:
+            if parameter.grad is not None and parameter.grad.is_sparse:  # which torch neither measures nor limits
+                parameter.grad = parameter.grad.to_dense()
         gradients = self._gradients()
         if gradients and self.clipnorm:
             clip_each_norm(gradients, self.clipnorm)

@@ -58,6 +58,8 @@ class FusedStep:
             or torch_module._global_optimizer_post_hooks
             or "step" in optimizer.__dict__
         )
+        if self._state is None:
+            _take_sparse(optimizer, gradients)
         if kernel is None or is_watched or optimizer.state is not self._state or not (unfit is None or takes_unfit(optimizer)):
             _complete_momenta(optimizer)
             step_unless(optimizer, unfit)
@@ -84,6 +86,28 @@ class FusedStep:
             return
         if len({(parameter.device, parameter.dtype) for parameter in self._parameters}) == 1:
             self._kernel = make(self._parameters, [self._optimizer.state.get(parameter) for parameter in self._parameters], groups[0])
+
+
+def _take_sparse(optimizer: Any, gradients: Sequence[torch.Tensor]) -> None:
+    """Let sparse gradients, as of `nn.Embedding(..., sparse=True)`, go the way that takes them: torch's fused kernels do not.
+
+    Raises `ValueError` for an optimizer that has none.
+    """
+    if not any(gradient.is_sparse for gradient in gradients):
+        return
+    kind = type(optimizer)
+    if kind.__module__.partition(".")[0] in _KNOWN and kind not in _SPARSE:
+        raise ValueError(
+            f"{kind.__name__} takes no sparse gradients, which a layer made with sparse=True has. Use torch.optim.SparseAdam for its "
+            "weights, or 'sgd' or 'adagrad', or make the layer with sparse=False."
+        )
+    for group in optimizer.param_groups:
+        if group.get("fused"):
+            group["fused"], optimizer._step_supports_amp_scaling = False, False
+
+
+_KNOWN = ("torch", __name__.partition(".")[0])
+_SPARSE = (torch.optim.SGD, torch.optim.Adagrad, torch.optim.SparseAdam)
 
 
 def _complete_momenta(optimizer: Any) -> None:

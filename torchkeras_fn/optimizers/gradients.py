@@ -73,6 +73,9 @@ class Gathered:
         """Take in the gradients of a batch. With the last one, put the mean in their place, begin anew, and return `True`."""
         if not self.sums:
             self.sums = [torch.zeros_like(parameter) for parameter in parameters]
+        for parameter in parameters:
+            if parameter.grad is not None and parameter.grad.is_sparse:  # the sums of several batches are not
+                parameter.grad = parameter.grad.to_dense()
         present = [(p.grad, total) for p, total in zip(parameters, self.sums, strict=True) if p.grad is not None]
         gradients, sums = parts(gradient for gradient, _ in present), parts(total for _, total in present)
         self.batches += 1

@@ -108,7 +108,9 @@ class Kept(Rated):
         return self.weights
 
     def get_weights(self) -> list[np.ndarray]:
-        """Return what `weights` gives as numpy arrays, for `set_weights`.
+        """Return what `weights` gives as numpy arrays, for `set_weights` of an optimizer of this library.
+
+        They lie as torch's parameters do: the momentum of a `Dense` kernel is `(outputs, inputs)`, where Keras has `(inputs, outputs)`.
 
         >>> from torchkeras_fn.optimizers import Adam
         >>> optimizer, weight = Adam(), torch.nn.Parameter(torch.ones(2))

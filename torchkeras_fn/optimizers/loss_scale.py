@@ -58,6 +58,17 @@ class LossScaleOptimizer(Optimizer):
         super().__init__(inner_optimizer._rate_source, **given, name=name, decay=inner_optimizer.decay)
 
     @property
+    def inner_optimizer(self) -> Optimizer:
+        """The optimizer whose steps are taken, with the steps counted so far."""
+        if "_batches" in self.__dict__:  # counted here, as the options of a step are, but for what it does to the weights
+            self._inner._batches, self._inner._batches_per_step = self._batches, self._batches_per_step
+        return self._inner
+
+    @inner_optimizer.setter
+    def inner_optimizer(self, inner: Optimizer) -> None:
+        self._inner = inner
+
+    @property
     def decaying_class(self) -> Any:  # type: ignore[override]
         """The torch class that decays weights in the same step: that of the inner optimizer."""
         return self.inner_optimizer.decaying_class

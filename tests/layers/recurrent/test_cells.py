@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras_fn import Input, Model, layers
-from torchkeras_fn.layers import GRU, LSTM, RNN, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
+from torchkeras_fn import Input, Model, activations, layers
+from torchkeras_fn.layers import GRU, LSTM, RNN, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, recurrent
 from torchkeras_fn.layers.recurrent.cells import ForgetBias
+from torchkeras_fn.layers.recurrent.steps import LSTMStep, Step
 
 CELLS = {"LSTMCell": 2, "GRUCell": 1, "SimpleRNNCell": 1}
 
@@ -148,3 +149,23 @@ def test_freezing_a_layer_freezes_its_cells():
 def test_mistakes_are_told_where_they_are_made(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("spelling", ["name", "ours", "torch's"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+def test_tanh_and_sigmoid_are_those_of_torchs_kernels_however_they_are_named(kind, spelling):
+    source = {"ours": activations, "torch's": torch}.get(spelling)
+    tanh, sigmoid = ("tanh", "sigmoid") if source is None else (source.tanh, source.sigmoid)
+    layer = getattr(layers, kind)(2, activation=tanh, **({} if kind == "SimpleRNN" else {"recurrent_activation": sigmoid}))
+    layer.build((None, 3, 2))
+    assert next(part for part in layer.modules() if isinstance(part, Step)).is_fusable()
+
+
+def test_a_step_calls_torchs_own_function():
+    step = LSTMStep(3, 2, activation=activations.tanh, recurrent_activation=activations.sigmoid)
+    assert (step.activation, step.recurrent_activation) == (torch.tanh, torch.sigmoid)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "SimpleRNN", "RNN", "LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells"])
+def test_the_layers_are_in_the_module_where_keras_2_has_them(name):
+    assert getattr(recurrent, name) is getattr(layers, name)

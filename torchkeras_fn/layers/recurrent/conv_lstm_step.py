@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from torchkeras_fn import activations
 from torchkeras_fn.engine.layout import same_padding
 from torchkeras_fn.layers.recurrent.steps import NO_PATTERNS, Function, Patterns
 from torchkeras_fn.layers.regularization import PatternedDropout
@@ -50,8 +51,8 @@ class ConvLSTMStep(nn.Module):
         self.dilation = tuple(dilation)[: self.rank]
         self.is_same = is_same
         self.channels_last = channels_last
-        self.activation = activation
-        self.recurrent_activation = recurrent_activation
+        self.activation = activations.as_torch(activation)  # a function less at every step
+        self.recurrent_activation = activations.as_torch(recurrent_activation)
         self.dropout = PatternedDropout(dropout, None, seed) if dropout else None
         self.recurrent_dropout = PatternedDropout(recurrent_dropout, None, seed) if recurrent_dropout else None
         self.weight_ih = nn.Parameter(torch.zeros(4 * filters, channels, *kernel_size))

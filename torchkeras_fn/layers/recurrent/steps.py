@@ -64,8 +64,8 @@ class Step(nn.Module):
     ):
         super().__init__()
         self.units = units
-        self.activation = activation
-        self.recurrent_activation = recurrent_activation
+        self.activation = activations.as_torch(activation)  # a function less at every step; and torch's kernels are known by it
+        self.recurrent_activation = activations.as_torch(recurrent_activation)
         self.for_each_gate = for_each_gate or recurrent_dropout > 0
         self.dropout = PatternedDropout(dropout, None, seed) if dropout else None
         self.recurrent_dropout = PatternedDropout(recurrent_dropout, None, seed) if recurrent_dropout else None
