@@ -12,6 +12,7 @@ from torch import nn
 from torchkeras_fn import Input, Model, Sequential
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.layers import (
+    LSTM,
     Activation,
     Add,
     BatchNormalization,
@@ -504,6 +505,22 @@ def test_a_stack_without_a_shape_is_built_by_its_first_call():
     assert model.weights == []
     assert model(torch.ones(5, 3)).shape == (5, 2)
     assert model.output_shape == (None, 2)
+
+
+def test_a_stack_that_begins_with_an_embedding_is_drawn_when_somebody_asks():
+    for ask in (lambda model: model.build(), lambda model: model.summary(print_fn=lambda line: None), lambda model: model.output):
+        model = Sequential([Embedding(10, 4), LSTM(3), Dense(1)])
+        ask(model)
+        assert (model.input_shape, model.output_shape) == ((None, None), (None, 1))
+        assert model(torch.ones(2, 7, dtype=torch.int64)).shape == (2, 1)
+
+
+def test_a_stack_that_needs_a_length_waits_for_data():
+    model = Sequential([Embedding(10, 4), Flatten(), Dense(1)])
+    with pytest.raises(ValueError, match="is not built yet: its shapes are unknown"):
+        model.summary()
+    model(torch.ones(2, 7, dtype=torch.int64))
+    assert model.layers[1].output_shape == (None, 28)
 
 
 def test_a_stack_that_knows_its_shape_may_be_built_without_one():

@@ -288,3 +288,16 @@ def test_a_long_model_is_one_function_too():
         hidden = Dense(2)(hidden)
     model = Model(x, hidden)
     np.testing.assert_array_equal(model.predict(numbers(2)), model.lowered(torch.from_numpy(numbers(2))).detach().numpy())
+
+
+@pytest.mark.parametrize("name", ["weight_norm", "spectral_norm"])
+def test_a_parametrization_of_a_layer_says_that_it_belongs_on_the_module(name):
+    parametrize = getattr(nn.utils.parametrizations, name)
+    model, x, y = small()
+    layer = model.get_layer("first")
+    with pytest.raises(ValueError, match=r"weight_norm\(layer.module\)"):
+        parametrize(layer)
+    model.fit(x, y, verbose=0)
+    parametrize(layer.module)
+    model.compile("sgd", "mse", device="cpu")
+    model.fit(x, y, verbose=0)

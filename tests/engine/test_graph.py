@@ -7,7 +7,7 @@ from torch import nn
 
 from torchkeras_fn import Input, Model
 from torchkeras_fn.engine.graph import Graph
-from torchkeras_fn.layers import Activation, Add, Dense, Embedding, Lambda, concatenate
+from torchkeras_fn.layers import Activation, Add, Conv1D, Dense, Embedding, GlobalAveragePooling1D, Lambda, Masking, concatenate
 
 
 def drawing():
@@ -37,6 +37,36 @@ def test_a_layer_stands_at_its_longest_way_to_an_output():
     far = Dense(3, name="far")(Dense(3, name="farther")(x))
     near = Dense(3, name="near")(x)
     assert Graph([x], [Add(name="sum")([near, far])]).layer_names == ["x", "farther", "near", "far", "sum"]
+
+
+def beside_a_mask(mask):
+    """Two branches of one length, of which the one that is listed last goes through a mask."""
+    x = Input(shape=(5, 3), name="x")
+    plain = GlobalAveragePooling1D(name="plain_2")(Dense(3, name="plain_1")(Dense(3, name="plain")(x)))
+    return [x], [Add(name="sum")([plain, GlobalAveragePooling1D(name="masked_2")(mask(Dense(3, name="masked")(x)))])]
+
+
+def test_the_operations_of_a_mask_are_on_the_way():
+    names = Graph(*beside_a_mask(Masking(name="mask"))).layer_names
+    assert names.index("masked") < names.index("plain")  # `not_equal` and `any` stand behind it, in Keras
+
+
+def test_a_mask_that_nothing_takes_is_not_on_the_way():
+    names = Graph(*beside_a_mask(lambda x: Conv1D(3, 1, name="after")(Masking(name="mask")(x)))).layer_names
+    assert names.index("plain") < names.index("mask")
+
+
+def test_keywords_are_walked_through_by_name():
+    x = Input(shape=(3,), name="x")
+    second, first = Dense(3, name="second")(x), Dense(3, name="first")(x)
+    y = torch.addcmul(x, tensor2=second, tensor1=first)
+    assert Graph([x], [y]).layer_names == ["x", "first", "second"]
+
+
+def test_a_cast_is_no_step_of_the_way():
+    x, indices = Input(shape=(3,), name="x"), Input(shape=(3,), dtype="int32", name="indices")
+    plain, cast = Dense(2, name="plain")(x), Dense(2, name="cast")(indices)
+    assert Graph([x, indices], [Add(name="sum")([plain, cast])]).layer_names == ["x", "indices", "plain", "cast", "sum"]
 
 
 def test_every_node_follows_those_it_reads():

@@ -557,3 +557,47 @@ def test_inputs_may_have_any_names(names):
     one, other = (Input(shape=(2,), name=name) for name in names)
     model = Model([one, other], one * 2 + other)
     assert model.predict({names[0]: np.ones((1, 2)), names[1]: np.full((1, 2), 5.0)}).tolist() == [[7.0, 7.0]]
+
+
+# ---------------------------------------------------------------------- masks of a user's layers
+
+
+class WithItsTable(Layer):
+    """Looks up rows of a table, and returns it too; the rows have a mask."""
+
+    def build(self, input_shape):
+        self.table = self.add_weight(name="table", shape=(4, 2), initializer="ones")
+
+    def call(self, inputs):
+        return [self.table[inputs], self.table + 0.0]
+
+    def compute_mask(self, inputs, mask=None):
+        return [inputs != 0, None]
+
+
+def check_that_zeros_are_hidden(model, x, y):
+    """The loss of a model that predicts 1 everywhere is that of the places where the first input is not 0."""
+    model.compile("sgd", "mse")
+    keep = x[0] != 0 if isinstance(x, list) else x != 0
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(np.mean(((y - 1) ** 2)[keep]))
+
+
+def test_each_output_of_a_layer_has_its_own_mask():
+    x = Input((3,), dtype="int64")
+    rows, _ = WithItsTable()(x)
+    words, targets = np.array([[1, 2, 0], [3, 0, 0]]), np.arange(12.0).reshape(2, 3, 2)
+    check_that_zeros_are_hidden(Model(x, rows), words, targets)
+
+
+@pytest.mark.parametrize("hidden", [(True, False), (True, True)])
+def test_the_first_of_several_masks_is_that_of_the_output(hidden):
+    class Product(Layer):
+        supports_masking = True
+
+        def call(self, inputs):
+            return inputs[0] * inputs[1]
+
+    x = [Input((3,), dtype="int64"), Input((3,), dtype="int64")]
+    embedded = [Embedding(5, 2, "ones", mask_zero=hides)(each) for each, hides in zip(x, hidden, strict=True)]
+    words, targets = np.array([[1, 2, 0], [3, 0, 0]]), np.arange(12.0).reshape(2, 3, 2)
+    check_that_zeros_are_hidden(Model(x, Product()(embedded)), [words, words[::-1]], targets)

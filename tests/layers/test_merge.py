@@ -196,6 +196,25 @@ def test_what_a_mask_hides_leaves_the_choice_to_the_others(name, masks, expected
     assert CLASSES[name]()([SOME, ALL_BUT], mask=masks).flatten().tolist() == expected
 
 
+@pytest.mark.parametrize("name", ["multiply", "maximum", "minimum", "concatenate"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_drawn_merge_takes_masks_of_any_rank(name, order):
+    words = Input(shape=(3, 4), dtype="int32")
+    embeddings = [layers.Embedding(7, 2), layers.Embedding(7, 2, mask_zero=True)][::order]
+    model = Model(words, CLASSES[name]()([embedding(words) for embedding in embeddings]))
+    data = torch.tensor([[[1, 2, 0, 0], [3, 0, 0, 0], [4, 5, 6, 1]]])
+    each = [embedding(data) for embedding in embeddings]
+    masks = [data != 0 if embedding.mask_zero else None for embedding in embeddings]
+    torch.testing.assert_close(model(data), CLASSES[name]()(each, mask=masks))
+
+
+@pytest.mark.parametrize("name", ["multiply", "maximum"])
+def test_the_mask_of_an_input_that_is_given_further_axes_hides_nothing(name):
+    steps, vector = torch.ones(2, 4, 3), torch.tensor([[0.0, 0.0, 0.0], [2.0, 3.0, 4.0]])
+    masks = [None, torch.tensor([False, True])]
+    torch.testing.assert_close(CLASSES[name]()([steps, vector], mask=masks), CLASSES[name]()([steps, vector]))
+
+
 def test_masks_are_concatenated_along_the_steps():
     layer = layers.Concatenate(axis=1)
     xs = [torch.ones(1, 2, 3)] * 2

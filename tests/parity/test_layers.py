@@ -359,3 +359,31 @@ def test_order_of_layers_and_weights_in_a_graph_with_branches():
     arrays = inputs_of([(4,), (4,)])
     same(ours.predict(arrays, verbose=0), theirs.predict(arrays, verbose=0))
     assert array(ours.get_layer("shared").get_weights()[0]).shape == (4, 4)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        lambda k, x: k.layers.Masking(name="m")(x),
+        lambda k, x: k.layers.Attention(name="m")([k.layers.Masking(name="n")(x)] * 2),
+        lambda k, x: k.layers.Add(name="m")([k.layers.Masking(name="n")(x), k.layers.Masking(name="o")(x)]),
+        lambda k, x: k.layers.Concatenate(name="m")([k.layers.Masking(name="n")(x), x]),
+        lambda k, x: k.layers.TimeDistributed(k.layers.Dense(3), name="m")(k.layers.Masking(name="n")(x)),
+        lambda k, x: k.Sequential([k.layers.Dense(3)], name="m")(k.layers.Masking(name="n")(x)),
+        lambda k, x: k.layers.MultiHeadAttention(1, 2, name="m")(*[k.layers.Masking(name="n")(x)] * 2),
+    ],
+    ids=["Masking", "Attention", "Add", "Concatenate", "TimeDistributed", "Sequential", "MultiHeadAttention"],
+)
+@pytest.mark.parametrize("taker", ["LSTM", "Conv1D"])
+@pytest.mark.parametrize("length", range(1, 8))
+def test_order_of_layers_beside_a_mask(mask, taker, length):
+    def recipe(k):
+        x = plain = k.Input((5, 3), name="x")
+        for index in range(length):
+            plain = k.layers.Dense(3, name=f"plain_{index}")(plain)
+        masked = mask(k, k.layers.Dense(3, name="masked")(x))
+        taken = k.layers.LSTM(3, name="taker")(masked) if taker == "LSTM" else k.layers.Conv1D(3, 5, name="taker")(masked)
+        return k.Model(x, k.layers.Concatenate(name="end")([k.layers.Flatten(name="f")(plain), k.layers.Flatten(name="g")(taken)]))
+
+    ours, theirs = (recipe(library) for library in LIBRARIES)
+    assert [layer.name for layer in ours.layers] == [layer.name for layer in theirs.layers]

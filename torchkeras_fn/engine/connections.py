@@ -75,6 +75,15 @@ class Connections:
         finally:
             self._nodes = known
 
+    def __delattr__(self, name: str) -> None:
+        """Refuse to take a weight out of the torch module that models run, as a parametrization of the layer itself would."""
+        if name in self.__dict__.get("_parameters", ()) and self.__dict__.get("module") is not None:
+            raise ValueError(
+                f"{name!r} of {describe_operation(self)} is a weight of the torch module in its attribute `module`, which is what models "
+                "run. Put a parametrization on that, as in weight_norm(layer.module)."
+            )
+        super().__delattr__(name)
+
     def _placeholders(self, shape: Any) -> Any:
         if isinstance(shape, dict):
             return {key: self._placeholders(part) for key, part in shape.items()}

@@ -1,6 +1,6 @@
 """`Drawn`: a layer with a graph inside. Its layers, its weights, and how it runs, is copied and is written down."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -8,10 +8,9 @@ from torch import nn
 from torchkeras_fn.engine.connections import shapes_of
 from torchkeras_fn.engine.graph import Graph, numbered
 from torchkeras_fn.engine.incoming import drawing_again
-from torchkeras_fn.engine.inference import mode_of
 from torchkeras_fn.engine.layer import Layer, as_tensors, registry
 from torchkeras_fn.engine.lowering import GraphModule, lower, module_keys
-from torchkeras_fn.engine.modes import with_own_mode
+from torchkeras_fn.engine.modes import mode_of, with_own_mode
 from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
 from torchkeras_fn.engine.structure import Structure, nested
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
@@ -35,6 +34,10 @@ class Drawn(Layer):
     _input_structure: Structure | None = None
     """How the inputs are nested, where they are more than one tensor or a list; the graph's are listed."""
     _output_structure: Structure | None = None
+    _running: Callable[..., Any] | None = None
+    """What a call runs in place of the graph's inference view, while a step calls the model because of its hooks."""
+    _is_seen = False
+    """Whether hooks are registered on the model itself."""
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any):
         super().__init__(name=name, **kwargs)
@@ -198,6 +201,8 @@ class Drawn(Layer):
                 return self.forward(*args, **kwargs)
         given = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple, Mapping)) else args
         inputs = [as_tensors(part, self.dtype) for part in self._ordered(graph, given)]
+        if self._running is not None:
+            return self._running(*inputs)
         return self.lowered(*inputs) if self._sharding is None else self._sharding.call(self.lowered, *inputs)
 
     def _ordered(self, graph: Graph, inputs: Any) -> Sequence[Any]:
@@ -258,6 +263,15 @@ class Drawn(Layer):
         if is_nest and graph is not None:
             args = (self._ordered(graph, args[0]), *args[1:])
         return super()._draw(*args, **kwargs)
+
+    def _is_called_in_models(self) -> bool:
+        return not self.uses_graph()
+
+    def _hooked(self) -> nn.Module:
+        hooked = super()._hooked()
+        self._is_seen = True
+        self._views.pop("flat", None)
+        return hooked
 
     def uses_graph(self) -> bool:
         """Return whether calling the model runs the drawn graph, and not a `call` or `forward` of its own."""

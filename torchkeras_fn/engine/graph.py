@@ -9,7 +9,8 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation
+from torchkeras_fn.engine.mask_ways import mask_ways
+from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, symbolic_leaves
 
 
 class Graph:
@@ -109,22 +110,30 @@ class Graph:
                 self._visited.append(node)
                 stack.append((tensor, True))
                 if not is_entry:
-                    stack.extend((parent, False) for parent in reversed(node.parents))
+                    read = symbolic_leaves((node.args, dict(sorted(node.kwargs.items()))))  # Keras walks through keywords by name
+                    stack.extend((parent, False) for parent in reversed(read))
         unused = [tensor.node for tensor in self.inputs if id(tensor) not in reached]
         self._visited = [*unused, *self._visited]
         return [*unused, *order]
 
     def _depths(self, order: Sequence[Node]) -> tuple[dict[int, int], dict[int, int]]:
-        """The longest way from each node, and from each layer, to an output. A layer called twice counts by its deepest call."""
+        """The longest way from each node, and from each layer, to an output. A layer called twice counts by its deepest call.
+
+        As in Keras 3, the operations of a mask are on the way too, and casts, and sizes of tensors, are not.
+        """
         depths: dict[int, int] = {}
         layer_depths: dict[int, int] = {}
         entries = {id(tensor.node) for tensor in self.inputs}
+        ways = mask_ways(order, entries)
         for node in reversed(order):
             operation = id(node.operation)
             depth = max(depths.setdefault(id(node), 0), layer_depths.get(operation, 0) if isinstance(node.operation, Layer) else 0)
             depths[id(node)] = layer_depths[operation] = depth
             for parent in [] if id(node) in entries else node.parents:
-                depths[id(parent.node)] = max(depths.get(id(parent.node), 0), depth + 1)
+                step = 0 if node.operation is torch.Tensor.to or parent.spec.number is not None else 1
+                depths[id(parent.node)] = max(depths.get(id(parent.node), 0), depth + step)
+            for source, operations in ways.get(id(node), {}).items():
+                depths[source] = max(depths.get(source, 0), depth + 1 + operations)
         return depths, layer_depths
 
     def _gather_constants(self) -> tuple[nn.Module, dict[int, str]]:

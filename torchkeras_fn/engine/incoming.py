@@ -148,11 +148,20 @@ def carry_mask(outputs: Any, mask: Any) -> None:
     >>> carried_mask([x])
     [tensor([[ True, False]])]
     """
-    tensors = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
-    masks = list(mask) if isinstance(mask, (list, tuple)) else [mask, *[None] * (len(tensors) - 1)]
-    for tensor, own in zip(tensors, masks, strict=False):
+    for index, tensor in enumerate(outputs if isinstance(outputs, (list, tuple)) else [outputs]):
+        own = own_mask(mask, index)
         if own is not None and isinstance(tensor, torch.Tensor):
             setattr(tensor, _ATTRIBUTE, own)
+
+
+def own_mask(mask: Any, index: int) -> Any:
+    """Return the mask of one of a layer's outputs, from what `compute_mask` returned: a list of masks, or that of the first.
+
+    >>> own_mask(["mask", None], 0), own_mask("mask", 0), own_mask("mask", 1)
+    ('mask', 'mask', None)
+    """
+    masks = mask if isinstance(mask, (list, tuple)) else [mask]
+    return masks[index] if index < len(masks) else None
 
 
 _ATTRIBUTE = "_keras_mask"

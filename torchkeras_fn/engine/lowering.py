@@ -19,6 +19,7 @@ from torch.fx import GraphModule
 from torch.fx.proxy import GraphAppendingTracer
 
 from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.incoming import own_mask
 from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.layout import Spatial, settle_permutations
@@ -244,9 +245,15 @@ class _Writer:
                 for tensor in node.tensors:
                     term = self.through(operation.activity_regularizer, self.pick(tensor, result))
                     self.losses.append(self.fx.call_function(of_sum, (term,)))
-        masks = mask if isinstance(mask, (list, tuple)) else [mask, *[None] * (len(node.tensors) - 1)]
-        for tensor, own_mask in zip(node.tensors, masks, strict=True):
-            scope.values[id(tensor)] = _Value(self.pick(tensor, result), own_mask)
+        for index, tensor in enumerate(node.tensors):
+            scope.values[id(tensor)] = _Value(self.pick(tensor, result), self.mask_of(index, mask))
+
+    def mask_of(self, index: int, mask: Any) -> fx.Node | None:
+        """The mask of one output: what a layer of the user's computes may be a list, which is known when it runs."""
+        if isinstance(mask, fx.Node) and mask.op == "call_method" and mask.target == "compute_mask":
+            return self.fx.call_function(own_mask, (mask, index))
+        found: fx.Node | None = own_mask(mask, index)
+        return found
 
     def write_nested(self, scope: _Scope, node: Node, inputs: Sequence[_Value]) -> None:
         model = node.operation
@@ -319,7 +326,7 @@ class _Writer:
     def write_mask(self, layer: Layer, target: str, inputs: Any, mask: Any, has_mask: bool) -> Any:
         creates = type(layer).compute_mask is not Layer.compute_mask
         if not creates:
-            return mask if has_mask and layer.supports_masking and not isinstance(mask, list) else None
+            return mask if has_mask and layer.supports_masking else None
         if is_ours(type(layer)):
             return self.through(layer.compute_mask, inputs, mask)
         if target not in self.modules:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import handle_torch_function, has_torch_function
 
 from torchkeras_fn import config
 from torchkeras_fn.engine.layer import Layer
@@ -33,12 +34,14 @@ class _Merge(Layer):
     def call(self, inputs: Any, mask: Any = None, **kwargs: Any) -> Any:
         """Align the ranks, and merge."""
         highest = max(self._ranks)
+        masks = [None] * len(self._ranks) if mask is None else list(mask)
         for index, rank in enumerate(self._ranks):
             for _ in range(highest - rank):
                 inputs = [*inputs[:index], inputs[index].unsqueeze(1), *inputs[index + 1 :]]
-        if mask is None or all(part is None for part in mask):
+                masks[index] = None  # as in Keras 3, whose masks stay with the tensors that came
+        if all(part is None for part in masks):
             return self.merge(inputs)
-        return self.merge_shown(inputs, [None if part is None else self._widened(part) for part in mask])
+        return self.merge_shown(inputs, [None if m is None else widened(m, x) for m, x in zip(masks, inputs, strict=True)])
 
     def merge(self, inputs: Sequence[Any]) -> Any:
         """Join tensors of one rank."""
@@ -54,12 +57,17 @@ class _Merge(Layer):
             return None
         return functools.reduce(torch.logical_or, mask)
 
-    def _widened(self, mask: Any) -> Any:
-        """A mask with as many axes as the inputs; one that is being lowered, and has no rank to ask for, is `(batch, steps)`."""
-        rank = mask.ndim if isinstance(mask, torch.Tensor) else 2
-        for _ in range(max(self._ranks) - rank):
-            mask = mask.unsqueeze(-1)
-        return mask
+
+def widened(mask: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """Return the mask with as many axes as the inputs. One node of a lowered graph, where ranks are known when it runs.
+
+    >>> widened(torch.ones(2, 3), torch.ones(2, 3, 4, 5)).shape
+    torch.Size([2, 3, 1, 1])
+    """
+    if has_torch_function((mask, inputs)):
+        wide: torch.Tensor = handle_torch_function(widened, (mask, inputs), mask, inputs)
+        return wide
+    return mask[(..., *[None] * (inputs.ndim - mask.ndim))]
 
 
 class Add(_Merge):
@@ -185,7 +193,8 @@ class Concatenate(_Merge):
         if mask is None or all(part is None for part in mask):
             return None
         everywhere = [torch.ones_like(x, dtype=torch.bool) for x in inputs]
-        wide = [full if m is None else torch.logical_and(full, self._widened(m)) for full, m in zip(everywhere, mask, strict=True)]
+        parts = zip(inputs, everywhere, mask, strict=True)
+        wide = [full if m is None else torch.logical_and(full, widened(m, x)) for x, full, m in parts]
         return torch.cat(wide, self.axis).any(-1)
 
 

@@ -1,6 +1,7 @@
 """`Model`: a drawn graph, or a subclass with a `forward` or `call`, that can be trained."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.own_figures import metrics_in
 from torchkeras_fn.engine.precision import in_float32
 from torchkeras_fn.engine.rowwise import rows_at_once
+from torchkeras_fn.engine.seen import Seen
 from torchkeras_fn.engine.structure import listed, put_on
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.engine.trainer import Trainer
@@ -275,12 +277,27 @@ class Model(Trainer, Drawn):
         self._terms += [function for layer in self.sublayers() for function in layer._loss_functions]
         objective.added = {name: Mean(name) for name, _ in self._symbolic_metrics}
         objective.structure = self._output_structure
+        self._is_seen = self._has_hooks()
+        self._lower_for_training(objective)
+
+    def _hooked(self) -> nn.Module:
+        hooked = super()._hooked()
+        if "training" in self._views:
+            self._lower_for_training(self._compiled("training"))
+        return hooked
+
+    def _for_execution(self, view: Any, training: bool) -> Any:
+        view = super()._for_execution(view, training)
+        return Seen(view, self, training) if self._is_seen else view
+
+    def _lower_for_training(self, objective: Objective) -> None:
         if self.uses_graph():
             graph = self._drawn()
             own = [tensor for layer in graph.layers for tensor in layer._symbolic_losses]
             if own:
                 graph = Graph(graph.inputs, graph.outputs, [*graph.terms, *own])
-            accept = [output.accept_logits for output in objective.outputs]
+            kind = "outputs" if self._is_seen else None  # hooks see what the model returns, and no logits
+            accept = [partial(_accept, output, kind) for output in objective.outputs]
             view = lower_for_training(graph, accept, [*self._symbolic_losses, *own], self._symbolic_metrics, type(self).__name__)
             cast_like_weights(view.module, self._drawn_types())
             self._views["training"] = self._for_execution(Flat(view.module), training=True)
@@ -367,6 +384,11 @@ def _signature_of(model: Model, graph: Graph) -> dict[str, Any]:
         "input_structure": model._input_structure,
         "output_structure": model._output_structure,
     }
+
+
+def _accept(output: Any, instead: str | None, kind: str) -> bool:
+    accepted: bool = output.accept_logits(instead or kind)
+    return accepted
 
 
 def _is_nothing(value: Any) -> bool:

@@ -151,7 +151,7 @@ class Sequential(Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Create the weights for inputs of this shape, the batch included; without one if the first layer does not say it: `ValueError`."""
-        if self.graph is None and input_shape is None:
+        if input_shape is None and not hasattr(self, "outputs"):
             raise ValueError("The shape of the input is not known yet: build(input_shape), or give the first layer an `input_shape`.")
         if self.graph is None and input_shape and not isinstance(input_shape[0], (tuple, list)):
             self._enter(tuple(input_shape))
@@ -160,6 +160,17 @@ class Sequential(Model):
         if self.graph is None:
             self._enter(symbolic_leaves(args)[0].shape)
         return super()._draw(*args, **kwargs)
+
+    def _drawn(self) -> Graph:
+        """The graph that somebody asks for. A stack that begins with an `Embedding` has one, as in Keras 2, if it takes any length."""
+        if self.graph is None and self._stack and self._stack[0].assumed_input_shape is not None:
+            counts = [len(layer._nodes) for layer in self._stack]
+            try:
+                self._enter(self._stack[0].assumed_input_shape)
+            except ValueError:
+                for layer, count in zip(self._stack, counts, strict=True):
+                    del layer._nodes[count:]
+        return super()._drawn()
 
     def _enter(self, batch_shape: Sequence[int | None]) -> None:
         """Draw the stack from an input of this shape."""

@@ -45,7 +45,7 @@ def print_summary(
     Trainable params: 8
     Non-trainable params: 0
     """
-    if not model._is_built():
+    if not (hasattr(model, "outputs") or model._is_built()):
         raise ValueError(f"{model.name} is not built yet: its shapes are unknown. Give an input shape, or fit it on data first.")
     show = print_fn or print
     branching = model.graph is not None and _branches(model.graph)
