@@ -531,6 +531,12 @@ class OwnStep(Net):
         return super().train_step(batch)
 
 
+class KerasStep(Net):
+    def train_step(self, data):
+        x, y = data
+        return super().train_step((x, y))
+
+
 class OwnLoss(Net):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
         return super().compute_loss(x, y, y_pred, sample_weight)
@@ -553,6 +559,7 @@ REFUSED = {
     "attributes": (KeepsTensors, {}, "KeepsTensors keeps a tensor .'kept'."),
     "lists": (Appends, {}, "Appends keeps a tensor"),
     "train_step": (OwnStep, {}, "train_step is overridden"),
+    "train_step(data)": (KerasStep, {}, "train_step is overridden"),
     "compute_loss": (OwnLoss, {}, "compute_loss or compute_metrics is overridden"),
     "hooks": (hooked, {}, "hooks"),
     "numpy": (dense, {"loss": in_numpy}, "test_compiled.py"),

@@ -1,10 +1,26 @@
 """Shapes told without data: known and unknown dimensions, and that looking changes nothing."""
 
+import threading
+import warnings
+
 import pytest
 import torch
 from torch import nn
 
-from torchkeras_fn.engine.inference import InferenceError, Spec, creating_weights, infer, mode_of
+from torchkeras_fn.engine import inference
+from torchkeras_fn.engine.inference import InferenceError, Spec, creating_weights, infer, untouched
+from torchkeras_fn.engine.modes import mode_of
+
+
+@pytest.fixture
+def in_thread():
+    def run(function):
+        thread = threading.Thread(target=function)
+        thread.start()
+        thread.join()
+
+    return run
+
 
 F32 = torch.float32
 
@@ -174,27 +190,95 @@ def test_nothing_is_computed():
     assert sizes == [0]
 
 
-def test_inference_mode_is_undone_for_each_module_alone():
-    module = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
-    with mode_of(module, training=False):
-        assert not any(part.training for part in module.modules())
-    assert [part.training for part in module.modules()] == [True, True, False]
-
-
-def test_inference_mode_is_undone_after_an_error():
-    module = nn.Dropout()
-    with pytest.raises(KeyError), mode_of(module, training=False):
-        raise KeyError
-    assert module.training
-
-
-def test_a_module_made_meanwhile_gets_the_mode_of_its_parent():
-    module = nn.Sequential()
-    with mode_of(module, training=False):
-        module.append(nn.Sequential(nn.Dropout()).eval())
-    assert all(part.training for part in module.modules())
-
-
 def test_weights_on_another_device_can_be_told():
     layer = nn.Linear(3, 2, device="meta")
     assert infer(layer, (spec(None, 3),), {}, device=torch.device("meta")).shape == (None, 2)
+
+
+def test_inferring_is_of_one_thread(in_thread):
+    layer, seen = nn.BatchNorm1d(2), []
+
+    def function(x):
+        def count():
+            with untouched(layer):
+                layer(torch.ones(4, 2))
+
+        in_thread(count)
+        seen.append(int(layer.num_batches_tracked))
+        return x
+
+    infer(function, (spec(None, 3),), {})
+    assert seen == [1]
+
+
+def test_creating_weights_is_of_one_thread(in_thread):
+    """Else what is inferred there meanwhile would run for real."""
+
+    def read():
+        with creating_weights():
+            assert go_on.wait(20)
+
+    go_on, shapes = threading.Event(), []
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        in_thread(lambda: shapes.append(inference._now.creating_weights))
+    finally:
+        go_on.set()
+        thread.join()
+    assert shapes == [False]
+
+
+def test_inferring_in_several_threads_leaves_the_filters_of_warnings_as_they_were():
+    before, first_is_over = list(warnings.filters), threading.Event()
+    begun, second_begun = threading.Event(), threading.Event()
+
+    def first(x):
+        begun.set()
+        second_begun.wait(0.1)  # which does not begin now
+        return x
+
+    def second(x):
+        second_begun.set()
+        assert first_is_over.wait(20)
+        return x
+
+    def run_first():
+        infer(first, (spec(None, 3),), {})
+        first_is_over.set()
+
+    thread = threading.Thread(target=run_first)
+    thread.start()
+    assert begun.wait(20)
+    infer(second, (spec(None, 3),), {})
+    thread.join()
+    assert list(warnings.filters) == before
+
+
+def test_inferring_takes_no_random_numbers_back_that_a_training_thread_drew():
+    model = nn.Linear(1, 1)
+    before = torch.get_rng_state()
+    begun, go_on, over = threading.Event(), threading.Event(), threading.Event()
+
+    def train():
+        with mode_of(model, training=True):
+            begun.set()
+            assert go_on.wait(20)
+            torch.rand(3)
+            over.set()
+            assert is_inferred.wait(20)
+
+    is_inferred = threading.Event()
+    thread = threading.Thread(target=train)
+    thread.start()
+    assert begun.wait(20)
+
+    def function(x):
+        go_on.set()
+        assert over.wait(20)
+        return x
+
+    infer(function, (spec(None, 3),), {})
+    is_inferred.set()
+    thread.join()
+    assert not torch.equal(torch.get_rng_state(), before)

@@ -993,6 +993,16 @@ def test_inputs_are_not_copied_for_a_layer_that_only_reads_them():
     assert seen[0] is not data and seen[1] is data
 
 
+def test_a_call_on_several_inputs_that_needs_their_masks_is_drawn():
+    class Attend(Layer):
+        def call(self, inputs, mask=None):
+            return inputs[0] * mask[1][..., None]
+
+    steps = Embedding(5, 2, mask_zero=True)(x := Input(shape=(3,)))
+    model = Model(x, Attend()([steps, steps]))
+    assert (model.predict([[1, 2, 0]], verbose=0)[0, :, 0] != 0).tolist() == [True, True, False]
+
+
 def test_a_copy_of_the_inputs_brings_their_mask_along():
     class Counting(Layer):
         def call(self, inputs, mask=None):

@@ -3,6 +3,7 @@
 import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -69,6 +70,7 @@ USES = {
     "predict_on_batch": lambda model: model.predict_on_batch(X),
     "test_on_batch": lambda model: model.test_on_batch(X, Y),
     "evaluate": lambda model: model.evaluate(X, Y, verbose=0),
+    "call": lambda model: model(torch.from_numpy(X), training=False),
     "predict on a generator": lambda model: model.predict(iter([X, X]), steps=2),
     "predict on a generator without a thread": lambda model: model.predict(iter([X, X]), steps=2, workers=0),
 }
@@ -87,6 +89,57 @@ def test_a_generator_uses_the_model_in_training_between_the_steps(model, calls, 
     trained = [training for _, training in calls if training]
     assert len(trained) == 20 and (workers == 0 or all(training is is_main for is_main, training in calls))
     assert modes(model) == {True}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("use", ["evaluate", "test_on_batch"])
+def test_an_evaluation_by_a_generator_leaves_the_figures_of_the_epoch_as_they_are(model, use, workers):
+    def batches():
+        for number in range(10):
+            USES[use](model)
+            yield X, Y * number
+
+    model.compile("sgd", "mse", metrics=["mae"], device="cpu")
+    model.optimizer.learning_rate = 0.0
+    history = model.fit(batches(), steps_per_epoch=10, verbose=0, workers=workers).history
+    model.layers[2].rate, zero = 0.0, model.get_weights()
+    model.set_weights([weight * 0 for weight in zero])
+    of_zeros = model.fit(batches(), steps_per_epoch=10, verbose=0, workers=workers).history
+    assert of_zeros == {"loss": [pytest.approx(28.5)], "mae": [pytest.approx(4.5)]} and history["loss"] != of_zeros["loss"]
+
+
+def test_evaluations_of_several_threads_have_figures_of_their_own(model):
+    model.set_weights([weight * 0 for weight in model.get_weights()])
+
+    def batches():
+        yield X, Y
+        assert in_thread(lambda: model.evaluate(X, Y * 4, verbose=0)).result(PATIENCE) == 16
+        yield X, Y * 3
+
+    assert model.evaluate(batches(), steps=2, verbose=0, workers=0) == 5
+
+
+def test_evaluations_of_several_threads_that_go_on_in_turn_have_figures_of_their_own(model):
+    """The one that began first ends first, while the other has figures to come back to."""
+    model.set_weights([weight * 0 for weight in model.get_weights()])
+    begun, ended = threading.Event(), threading.Event()
+
+    def others():
+        yield X, Y * 2
+        begun.set()
+        assert ended.wait(PATIENCE)
+        yield X, Y * 4
+
+    def batches():
+        yield X, Y
+        other.append(in_thread(lambda: model.evaluate(others(), steps=2, verbose=0, workers=0)))
+        assert begun.wait(PATIENCE)
+        yield X, Y * 3
+
+    other = []
+    assert model.evaluate(batches(), steps=2, verbose=0, workers=0) == 5
+    ended.set()
+    assert other[0].result(PATIENCE) == 10
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -178,17 +231,32 @@ def test_a_thread_predicts_while_training_waits_for_it(model, calls):
 
 
 def test_a_thread_that_waits_has_its_turn_between_two_steps_on_arrays(model, calls):
-    class Ask(Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch == 1:
-                self.prediction = in_thread(lambda: model.predict(X[:1]))
-                while not turns.waiting:
-                    pass
+    asked = []
 
-    ask = Ask()
-    model.fit(X, Y, batch_size=1, callbacks=[ask], verbose=0)
-    assert len(ask.prediction.result(PATIENCE)) == 1
+    def ask():
+        if len(calls) == 2:
+            asked.append(in_thread(lambda: model.predict(X[:1])))
+            while not turns.waiting:
+                pass
+
+    model.layers[1].inside = ask
+    model.fit(X, Y, batch_size=1, verbose=0)
+    assert len(asked[0].result(PATIENCE)) == 1
     assert calls == [(True, True)] * 2 + [(False, False)] + [(True, True)] * 2
+
+
+@pytest.mark.parametrize("stage", ["train", "test", "predict"])
+@pytest.mark.parametrize("moment", ["begin", "end"])
+def test_a_callback_waits_for_a_thread_that_uses_the_model(model, calls, stage, moment):
+    def use(*_):
+        in_thread(lambda: model.evaluate(X, Y, verbose=0)).result(PATIENCE)
+
+    callback = Callback()
+    setattr(callback, f"on_{stage}_batch_{moment}", use)
+    runs = {"train": partial(model.fit, X, Y), "test": partial(model.evaluate, X, Y), "predict": partial(model.predict, X)}
+    runs[stage](callbacks=[callback], verbose=0)
+    own = (True, stage == "train")
+    assert calls == ([(False, False), own] if moment == "begin" else [own, (False, False)])
 
 
 def test_the_batches_of_a_prediction_run_in_inference_mode_although_another_thread_trains_between_them(model, calls):
@@ -224,6 +292,31 @@ def test_an_error_while_others_have_their_turn_puts_all_back(model, error):
     with pytest.raises(error):
         model.fit(batches(), steps_per_epoch=3, verbose=0, workers=0)
     assert modes(model) == {False} and not model._in_training
+
+
+def test_a_step_that_waits_for_a_thread_lets_it_go_on_with_a_warning(model, calls, monkeypatch):
+    monkeypatch.setattr(turns, "_PATIENCE_SECONDS", 0.01)
+    seen = model.layers[1]
+
+    def ask():
+        seen.inside = lambda: None
+        in_thread(lambda: model.predict(X)).result(PATIENCE)
+
+    seen.inside = ask
+    with pytest.warns(RuntimeWarning, match="Let it do so between two steps"):
+        model.train_on_batch(X, Y)
+    assert calls == [(True, True), (False, False)] and modes(model) == {True}
+
+
+def test_threads_switch_a_layer_to_training_in_their_predictions_without_waiting_for_each_other(model):
+    class Averaging(Model):
+        def predict_step(self, batch):
+            return self(batch[0], training=True)
+
+    averaging = Averaging(model.inputs, model.outputs)
+    predictions = [in_thread(lambda: averaging.predict(X, batch_size=1)) for _ in range(4)]
+    assert [len(prediction.result(PATIENCE)) for prediction in predictions] == [4] * 4
+    assert modes(model) == {True}
 
 
 def test_a_forked_process_waits_for_no_thread_of_the_other(model):

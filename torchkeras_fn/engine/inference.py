@@ -5,6 +5,8 @@ microseconds. Where an empty batch cannot answer (a size that depends on the bat
 on `meta` tensors of two sizes; a dimension that differs between the two is unknown and reads `None`.
 """
 
+import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_map_only, tree_unflatten
+
+from torchkeras_fn.engine import turns
 
 Size = tuple[int, ...]
 
@@ -101,9 +105,37 @@ class _Uncertain(Exception):
     """The empty batch does not tell the output's shape."""
 
 
-_random_state_moved = False
-_creating_weights = False
-_inferring = False
+class _Now(threading.local):
+    """What this thread is about."""
+
+    random_state_moved = creating_weights = inferring = False
+
+
+_now = _Now()
+_one_thread = threading.RLock()
+"""Held while random numbers are drawn that stay so, or that do not: in each case no other thread is to put the state back."""
+_PATIENCE_SECONDS = 2.0
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let no other thread infer or create weights; unless it has to, as this one waits for it."""
+    is_held = _one_thread.acquire(timeout=_PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        if is_held:
+            _one_thread.release()
+
+
+def _begin_anew() -> None:
+    """A forked process has none of the other threads."""
+    global _one_thread
+    _one_thread = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 @contextmanager
@@ -113,25 +145,24 @@ def creating_weights() -> Iterator[None]:
     >>> with creating_weights():
     ...     weight = torch.zeros(3)
     """
-    global _random_state_moved, _creating_weights
-    outer, _creating_weights, _random_state_moved = _creating_weights, True, True
-    try:
-        yield
-    finally:
-        _creating_weights = outer
+    with _alone():
+        outer, _now.creating_weights, _now.random_state_moved = _now.creating_weights, True, True
+        try:
+            yield
+        finally:
+            _now.creating_weights = outer
 
 
 @contextmanager
 def _untouched_random_state() -> Iterator[None]:
-    global _random_state_moved
-    before, outer = torch.get_rng_state(), _random_state_moved
-    _random_state_moved = False
+    before, outer = torch.get_rng_state(), _now.random_state_moved
+    _now.random_state_moved = False
     try:
         yield
     finally:
-        if not _random_state_moved:
+        if not (_now.random_state_moved or turns.is_among_others()):  # who may have drawn numbers meanwhile, which are not to come again
             torch.set_rng_state(before)
-        _random_state_moved = outer or _random_state_moved
+        _now.random_state_moved = outer or _now.random_state_moved
 
 
 @contextmanager
@@ -141,53 +172,12 @@ def untouched(module: nn.Module) -> Iterator[None]:
     >>> with untouched(nn.BatchNorm1d(2)):
     ...     pass
     """
-    kept = [(buffer, buffer.clone()) for buffer in module.buffers()] if _inferring else []
+    kept = [(buffer, buffer.clone()) for buffer in module.buffers()] if _now.inferring else []
     try:
         yield
     finally:
         for buffer, value in kept:
             buffer.copy_(value)
-
-
-@contextmanager
-def mode_of(*modules: nn.Module, training: bool) -> Iterator[None]:
-    """Run with every module in training or inference mode, and leave each as it was.
-
-    A module that appears meanwhile gets its parent's mode.
-
-    >>> with mode_of(dropout := nn.Dropout(), training=False):
-    ...     dropout.training
-    False
-    """
-    modes = {module: module.training for root in modules for module in root.modules()}
-    for module in modes:
-        module.training = training
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        for parent in [part for root in modules for part in root.modules()]:
-            for child in parent.children():
-                if child not in modes:
-                    child.training = parent.training
-
-
-def is_in_mode(module: nn.Module, training: bool) -> bool:
-    """Return whether all of a module is in training or inference mode, and none of it does anything of its own when it is told so.
-
-    >>> is_in_mode(nn.Dropout().eval(), training=False)
-    True
-    """
-    parts = [module]
-    while parts:
-        part = parts.pop()
-        if part.training is not training or type(part).train is not nn.Module.train or "train" in part.__dict__:
-            return False
-        for child in part._modules.values():
-            if child is not None:
-                parts.append(child)
-    return True
 
 
 def infer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None = None) -> Any:
@@ -199,10 +189,9 @@ def infer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
     >>> infer(torch.matmul, (Spec.of((None, 3), torch.float32), Spec.of((3, 5), torch.float32)), {}).shape
     (None, 5)
     """
-    global _inferring
-    outer, _inferring = _inferring, True
-    with torch.no_grad(), _untouched_random_state(), warnings.catch_warnings():
+    with _alone(), torch.no_grad(), _untouched_random_state(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of means over nothing
+        outer, _now.inferring = _now.inferring, True
         try:
             return _on_empty_batch(function, args, kwargs, device)
         except Exception as first:
@@ -212,7 +201,7 @@ def infer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
                 cause = second if isinstance(first, _Uncertain) else first
                 raise InferenceError(str(cause) or type(cause).__name__) from cause
         finally:
-            _inferring = outer
+            _now.inferring = outer
 
 
 def _on_empty_batch(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None) -> Any:
@@ -222,6 +211,8 @@ def _on_empty_batch(function: Callable[..., Any], args: Sequence[Any], kwargs: M
         raise _Uncertain
     device = next((leaf.device for leaf in leaves if isinstance(leaf, torch.Tensor)), device)
     batch = next((spec.lead for spec in specs if spec.small), None)
+    if any(spec.small and spec.lead != batch and spec.small[0] != spec.large[0] for spec in specs):
+        raise _Uncertain  # of two sizes that are unknown only one can be 0, and the other would be made as large as it may be
 
     def run(which: str) -> Any:
         def tensor(spec: Spec) -> torch.Tensor:
@@ -293,7 +284,7 @@ class _KeptBatch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
-        if name in _BATCH_MOVERS and not _creating_weights and not _keeps_batch(name, _first(args[0]), _first(result), *args[1:2]):
+        if name in _BATCH_MOVERS and not _now.creating_weights and not _keeps_batch(name, _first(args[0]), _first(result), *args[1:2]):
             raise _Uncertain
         return result
 
@@ -319,7 +310,7 @@ class _StorageFreeArguments(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if _creating_weights or getattr(func, "__name__", "") in ("__get__", "__set__"):
+        if _now.creating_weights or getattr(func, "__name__", "") in ("__get__", "__set__"):
             return func(*args, **kwargs)
         args, kwargs = tree_map_only(torch.Tensor, _to_meta, (args, kwargs))
         return func(*args, **kwargs)
@@ -339,7 +330,7 @@ class _StorageFree(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        if _creating_weights:
+        if _now.creating_weights:
             return func(*args, **kwargs)
         if kwargs.get("device") is not None:
             kwargs["device"] = torch.device("meta")

@@ -21,8 +21,9 @@ from torchkeras_fn.engine.data import (
     open_batches,
     unpack,
 )
-from torchkeras_fn.engine.inference import InferenceError, Spec, infer, mode_of
+from torchkeras_fn.engine.inference import InferenceError, Spec, infer
 from torchkeras_fn.engine.loading import Epochs
+from torchkeras_fn.engine.modes import mode_of
 from torchkeras_fn.engine.preparation import Preparation
 from torchkeras_fn.engine.weighting import ClassWeights
 from torchkeras_fn.engine.workers import Loading
@@ -186,7 +187,9 @@ class Opening(Preparation):
                 outputs = infer(self._call, (arrays.rebuild(specs),), {}, device=signature.device)
         except InferenceError:
             return None
-        if isinstance(outputs, Mapping):
-            return {name: spec.shape for name, spec in outputs.items()}
-        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-        return [spec.shape for spec in outputs] if all(isinstance(spec, Spec) for spec in outputs) else None
+        named = isinstance(outputs, Mapping)
+        parts = list(outputs.values()) if named else list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        if not all(isinstance(spec, Spec) for spec in parts):
+            return None
+        shapes = [spec.shape for spec in parts]
+        return dict(zip(outputs, shapes, strict=True)) if named else shapes

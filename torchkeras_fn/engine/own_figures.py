@@ -39,8 +39,9 @@ def reset_metrics_in(model: nn.Module) -> None:
     for metric in metrics_in(model):
         if metric.variables or type(metric).reset_state is not Metric.reset_state:
             metric.reset_state()
-    for part in filter(is_torch_metric, model.modules()):
-        part.reset()  # type: ignore[operator]
+    with torch.inference_mode(False):  # training may go on with what an evaluation made anew
+        for part in filter(is_torch_metric, model.modules()):
+            part.reset()  # type: ignore[operator]
 
 
 def keep_metrics_in(model: nn.Module) -> Callable[[], None]:
@@ -51,6 +52,23 @@ def keep_metrics_in(model: nn.Module) -> Callable[[], None]:
     def put_back() -> None:
         for put_one_back in restore:
             put_one_back()
+
+    return put_back
+
+
+def keep_figures(trainer: Any) -> Callable[[], None]:
+    """Return a function that puts back all that a trainer has gathered so far: in its objective, and in the metrics of its model."""
+    objective = trainer.objective
+    with torch.inference_mode(False), torch.no_grad():
+        restore = [keep(metric) for metric in objective._gatherers()]
+        put_metrics_back = keep_metrics_in(trainer._as_module())
+
+    def put_back() -> None:
+        with torch.inference_mode(False), torch.no_grad():
+            objective.reset()  # of metrics, too, whose kind was not known
+            for put_one_back in restore:
+                put_one_back()
+            put_metrics_back()
 
     return put_back
 

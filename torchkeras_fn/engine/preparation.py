@@ -2,8 +2,8 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from torchkeras_fn.engine.execution import Execution
 from torchkeras_fn.engine.feeding import target_feeds
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective
-from torchkeras_fn.engine.own_figures import keep_metrics_in, reset_metrics_in
+from torchkeras_fn.engine.own_figures import reset_metrics_in
 from torchkeras_fn.engine.placement import Placement, place_of
 from torchkeras_fn.engine.processes import Processes, join, local_device
 from torchkeras_fn.engine.sharded import Sharded
@@ -52,7 +52,7 @@ class Preparation(Stepping, Sharded, Placement):
 
     def compile(
         self,
-        optimizer: Any,
+        optimizer: Any = "rmsprop",
         loss: Any = None,
         metrics: Any = None,
         loss_weights: Any = None,
@@ -359,19 +359,6 @@ class Preparation(Stepping, Sharded, Placement):
         return batch_size
 
     # ------------------------------------------------------------------ modes
-
-    def _aside(self) -> AbstractContextManager[None]:
-        """Set the figures of an epoch of training aside, if one is under way: a callback looks at the model in between."""
-        return self._figures_aside() if self._in_training else nullcontext()
-
-    @contextmanager
-    def _figures_aside(self) -> Iterator[None]:
-        put_metrics_back = keep_metrics_in(self._as_module())
-        with self._compiled("training").apart():
-            try:
-                yield
-            finally:
-                put_metrics_back()
 
     def _begin_figures(self) -> None:
         """Begin an epoch or an evaluation with no figures; the metrics of a model with steps of its own begin anew, too."""

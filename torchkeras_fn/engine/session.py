@@ -7,14 +7,16 @@ from typing import Any
 import torch
 
 from torchkeras_fn.engine import denormals, turns
-from torchkeras_fn.engine.inference import is_in_mode
+from torchkeras_fn.engine.modes import is_in_mode
+from torchkeras_fn.engine.own_figures import keep_figures
 
 
 class Session(turns.Turn):
     """Runs a trainer in training or inference mode, and leaves the modes and the parameters' flags as they were.
 
-    Sessions of several threads over the same modules take turns. Raises `RuntimeError` for training inside
-    `torch.inference_mode()`. A class, and no generator with `contextmanager`, since one is entered for every `train_on_batch`.
+    Sessions of several threads over the same modules take turns. One that `gathers` figures in the trainer, as all but predictions
+    do, leaves those of another session as they were. Raises `RuntimeError` for training inside `torch.inference_mode()`. A class,
+    and no generator with `contextmanager`, since one is entered for every `train_on_batch`.
     """
 
     _switched: ExitStack | None = None
@@ -22,6 +24,10 @@ class Session(turns.Turn):
     _around: AbstractContextManager[Any] | None = None
     """What this thread alone sees, such as whether there are gradients."""
     _was_in_training = _flushes = False
+    _figures: Callable[[], None] | None = None
+    """What brings back the figures so far, where they were set aside."""
+    _before: "Session | None" = None
+    """Whose figures were set aside for this session's."""
 
     def __enter__(self) -> None:
         trainer, training = self._trainer, self._training
@@ -33,6 +39,8 @@ class Session(turns.Turn):
                 self._switch()
             self._was_in_training = trainer._in_training
             trainer.__dict__["_in_training"] = training  # past the `__setattr__` of modules, which is slow
+            if turns.under_way and self._gathers:
+                self._take_figures()
             turns.under_way.append(self)
         if self._switched is not None:
             self._enter_around()
@@ -48,6 +56,7 @@ class Session(turns.Turn):
             with turns.guard:
                 if len(turns.under_way) > 1 or turns.waiting or self._handed_over or self._is_interrupted:
                     self.end()
+                    self._give_figures_back()
                 else:
                     turns.under_way.clear()
                     self._trainer.__dict__["_in_training"] = self._was_in_training
@@ -79,9 +88,12 @@ class Session(turns.Turn):
         module, switched = trainer._as_module(), ExitStack()
         try:
             if not is_in_mode(module, training):
-                for part in module.modules():
-                    switched.callback(setattr, part, "training", part.training)
+                before = [(part, part.training) for part in module.modules()]
                 module.train(training)
+                is_among_others = turns.is_among_others()
+                for part, mode in before:
+                    if part.training is not mode or not is_among_others:  # else it is another thread's to put back
+                        switched.callback(setattr, part, "training", mode)
             for parameter in trainer._frozen if training else ():
                 switched.callback(parameter.requires_grad_, True)
                 parameter.requires_grad_(False)
@@ -92,6 +104,27 @@ class Session(turns.Turn):
             switched.close()
             raise
         self._switched = switched
+
+    # ------------------------------------------------------------------ figures
+
+    def _take_figures(self) -> None:
+        """Set aside what another session under way has gathered, as that of an epoch in which a callback or a thread evaluates."""
+        for other in turns.under_way:
+            if isinstance(other, Session) and other._trainer is self._trainer and other._gathers and other._has_figures:
+                if other is self:
+                    return
+                self._before = other
+                other._figures, other._has_figures = keep_figures(self._trainer), False
+                break
+        if self._figures is not None:
+            self._figures()
+        self._figures, self._has_figures = None, True
+
+    def _give_figures_back(self) -> None:
+        before = self._before
+        if self._has_figures and before is not None and before in turns.under_way and before._figures is not None:
+            before._figures()
+            before._figures, before._has_figures = None, True
 
     # ------------------------------------------------------------------ what this thread alone sees
 
@@ -106,6 +139,7 @@ class Session(turns.Turn):
         except BaseException:
             with turns.guard:
                 self.end()
+                self._give_figures_back()
             raise
 
 

@@ -7,6 +7,7 @@ from torchkeras_fn.callbacks.base import CallbackList
 from torchkeras_fn.callbacks.history import History
 from torchkeras_fn.callbacks.progress import ProgbarLogger, Progress
 from torchkeras_fn.callbacks.validation_data import ValidationData
+from torchkeras_fn.engine import turns
 from torchkeras_fn.engine.data import Batch
 from torchkeras_fn.engine.groups import Listener, samples_of, steps_of
 from torchkeras_fn.engine.loading import Epochs
@@ -70,11 +71,11 @@ class Telling(Together):
         return before, after
 
     def _telling(self, listener: Callable[..., None], with_figures: bool) -> Listener:
-        """What tells one callback of a batch."""
+        """What tells one callback of a batch. It may take its time, and wait for a thread that uses the model."""
 
         def tell(index: int, batch: Batch, result: Any) -> None:
             figures = self._figures(result).figures if with_figures else {}
-            listener(index, Logs({"batch": index, "size": samples_of(batch), **figures}))
+            turns.aside(listener, index, Logs({"batch": index, "size": samples_of(batch), **figures}))
 
         return tell
 

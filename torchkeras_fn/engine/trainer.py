@@ -198,7 +198,8 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
 
         `batch_size` is 32 unless given. `validation_split` keeps the last rows of arrays apart; `validation_data`
         overrides it: `(x, y)`, `(x, y, sample_weight)`, or anything that gives batches, of which `validation_steps` are read.
-        `validation_freq=n` validates after every n epochs, a list after those in it, counted from 1. `shuffle` may be `'batch'`, for
+        `validation_freq=n` validates after every n epochs, a list after those in it, counted from 1. An epoch without a validation,
+        or for which a generator had no batch left, has no `val_` figures: the history holds fewer of them. `shuffle` may be `'batch'`, for
         data that is best read in whole slices. `class_weight` is a dict from class to weight, or a list or dict of them
         by output; it multiplies `sample_weight`. `steps_per_epoch` is needed for a generator, which may be endless.
         `verbose` is 1 for a bar, 2 for a line an epoch, 0 for silence. `workers` threads (0: none), or processes with
@@ -261,21 +262,21 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         progress.begin(f"Epoch {epoch + 1}/{epochs}", length_of(train), run.batch)
         listeners.tell("on_epoch_begin", epoch, {})
         self._meet()
-        self._begin_figures()
-        done, result, stopped = run.begin_epoch()
         before, after = self._hooks(listeners, "train", progress)
-        with Session(self, training=True):
+        with Session(self, training=True, gathers=True):
+            self._begin_figures()
+            done, result, stopped = run.begin_epoch()
             after += run.batch_listeners(epoch)
             told = before or after[int(progress.active) :]  # by more than the bar
             may_stop = self.stop_training or self._overrides_train_step() or bool(told)
             batches, step = self._in_lockstep(train, self._training_step(), may_stop, bool(before), last=result)
             result = self._run_epoch(() if stopped else batches, step, before, after, done, result)
-        self._agree_to_stop()
-        if result is None and train.exhausted:  # the data ended with the epoch before
-            progress.abandon()
-            return
-        self._share_buffers()
-        logs = self._figures_of_all(result, batches)
+            self._agree_to_stop()
+            if result is None and train.exhausted:  # the data ended with the epoch before
+                progress.abandon()
+                return
+            self._share_buffers()
+            logs = self._figures_of_all(result, batches)
         if validation is not None and not self.stop_training:
             logs.update({f"val_{name}": figure for name, figure in self._evaluate(validation, listeners).items()})
         progress.end(logs)
@@ -320,7 +321,7 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         if progress is not None:
             progress.begin("Evaluate", length_of(batches))
         listeners.tell("on_test_begin", {})
-        with self._aside(), Session(self, training=False):
+        with Session(self, training=False, gathers=True):
             self._begin_figures()
             shared, step = self._in_lockstep(batches, self._as_given(self.test_step))
             result = self._run_epoch(shared, step, *self._hooks(listeners, "test", progress))
@@ -376,19 +377,19 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight, class_weight)
         if self._bound and not self._collected:
             self._warn_of_nothing_to_train()
-        objective.reset()
-        with Session(self, training=True):
+        with Session(self, training=True, gathers=True):
+            objective.reset()
             is_usual = self._compiled_steps is None and type(self).train_step is Trainer.train_step and "train_step" not in self.__dict__
             step = self.train_step if is_usual else self._training_step()
             figures = step(batch) if team is None else self._step_of_all(team, step, batch)
-        return self._returned(figures, return_dict)
+            return self._returned(figures, return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Return the figures of the batch, in inference mode, as `evaluate` does."""
         objective = self._compiled("test_on_batch")
         team = self._team
         batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight)
-        with self._aside(), Session(self, training=False):
+        with Session(self, training=False, gathers=True):
             objective.reset()
             step = self._as_given(self.test_step)
             figures = step(batch) if team is None else self._step_of_all(team, step, batch)
