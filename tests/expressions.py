@@ -52,6 +52,7 @@ KERNELS = {
     "per_feature": floats(6),
     "positive": random.uniform(0.5, 1.5, 6).astype("float32"),
     "bins": np.array([-0.5, 0.0, 1.0], dtype="float32"),
+    "back3": floats(3, 3, 3, 4, 2),
 }
 
 
@@ -139,6 +140,11 @@ OPS = [
     *(f"ops.conv(image, {rest})" for rest in ("kernel2", "kernel2b, 2, 'same'", "kernel2, (2, 1), 'valid'", "kernel2b, padding='same'")),
     *("ops.conv(image, kernel2[:, :, :1], padding='same')", "ops.conv(volume, kernel3, 2, 'same')"),
     "ops.conv(ops.transpose(image, (0, 3, 1, 2)), kernel2, 2, 'same', data_format='channels_first')",
+    *(f"ops.image.extract_patches(image, {rest})" for rest in ("2", "(3, 2)", "3, strides=(1, 2)", "(2, 3), padding='same'", "2, 1, 2")),
+    *("ops.image.extract_patches(image[0], 2)", "ops.image.extract_patches(volume[0], 2, data_format='channels_first')"),
+    *(f"ops.image.resize(image, {rest})" for rest in ("(5, 11)", "(4, 4), 'nearest'", "(12, 5), 'bicubic'", "(4, 3), antialias=True")),
+    *("ops.image.resize(image[0], (5, 11))", "ops.image.resize(volume[0], (3, 4), data_format='channels_first')"),
+    "ops.image.rgb_to_grayscale(ops.concatenate([image, image[..., :1]], -1))",
     *(f"ops.conv_transpose(steps, back1{more})" for more in ("", ", 2", ", 2, 'same'", ", 4", ", 2, 'same', 1")),
     *(f"ops.conv_transpose(image, back2{more})" for more in (", 2", ", (2, 1), 'same'", ", dilation_rate=2")),
     *("ops.depthwise_conv(image, deep2)", "ops.depthwise_conv(steps, deep1, 2, 'same')"),
@@ -259,6 +265,10 @@ BACKEND = {
     "K.conv2d_transpose(image, back2, (3, 18, 16, 4), (2, 2), 'same')": "ops.conv_transpose(image, back2, 2, 'same')",
     "K.conv2d_transpose(image, back2, (3, 19, 17, 4), (2, 2))": "ops.conv_transpose(image, back2, 2)",
     "K.conv2d_transpose(image, back2, (K.shape(image)[0], 17, 15, 4), (2, 2), 'same')": "ops.conv_transpose(image, back2, 2, 'same', 0)",
+    "K.conv3d_transpose(volume, back3, (3, 10, 12, 10, 4), (2, 2, 2), 'same')": "ops.conv_transpose(volume, back3, 2, 'same')",
+    "K.conv3d_transpose(volume, back3, (3, 7, 8, 7, 4))": "ops.conv_transpose(volume, back3)",
+    "K.local_conv1d(steps, K.stack([ops.reshape(kernel1, (6, 4))] * 4), (3,), (2,))": "ops.conv(steps, kernel1, 2)",
+    "K.local_conv2d(image, K.stack([ops.reshape(kernel2, (18, 4))] * 21), (3, 3), (1, 2), (7, 3))": "ops.conv(image, kernel2, (1, 2))",
     "K.depthwise_conv2d(image, deep2, padding='same')": "ops.depthwise_conv(image, deep2, padding='same')",
     "K.separable_conv1d(steps, deep1, point1)": "ops.separable_conv(steps, deep1, point1)",
     "K.separable_conv2d(image, deep2, point2)": "ops.separable_conv(image, deep2, point2)",

@@ -102,6 +102,9 @@ class Elsewhere(torch.Tensor):
     def __getitem__(self, index: Any) -> Any:
         return super().__getitem__(torch.as_tensor(index).to(DEVICE) if isinstance(index, list) else index)
 
+    def new_tensor(self, data: Any, **options: Any) -> Any:
+        return torch.tensor(data, **{"dtype": self.dtype, **options}).to(DEVICE)
+
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

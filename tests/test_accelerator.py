@@ -24,10 +24,17 @@ ONE_HOT = np.eye(CLASSES, dtype="float32")[Y]
 
 
 class Generator(torch.Generator):
-    """Draws on the CPU for the device too."""
+    """Draws on the CPU for the device too, and says that it is where it was made for."""
 
     def __new__(cls, where="cpu"):
         return super().__new__(cls, "cpu" if torch.device(where).type == pretend.NAME else where)
+
+    def __init__(self, where="cpu"):
+        self.where = torch.device(where)
+
+    @property
+    def device(self):
+        return self.where
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +117,7 @@ def test_the_device_says_where_the_host_waits_and_refuses_to_mix():
         lambda: there[there > 0],
         lambda: there[[0, 1]],
         lambda: torch.tensor(1.0, device=pretend.DEVICE),
+        lambda: there.new_tensor([1.0, 2.0]),
     ):
         pretend.waits.clear()
         wait()

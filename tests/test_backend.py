@@ -17,16 +17,17 @@ from torchkeras_fn.models import clone_model
 NOT_DRAWN = ("K.ctc_batch_cost",)
 NAMES_OF_KERAS_2 = """abs all any arange argmax argmin backend batch_dot batch_flatten batch_get_value batch_normalization batch_set_value
 bias_add binary_crossentropy cast cast_to_floatx categorical_crossentropy clear_session clip concatenate constant conv1d conv2d
-conv2d_transpose conv3d cos count_params ctc_batch_cost ctc_decode cumprod cumsum depthwise_conv2d dot dropout dtype elu epsilon equal eval
-exp expand_dims eye flatten floatx foldl foldr function gather get_session get_uid get_value gradients greater greater_equal hard_sigmoid
-identity image_data_format in_test_phase in_top_k in_train_phase int_shape is_keras_tensor is_placeholder is_sparse is_tensor is_variable
-l2_normalize learning_phase less less_equal log logsumexp manual_variable_initialization map_fn max maximum mean min minimum
-moving_average_update name_scope ndim normalize_batch_in_training not_equal one_hot ones ones_like permute_dimensions placeholder pool2d
-pool3d pow print_tensor prod random_binomial random_bernoulli random_normal random_normal_variable random_uniform random_uniform_variable
-relu repeat repeat_elements reset_uids reshape resize_images resize_volumes reverse rnn round separable_conv1d separable_conv2d set_epsilon
-set_floatx set_image_data_format set_learning_phase set_session set_value shape sigmoid sign sin size slice softmax softplus softsign
-sparse_categorical_crossentropy spatial_2d_padding spatial_3d_padding sqrt square squeeze stack std stop_gradient sum switch tanh
-temporal_padding tile to_dense transpose truncated_normal update update_add update_sub var variable zeros zeros_like""".split()
+conv2d_transpose conv3d conv3d_transpose cos count_params ctc_batch_cost ctc_decode cumprod cumsum depthwise_conv2d dot dropout dtype elu
+epsilon equal eval exp expand_dims eye flatten floatx foldl foldr function gather get_session get_uid get_value get_variable_shape
+gradients greater greater_equal hard_sigmoid identity image_data_format in_test_phase in_top_k in_train_phase int_shape is_keras_tensor
+is_placeholder is_sparse is_tensor is_variable l2_normalize learning_phase less less_equal local_conv1d local_conv2d log logsumexp
+manual_variable_initialization map_fn max maximum mean min minimum moving_average_update name_scope ndim normalize_batch_in_training
+not_equal one_hot ones ones_like permute_dimensions placeholder pool2d pool3d pow print_tensor prod random_binomial random_bernoulli
+random_normal random_normal_variable random_uniform random_uniform_variable relu repeat repeat_elements reset_uids reshape resize_images
+resize_volumes reverse rnn round separable_conv1d separable_conv2d set_epsilon set_floatx set_image_data_format set_learning_phase
+set_session set_value shape sigmoid sign sin size slice softmax softplus softsign sparse_categorical_crossentropy spatial_2d_padding
+spatial_3d_padding sqrt square squeeze stack std stop_gradient sum switch tanh temporal_padding tile to_dense transpose truncated_normal
+update update_add update_sub var variable zeros zeros_like""".split()
 
 
 @pytest.mark.parametrize("line", [line for line in BACKEND if not line.startswith(NOT_DRAWN)])
@@ -438,6 +439,19 @@ def test_what_ported_programs_write_with_it(loss):
 
 
 # ---------------------------------------------------------------------- the rest
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_local_convolution_is_that_of_the_layer(data_format):
+    layer = layers.LocallyConnected2D(4, (3, 2), strides=(1, 2), data_format=data_format, use_bias=False)
+    wanted = layer(x := torch.rand(2, 5, 5, 5))
+    kernel = torch.tensor(layer.get_weights()[0])
+    torch.testing.assert_close(K.local_conv2d(x, kernel, (3, 2), (1, 2), (3, 2), data_format), wanted.detach())
+
+
+def test_a_local_convolution_with_too_few_kernels_is_refused():
+    with pytest.raises(ValueError, match=r"\(3,\) windows, the kernel is for 2"):
+        K.local_conv1d(torch.ones(2, 5, 2), torch.ones(2, 6, 4), 3, 1)
 
 
 def test_activations_from_the_table_are_those_of_the_vocabulary():

@@ -37,7 +37,12 @@ def check_distributed(accuracy: float) -> None:
     assert accuracy >= 0.96
 
 
+def check_augmentation(accuracies: dict[str, float]) -> None:
+    assert accuracies["augmented"] >= accuracies["plain"] + 0.15
+
+
 CHECKS = {
+    "augmentation": check_augmentation,
     "digits": check_digits,
     "two_inputs": check_two_inputs,
     "plain_module": check_plain_module,

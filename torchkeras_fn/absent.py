@@ -27,6 +27,21 @@ _LAYERS_INSTEAD = {
     **dict.fromkeys(("MelSpectrogram", "STFTSpectrogram"), "torchaudio.transforms has it: TorchModuleWrapper(module) makes it a layer."),
     **dict.fromkeys(("TFSMLayer", "JaxLayer", "FlaxLayer"), "TorchModuleWrapper(module) makes any torch module a layer."),
 }
+_UTILS_INSTEAD = {
+    "HDF5Matrix": "fit, evaluate and predict take an h5py dataset as it is: h5py.File(path)['name'].",
+    **dict.fromkeys(
+        ("OrderedEnqueuer", "GeneratorEnqueuer", "SequenceEnqueuer"),
+        "fit reads ahead by itself: give it the Sequence or the generator, with workers=4.",
+    ),
+    "multi_gpu_model": "A script runs on several devices under torchrun as it is: docs/distributed.md.",
+    "get_file": "Nothing is downloaded here: open a file of your own.",
+    "print_summary": "model.summary() prints it.",
+    "timeseries_dataset_from_array": "preprocessing.sequence.TimeseriesGenerator makes batches of windows.",
+    **dict.fromkeys(
+        ("image_dataset_from_directory", "load_img", "img_to_array", "array_to_img", "save_img"),
+        "torchvision.datasets.ImageFolder reads folders of images for a DataLoader, PIL.Image and numpy single ones.",
+    ),
+}
 
 
 def __getattr__(name: str) -> NoReturn:
@@ -51,3 +66,15 @@ def layer(name: str) -> NoReturn:
     """
     package = __name__.partition(".")[0]
     raise AttributeError(f"module '{package}.layers' has no attribute {name!r}. {_LAYERS_INSTEAD.get(name, '')}".rstrip())
+
+
+def utility(name: str) -> NoReturn:
+    """Raise `AttributeError` for what `utils` does not have; it is the `__getattr__` of it.
+
+    >>> utility("get_file")
+    Traceback (most recent call last):
+        ...
+    AttributeError: module 'torchkeras_fn.utils' has no attribute 'get_file'. Nothing is downloaded here: open a file of your own.
+    """
+    package = __name__.partition(".")[0]
+    raise AttributeError(f"module '{package}.utils' has no attribute {name!r}. {_UTILS_INSTEAD.get(name, '')}".rstrip())

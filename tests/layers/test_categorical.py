@@ -21,6 +21,18 @@ def test_a_column_of_floats_is_encoded():
     assert layers.CategoryEncoding(3, "one_hot")(np.array([[2.0], [0.0]])).tolist() == [[0, 0, 1], [1, 0, 0]]
 
 
+def test_counts_are_of_the_layers_type_whatever_that_of_the_weights():
+    counts = layers.CategoryEncoding(3, "count")(torch.tensor([[0, 2, 2]]), count_weights=torch.tensor([[1, 2, 3]]))
+    assert counts.dtype is torch.float32 and counts.tolist() == [[1, 0, 5]]
+
+
+@pytest.mark.parametrize("mode", ["one_hot", "multi_hot", "count"])
+def test_codes_are_cast_as_the_model_is(mode):
+    x = Input((2,), dtype="int64")
+    model = Model(x, layers.Dense(1)(layers.CategoryEncoding(3, mode)(x))).double()
+    assert model(torch.tensor([[0, 2]])).dtype is torch.float64
+
+
 @pytest.mark.parametrize("data", [DATA, torch.tensor(DATA), [DATA[:300], DATA[300:]]])
 def test_adapted_ranges_hold_as_many(data):
     layer = layers.Discretization(num_bins=4)

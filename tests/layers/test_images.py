@@ -73,9 +73,24 @@ def test_flips_are_of_one_half_each_way():
     assert counts.tolist() == pytest.approx([500] * 4, abs=80)
 
 
-def test_double_precision_stays():
-    for name in RANDOM:
-        assert RANDOM[name]()(IMAGES.double()).dtype in (torch.float32, torch.float64)
+@pytest.mark.parametrize("name", RANDOM)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_images_keep_their_precision(name, dtype):
+    assert RANDOM[name]()(IMAGES.to(dtype)).dtype is dtype
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_places_are_as_exact_in_mixed_precision(name):
+    wide = torch.rand(2, 40, 700, 1, generator=torch.Generator().manual_seed(1))
+    expected = RANDOM[name](3)(wide)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(RANDOM[name](3)(wide), expected)
+
+
+@pytest.mark.parametrize("name", ["flip", "translation", "crop"])
+def test_places_are_as_exact_in_images_of_16_bits(name):
+    wide = torch.arange(700.0).remainder(256).expand(2, 40, 700).unsqueeze(-1)  # whole numbers, which 16 bits hold
+    assert torch.equal(RANDOM[name](3)(wide.bfloat16()).float(), RANDOM[name](3)(wide))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,17 @@ def test_the_largest_singular_value_becomes_one(inner, shape):
     assert float(torch.linalg.matrix_norm(kernel.reshape(-1, kernel.shape[-1]), 2)) == pytest.approx(1, abs=1e-3)
 
 
+def test_the_norm_is_as_exact_in_mixed_precision():
+    twins = [SpectralNormalization(layers.Dense(40), power_iterations=5) for _ in range(2)]
+    for layer in twins:
+        layer(torch.rand(3, 60), training=False)
+        layer.set_weights(twins[0].get_weights())
+    twins[0](torch.rand(3, 60))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert twins[1](torch.rand(3, 60)).dtype is torch.bfloat16
+    torch.testing.assert_close(twins[1].layer.kernel, twins[0].layer.kernel)
+
+
 def test_inference_changes_nothing():
     x = Input((6,))
     model = Model(x, SpectralNormalization(layers.Dense(4))(x))

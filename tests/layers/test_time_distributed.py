@@ -360,3 +360,21 @@ def test_a_wrapper_may_leave_the_shape_to_whoever_calls_as_in_keras_2():
 
     model = Sequential([Input((3,)), Late(Dense(2))])
     assert [weight.shape for weight in model.get_weights()] == [(3, 2), (2,)]
+
+
+@pytest.mark.parametrize("inner", [lambda: layers.Conv2D(3, 3), lambda: layers.MaxPooling2D(2), lambda: layers.Flatten()])
+def test_unknown_numbers_of_steps_and_of_images_are_drawn_in_little_memory(inner, monkeypatch):
+    """A file asks for no more than it holds; so a saved model of videos has to be drawn without images as large as they may be."""
+    largest, zeros = [], torch.zeros
+    monkeypatch.setattr(torch, "zeros", lambda *size, **options: largest.append((made := zeros(*size, **options)).numel()) or made)
+    x = Input((None, 6, 8, 4))
+    Model(x, TimeDistributed(inner())(x))
+    assert max(largest, default=0) < 10**6
+
+
+def test_a_model_of_videos_of_any_length_goes_round(tmp_path):
+    x = Input((None, 6, 8, 4))
+    model = Model(x, TimeDistributed(layers.Conv2D(3, 3))(x))
+    model.save(tmp_path / "videos.model")
+    again, videos = models.load_model(tmp_path / "videos.model"), torch.rand(2, 3, 6, 8, 4)
+    torch.testing.assert_close(again(videos), model(videos))

@@ -110,6 +110,15 @@ def int_shape(x: Any) -> tuple[int | None, ...]:
     return tuple(x.shape) if is_tensor(x) else np.shape(x)
 
 
+def get_variable_shape(x: Any) -> tuple[int | None, ...]:
+    """Return the sizes of a variable or weight, as `int_shape` does.
+
+    >>> get_variable_shape(variable([1.0, 2.0]))
+    (2,)
+    """
+    return int_shape(x)
+
+
 def count_params(x: Any) -> int:
     """Return the number of elements of a variable or weight.
 

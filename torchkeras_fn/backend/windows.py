@@ -1,5 +1,6 @@
 """Convolutions and pooling under Keras 2's names: `ops`' own, with a default of their own for strides."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,16 +62,82 @@ def conv2d_transpose(
     >>> conv2d_transpose(torch.ones(1, 5, 5, 2), torch.ones(3, 3, 4, 2), (1, 10, 10, 4), (2, 2), "same").shape
     torch.Size([1, 10, 10, 4])
     """
+    return _conv_transpose(x, kernel, output_shape, strides, padding, data_format, dilation_rate)
+
+
+def conv3d_transpose(
+    x: Any,
+    kernel: Any,
+    output_shape: Sequence[Any],
+    strides: Any = (1, 1, 1),
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Any:
+    """Return volumes of `output_shape`, of which a convolution with the kernel would make volumes like `x`.
+
+    The kernel is `(depth, height, width, filters, channels)`.
+
+    >>> conv3d_transpose(torch.ones(1, 5, 5, 5, 2), torch.ones(3, 3, 3, 4, 2), (1, 10, 10, 10, 4), (2, 2, 2), "same").shape
+    torch.Size([1, 10, 10, 10, 4])
+    """
+    return _conv_transpose(x, kernel, output_shape, strides, padding, data_format, 1)
+
+
+def _conv_transpose(
+    x: Any, kernel: Any, output_shape: Sequence[Any], strides: Any, padding: str, data_format: str | None, dilation_rate: Any
+) -> Any:
     one_of(padding, "padding", "valid", "same")
-    kernel = as_tensor(kernel)
-    steps, rates = per_axis(strides, "strides", 2), per_axis(dilation_rate, "dilation_rate", 2)
-    wanted = output_shape[1:3] if is_channels_last(data_format) else output_shape[2:4]
-    outputs = transposed(channels_next(as_floats(x), data_format), kernel, steps, rates)
+    x, kernel = channels_next(as_floats(x), data_format), as_tensor(kernel)
+    rank = x.ndim - 2
+    steps, rates = per_axis(strides, "strides", rank), per_axis(dilation_rate, "dilation_rate", rank)
+    wanted = output_shape[1:-1] if is_channels_last(data_format) else output_shape[2:]
+    outputs = transposed(x, kernel, steps, rates)
     for axis, size in enumerate(wanted):
         window = (kernel.shape[axis] - 1) * rates[axis] + 1
         front = same_borders(size, window, steps[axis])[0] if padding == "same" else 0
         outputs = cropped(outputs, axis + 2, front, outputs.size(axis + 2) - front - size)
     return channels_back(outputs, data_format)
+
+
+def local_conv1d(inputs: Any, kernel: Any, kernel_size: Any, strides: Any, data_format: str | None = None) -> Any:
+    """Return what a kernel of its own makes of each window of sequences; the kernel is `(windows, size * channels, filters)`.
+
+    Raises `ValueError` where there are not as many windows as kernels.
+
+    >>> local_conv1d(torch.ones(1, 5, 2), torch.ones(3, 6, 4), (3,), (1,)).shape
+    torch.Size([1, 3, 4])
+    """
+    return _local_conv(inputs, kernel, kernel_size, strides, as_tensor(kernel).shape[:1], data_format)
+
+
+def local_conv2d(
+    inputs: Any, kernel: Any, kernel_size: Any, strides: Any, output_shape: Sequence[int], data_format: str | None = None
+) -> Any:
+    """Return what a kernel of its own makes of each window of images.
+
+    The kernel is `(windows, height * width * channels, filters)`, with `channels_first` `(windows, channels * height * width,
+    filters)`, and `output_shape` the numbers of windows below and beside each other. Raises `ValueError` where there are others.
+
+    >>> local_conv2d(torch.ones(1, 5, 5, 2), torch.ones(9, 18, 4), (3, 3), (1, 1), (3, 3)).shape
+    torch.Size([1, 3, 3, 4])
+    """
+    return _local_conv(inputs, kernel, kernel_size, strides, output_shape, data_format)
+
+
+def _local_conv(inputs: Any, kernel: Any, kernel_size: Any, strides: Any, output_shape: Sequence[int], data_format: str | None) -> Any:
+    x, kernel, output_shape = channels_next(as_floats(inputs), data_format), as_tensor(kernel), tuple(output_shape)
+    rank = x.ndim - 2
+    for axis, (size, step) in enumerate(zip(per_axis(kernel_size, "kernel_size", rank), per_axis(strides, "strides", rank), strict=True)):
+        x = x.unfold(axis + 2, size, step)
+    found = tuple(x.shape[2 : rank + 2])
+    is_other = any(size not in (None, wanted) for size, wanted in zip(found, output_shape, strict=True))
+    if is_other or kernel.shape[0] != math.prod(output_shape):
+        raise ValueError(f"The inputs have {found} windows, the kernel is for {kernel.shape[0]}, and output_shape is {output_shape}.")
+    window = range(rank + 2, 2 * rank + 2)
+    x = x.permute(0, *range(2, rank + 2), *((*window, 1) if is_channels_last(data_format) else (1, *window)))
+    outputs = torch.einsum("nwi,wio->nwo", torch.reshape(x, (-1, *kernel.shape[:2])), kernel)
+    outputs = torch.reshape(outputs, (-1, *output_shape, kernel.shape[2]))
+    return outputs if is_channels_last(data_format) else torch.movedim(outputs, -1, 1)
 
 
 def depthwise_conv2d(

@@ -20,6 +20,7 @@ from torchkeras_fn.engine.connections import Connections, shapes_of
 from torchkeras_fn.engine.copying import called_on_copies
 from torchkeras_fn.engine.hooks import Hooked
 from torchkeras_fn.engine.incoming import as_floats, as_tensors, carried_mask, carry_mask, check_inputs
+from torchkeras_fn.engine.modes import mode_of
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, is_symbolic, record, symbolic_leaves
 from torchkeras_fn.engine.weights import Weighted
 from torchkeras_fn.portion import of_sum
@@ -89,6 +90,8 @@ class Layer(Additions, Connections, Hooked, Weighted, metaclass=_NamesItself):
     """`build` alone does all that building takes, as in models; otherwise what it returns is taken over, by whomever it is called."""
     makes_mask: ClassVar[bool] = False
     """The layer gives its outputs a mask, whether or not the inputs come with one."""
+    assumed_input_shape: ClassVar[tuple[int | None, ...] | None] = None
+    """The shape, batch included, for which a stack that begins with the layer is drawn where somebody asks before there is data."""
     stateful: bool = False
     """The layer keeps states from batch to batch."""
     supports_masking: bool = False
@@ -268,7 +271,7 @@ class Layer(Additions, Connections, Hooked, Weighted, metaclass=_NamesItself):
             kwargs["training"] = self.training if mode is None else mode
         self.forget_losses()
         is_new_mode = mode is not None and mode != self.training
-        in_mode = inference.mode_of(*self._roots(), training=bool(mode)) if is_new_mode else contextlib.nullcontext()
+        in_mode = mode_of(*self._roots(), training=bool(mode)) if is_new_mode else contextlib.nullcontext()
         with in_mode, contextlib.nullcontext() if type(self).call is Layer.call else inference.untouched(self):
             writes = self._writes_to_inputs
             is_careful = writes.get(self.training, self._is_users)
@@ -317,14 +320,13 @@ class Layer(Additions, Connections, Hooked, Weighted, metaclass=_NamesItself):
 
     def _inferred(self, *args: Any, **kwargs: Any) -> Any:
         """Run once in inference mode, leaving every module's mode as it was."""
-        with inference.mode_of(*self._roots(), training=False), collecting():
+        with mode_of(*self._roots(), training=False), collecting():
             try:
                 return self.forward(*args, **kwargs)
             except Exception:
-                if self.call_takes("mask") and kwargs.get("mask") is None and isinstance(args[0], torch.Tensor):
-                    steps = torch.ones(args[0].shape[:2], dtype=torch.bool, device=args[0].device)
+                if self.call_takes("mask") and kwargs.get("mask") is None and args:
                     with contextlib.suppress(Exception):  # a `call` that needs a mask runs with one that hides nothing
-                        return self.forward(*args, **{**kwargs, "mask": steps})
+                        return self.forward(*args, **{**kwargs, "mask": inference.map_only(torch.Tensor, _all_steps, args[0])})
                 declared = "compute_output_shape" in vars(self) or type(self).compute_output_shape is not Layer.compute_output_shape
                 if not declared or not isinstance(args[0], torch.Tensor):
                     raise
@@ -446,6 +448,10 @@ class FunctionModule(nn.Module):
 
 _OUR_ATTRIBUTES = frozenset(("_modules", "built_for", "_arguments", "_stack", "_views", *vars(Layer())))
 """Attributes of a layer, and of the models, in which a user's class keeps nothing of its own."""
+
+
+def _all_steps(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.ones(tensor.shape[:2], dtype=torch.bool, device=tensor.device)
 
 
 def _call_arguments(cls: type, cache: dict[type, tuple[str, ...]] = {}) -> tuple[str, ...]:  # noqa: B006 - a cache for the process

@@ -44,8 +44,8 @@ class Sink:
             outputs = self._flat(outputs)
         if not self._arrays and not self._pieces:
             _check_tensors(outputs)
-        samples = _samples_in(batch[0])
-        if all(value.is_cpu for value in outputs):
+        samples = 0 if self._arrays else _samples_in(batch[0])
+        if all([value.is_cpu for value in outputs]):
             self._keep([to_host(value) for value in outputs], samples)
             return
         self._await(([sent(value) for value in outputs], samples))
@@ -58,22 +58,20 @@ class Sink:
             self._keep([value() for value in values], samples)
 
     def _await_last(self) -> None:
-        if self._arriving is not None:
-            with torch.inference_mode():  # in which the arrays were made
-                self._await(None)
+        with torch.inference_mode():  # in which the arrays were made
+            self._await(None)
 
     def _keep(self, values: list[torch.Tensor], samples: int) -> None:
         """Keep outputs that are in the CPU's memory."""
-        has_row_for_each = all(value.ndim and len(value) == samples for value in values)
-        if not self._arrays and (self._samples is None or self._pieces or not has_row_for_each):
+        if not self._arrays and (self._samples is None or self._pieces or not _have_rows(values, samples)):
             kept = values if self._arriving is None else [value.clone() for value in values]  # pinned memory is for others again
             self._pieces.append([value.reshape(1) if value.ndim == 0 else value for value in kept])
             return
         if not self._arrays:
             self._arrays = [torch.empty((int(self._samples or 0), *value.shape[1:]), dtype=value.dtype) for value in values]
         for array, value in zip(self._arrays, values, strict=True):
-            array[self._filled : self._filled + len(value)] = value
-        self._filled += len(values[0])
+            array[self._filled : self._filled + value.shape[0]] = value
+        self._filled += values[0].shape[0]
 
     def _flat(self, outputs: Any) -> list[Any]:
         """The tensors in outputs that are nested, as those of the first batch were."""
@@ -84,7 +82,8 @@ class Sink:
 
     def result(self) -> Any:
         """Return the arrays as numpy, in the structure of the outputs. Raises `ValueError` where no batch came."""
-        self._await_last()
+        if self._arriving is not None:
+            self._await_last()
         if self._pieces:
             self._arrays = [torch.cat(pieces) for pieces in zip(*self._pieces, strict=True)]
         elif not self._arrays:
@@ -113,7 +112,8 @@ class SharedSink(Sink):
     def result(self) -> Any:
         """Return the outputs of all processes; a collective."""
         processes = self._shared.processes
-        self._await_last()
+        if self._arriving is not None:
+            self._await_last()
         own = [[(tuple(value.shape), value.dtype) for value in piece] for piece in self._pieces]
         told = processes.gathered((own, (self._names, self._structure), self._several))
         first = next((state for state in told if state[0]), None)
@@ -147,3 +147,8 @@ def _samples_in(x: Any) -> int:
     """How many samples a batch has: a module may return another number of rows."""
     first = next(iter(x.values())) if isinstance(x, Mapping) else x if isinstance(x, torch.Tensor) else x[0]
     return len(first)
+
+
+def _have_rows(values: list[torch.Tensor], samples: int) -> bool:
+    """Whether every output has a row for each sample."""
+    return [value.shape[:1] for value in values] == [(samples,)] * len(values)

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from torchkeras_fn.arguments import number, one_of, seed_of
-from torchkeras_fn.layers.images import ImageLayer, Randomized
+from torchkeras_fn.layers.images import ImageLayer
+from torchkeras_fn.layers.randomized import Randomized
 
 Range = tuple[float, float]
 
@@ -193,25 +194,36 @@ class Warp(Randomized):
         """Warp."""
         if not self.training or not images.numel():
             return images
-        drawn = {name: self.draw(images, *ends) for name, ends in self.ranges.items() if ends is not None}
-        zero = images.new_zeros(len(images))
+        across, down = self._places(images)
+        if self.fill_mode == "wrap":  # the image is repeated by one pixel on all sides, between which the places stay
+            (height, width), images = images.shape[2:], F.pad(images, (1, 1, 1, 1), mode="circular")
+            across, down = _repeated(across, width), _repeated(down, height)
+        fill = self.fill_value if self.fill_mode == "constant" else 0.0
+        pixels, grid = images.to(across.dtype) - fill, torch.stack([across, down], -1)
+        sampled = F.grid_sample(pixels, grid, self.interpolation, _PADDINGS[self.fill_mode], align_corners=False) + fill
+        return sampled.to(images.dtype)
+
+    def _places(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """How far across and how far down each pixel comes from, both `(batch, height, width)`; the image reaches from -1 to 1.
+
+        `F.affine_grid` multiplies matrices: in 16 bits where autocast has it so, which is too coarse for places.
+        """
+        drawn = {name: self.draw(images, *ends)[:, None, None] for name, ends in self.ranges.items() if ends is not None}
+        height, width = images.shape[2:]
+        zero = torch.zeros((len(images), 1, 1), dtype=next(iter(drawn.values())).dtype, device=images.device)
         angle = drawn.get("turn", zero) * (2 * math.pi)
         rows = 1 + drawn.get("zoom_height", zero)
         columns = 1 + drawn.get("zoom_width", drawn.get("zoom_height", zero))
-        slant = images.shape[2] / images.shape[3]  # in the coordinates of the grid each side is as long as the other
-        across = [columns * angle.cos(), -angle.sin() * slant, -2 * drawn.get("move_width", zero)]
-        down = [angle.sin() / slant, rows * angle.cos(), -2 * drawn.get("move_height", zero)]
-        grid = F.affine_grid(torch.stack([torch.stack(across, -1), torch.stack(down, -1)], 1), list(images.shape), align_corners=False)
-        return self._sampled(images, grid)
+        x, y = ((torch.arange(size, dtype=zero.dtype, device=zero.device) * 2 + 1) / size - 1 for size in (width, height))
+        y, slant = y[:, None], height / width  # each side is 2 long here, whichever is the longer
+        across = columns * angle.cos() * x - angle.sin() * slant * y - 2 * drawn.get("move_width", zero)
+        return [across, angle.sin() / slant * x + rows * angle.cos() * y - 2 * drawn.get("move_height", zero)]
 
-    def _sampled(self, images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-        if self.fill_mode == "wrap":  # the image is repeated by one pixel on all sides, between which the grid stays
-            sizes = grid.new_tensor([images.shape[3], images.shape[2]])
-            pixels = torch.remainder((grid + 1) * sizes / 2 - 0.5, sizes)
-            images, grid = F.pad(images, (1, 1, 1, 1), mode="circular"), (pixels + 1.5) * 2 / (sizes + 2) - 1
-        fill = self.fill_value if self.fill_mode == "constant" else 0.0
-        sampled = F.grid_sample(images - fill, grid, self.interpolation, _PADDINGS[self.fill_mode], align_corners=False)
-        return sampled + fill
+
+def _repeated(places: torch.Tensor, size: int) -> torch.Tensor:
+    """The same places in an image that goes on from its other end, as ones in that image with a pixel more at either end."""
+    pixels = torch.remainder((places + 1) * size / 2 - 0.5, size)
+    return (pixels + 1.5) * 2 / (size + 2) - 1
 
 
 class _Toning(ImageLayer):
@@ -287,10 +299,13 @@ class Tone(Randomized):
         low, high = self.value_range
         if self.contrast is not None:
             mean = images.mean((2, 3), keepdim=True)
-            images = (images - mean) * self.draw(images, *self.contrast)[:, None, None, None] + mean
+            images = (images - mean) * self._drawn(images, self.contrast) + mean
         if self.brightness is not None:
-            images = images + self.draw(images, *self.brightness)[:, None, None, None] * (high - low)
+            images = images + self._drawn(images, self.brightness) * (high - low)
         return images.clamp(low, high)
+
+    def _drawn(self, images: torch.Tensor, ends: Range) -> torch.Tensor:
+        return self.draw(images, *ends).to(images.dtype)[:, None, None, None]
 
 
 def range_of(factor: Any, argument: str, low: float, high: float) -> Range:

@@ -130,9 +130,12 @@ class Encode(nn.Module):
     tensor([[1., 0., 2.]])
     """
 
+    one: torch.Tensor
+
     def __init__(self, size: int, mode: str, dtype: torch.dtype):
         super().__init__()
-        self.size, self.mode, self.dtype = size, mode, dtype
+        self.size, self.mode = size, mode
+        self.register_buffer("one", torch.ones((), dtype=dtype), persistent=False)  # is cast as the model that holds it is
 
     def extra_repr(self) -> str:
         """Return the size, for printing."""
@@ -143,13 +146,13 @@ class Encode(nn.Module):
         if self.mode == "one_hot" and indices.ndim > 1 and indices.shape[-1] == 1:
             indices = indices.squeeze(-1)
         hot = indices.unsqueeze(-1) == torch.arange(self.size, device=indices.device)
-        if self.mode == "one_hot" or indices.ndim == 0:
-            return hot.to(self.dtype)
         along = 1 if indices.ndim > 1 else 0
-        if self.mode == "multi_hot":
-            return hot.any(along).to(self.dtype)
-        counts = hot.to(self.dtype) if weights is None else hot * weights.unsqueeze(-1)
-        return counts.sum(along)
+        if self.mode == "multi_hot" and indices.ndim:
+            hot = hot.any(along)
+        codes = hot.to(self.one.dtype)
+        if self.mode != "count" or not indices.ndim:
+            return codes
+        return (codes if weights is None else codes * weights.to(codes.dtype).unsqueeze(-1)).sum(along)
 
 
 class Buckets(nn.Module):
@@ -180,7 +183,7 @@ class Buckets(nn.Module):
         if not self.is_set and not torch.compiler.is_compiling() and type(inputs) is torch.Tensor and not inputs.is_meta:
             raise ValueError("Discretization has no boundaries yet: call its adapt(data), or give them as bin_boundaries.")
         indices = torch.bucketize(inputs.contiguous(), self.boundaries, right=True)
-        return indices if self.encode is None else self.encode(indices).to(self.boundaries.dtype)
+        return indices if self.encode is None else self.encode(indices)
 
 
 def _ascending(boundaries: Any) -> list[float]:

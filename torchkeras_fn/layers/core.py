@@ -96,6 +96,7 @@ class Embedding(Layer):
     weight_map = {"embeddings": Weight("weight")}
     takes_integers = True
     makes_mask = True
+    assumed_input_shape = (None, None)
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from torch import nn
 from torchkeras_fn.arguments import number, one_of, positive_integer, seed_of
 from torchkeras_fn.engine.layer import as_tensors
 from torchkeras_fn.engine.layout import Spatial
+from torchkeras_fn.layers.randomized import Randomized
 
 _MODES = {"bilinear": "bilinear", "bicubic": "bicubic", "nearest": "nearest-exact", "area": "area"}
 
@@ -191,26 +192,6 @@ class Crop(nn.Module):
         return images.narrow(2, (height - rows) // 2, rows).narrow(3, (width - columns) // 2, columns)
 
 
-class Randomized(nn.Module):
-    """The base of modules that draw numbers, with a `seed` from a generator of their own.
-
-    >>> Randomized(seed=1).draw(torch.ones(3, 1), 0.5, 0.5)
-    tensor([0.5000, 0.5000, 0.5000])
-    """
-
-    def __init__(self, seed: int | None):
-        super().__init__()
-        self.seed = seed
-        self._generator: torch.Generator | None = None
-
-    def draw(self, inputs: torch.Tensor, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
-        """Return a number from `low` to `high` for each sample of the inputs."""
-        if self.seed is not None and (self._generator is None or self._generator.device != inputs.device):
-            self._generator = torch.Generator(inputs.device).manual_seed(self.seed)
-        dtype = inputs.dtype if inputs.is_floating_point() else torch.float32
-        return torch.rand(len(inputs), generator=self._generator, device=inputs.device, dtype=dtype) * (high - low) + low
-
-
 class CropAnywhere(Randomized):
     """Cuts a part out of each image `(batch, channels, height, width)`, in training mode at a place of its own.
 
@@ -228,7 +209,7 @@ class CropAnywhere(Randomized):
         if not self.training or min(spare) < 0:
             return F.interpolate(in_proportion(images, self.size), self.size, mode="bilinear", align_corners=False)
         rows, columns = (
-            ((self.draw(images).float() * (left + 1)).long().clamp(max=left)[:, None] + torch.arange(wanted, device=images.device))
+            ((self.draw(images) * (left + 1)).long().clamp(max=left)[:, None] + torch.arange(wanted, device=images.device))
             for left, wanted in zip(spare, self.size, strict=True)
         )
         samples = torch.arange(len(images), device=images.device)[:, None, None]

@@ -9,6 +9,7 @@ from torch import nn
 from torchkeras_fn import config, regularizers
 from torchkeras_fn.arguments import number, one_of, seed_of
 from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.layers.randomized import Randomized
 
 
 class Dropout(Layer):
@@ -38,7 +39,7 @@ class Dropout(Layer):
         return PatternedDropout(self.rate, self.noise_shape, self.seed)
 
 
-class PatternedDropout(nn.Module):
+class PatternedDropout(Randomized):
     """Dropout with a noise shape and a generator of its own, which torch's has not.
 
     >>> PatternedDropout(0.5, (None, 1), seed=1)(torch.ones(1, 3)).unique().numel()
@@ -46,21 +47,17 @@ class PatternedDropout(nn.Module):
     """
 
     def __init__(self, rate: float, noise_shape: Sequence[int | None] | None, seed: int | None):
-        super().__init__()
+        super().__init__(seed)
         self.rate = rate
         self.noise_shape = noise_shape
-        self.seed = seed
-        self._generator: torch.Generator | None = None
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Drop, in training mode."""
         if not self.training or self.rate == 0:
             return inputs
-        if self.seed is not None and (self._generator is None or self._generator.device != inputs.device):
-            self._generator = torch.Generator(inputs.device).manual_seed(self.seed)
         pattern = self.noise_shape or [None] * inputs.ndim
         shape = [full if size is None else size for size, full in zip(pattern, inputs.shape, strict=True)]
-        kept = torch.rand(shape, generator=self._generator, device=inputs.device) >= self.rate
+        kept = torch.rand(shape, generator=self.generator(inputs.device), device=inputs.device) >= self.rate
         return inputs * (kept / max(1 - self.rate, 1e-12)).to(inputs.dtype)
 
 
@@ -203,7 +200,7 @@ class ActivityRegularization(Layer):
         self.l2 = l2
 
 
-class Noise(nn.Module):
+class Noise(Randomized):
     """Adds normal noise in training mode, or multiplies by 1 and noise; with a `seed` from a generator of its own.
 
     >>> Noise(0.0, seed=1)(torch.ones(2))
@@ -211,19 +208,16 @@ class Noise(nn.Module):
     """
 
     def __init__(self, deviation: float, seed: int | None, multiply: bool = False):
-        super().__init__()
+        super().__init__(seed)
         self.deviation = deviation
-        self.seed = seed
         self.multiply = multiply
-        self._generator: torch.Generator | None = None
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Disturb, in training mode."""
         if not self.training or self.deviation == 0:
             return inputs
-        if self.seed is not None and (self._generator is None or self._generator.device != inputs.device):
-            self._generator = torch.Generator(inputs.device).manual_seed(self.seed)
-        noise = self.deviation * torch.randn(inputs.shape, generator=self._generator, device=inputs.device, dtype=inputs.dtype)
+        generator = self.generator(inputs.device)
+        noise = self.deviation * torch.randn(inputs.shape, generator=generator, device=inputs.device, dtype=inputs.dtype)
         return inputs * (1 + noise) if self.multiply else inputs + noise
 
 

@@ -53,7 +53,7 @@ class SpectralNormalization(Wrapper):
             return self.layer(inputs)
         weight = self._weight()
         kernel = weight.tensor
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(kernel.device.type, enabled=False):  # in 16 bits the norm would be off by half a percent
             matrix, vector = weight.view.reshape(-1, weight.shape[-1]), self.vector_u
             for _ in range(self.power_iterations):
                 other = F.normalize(vector @ matrix.t(), eps=config.epsilon())

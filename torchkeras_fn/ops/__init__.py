@@ -6,7 +6,7 @@ is made of. `shape(x)` of a symbolic tensor holds symbolic sizes where they are 
 
 # ruff: noqa: F401, I001 - the names are here to be found, and one a line would be three hundred lines
 
-from torchkeras_fn.ops import core, linalg, nn
+from torchkeras_fn.ops import core, image, linalg, nn
 from torchkeras_fn.ops.core import (
     array, cast, cond, convert_to_numpy, convert_to_tensor, copy, dtype, fori_loop, is_tensor, map, saturate_cast, scan,
     stop_gradient, switch, vectorized_map, while_loop,

@@ -1,6 +1,6 @@
 """Data made ready for models, where Keras 2 programs look for it."""
 
 from torchkeras_fn.preprocessing import sequence
-from torchkeras_fn.preprocessing.sequence import pad_sequences
+from torchkeras_fn.preprocessing.sequence import TimeseriesGenerator, pad_sequences
 
-__all__ = ["pad_sequences", "sequence"]
+__all__ = ["TimeseriesGenerator", "pad_sequences", "sequence"]

@@ -1,5 +1,6 @@
 """Things around training that Keras users look for here."""
 
+from torchkeras_fn.absent import utility as __getattr__  # noqa: F401 - Python asks it for names that are not here
 from torchkeras_fn.backend import clear_session, is_keras_tensor
 from torchkeras_fn.config import set_random_seed
 from torchkeras_fn.registry import (
@@ -12,7 +13,7 @@ from torchkeras_fn.registry import (
 from torchkeras_fn.registry import custom_object_scope as CustomObjectScope
 from torchkeras_fn.utils.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from torchkeras_fn.utils.drawing import model_to_dot, plot_model
-from torchkeras_fn.utils.numpy_utils import normalize, to_categorical
+from torchkeras_fn.utils.np_utils import normalize, to_categorical
 from torchkeras_fn.utils.progbar import Progbar
 from torchkeras_fn.utils.sequence import Sequence
 from torchkeras_fn.utils.sequence_utils import pad_sequences

@@ -1,4 +1,4 @@
-"""Small conversions of arrays."""
+"""Small conversions of arrays, under the name that Keras 2 programs import."""
 
 from typing import Any
 
