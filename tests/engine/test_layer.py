@@ -492,6 +492,17 @@ def test_a_constructor_that_leaves_out_the_base_class_is_told():
         Forgetful()
 
 
+def test_what_a_module_inside_does_not_keep_is_no_weight():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("count", torch.zeros(()))
+            self.register_buffer("places", torch.arange(3), persistent=False)
+
+    layer = TorchModuleWrapper(nn.Sequential(nn.Linear(1, 1), Counting()))
+    assert [weight.shape for weight in layer.get_weights()] == [(1, 1), (1,), ()]
+
+
 def test_weights_without_a_name_are_numbered():
     layer = Layer()
     layer.add_weight(shape=(2,))

@@ -52,7 +52,7 @@ class Preparation(Stepping, Sharded, Placement):
 
     def compile(
         self,
-        optimizer: Any = "rmsprop",
+        optimizer: Any,
         loss: Any = None,
         metrics: Any = None,
         loss_weights: Any = None,

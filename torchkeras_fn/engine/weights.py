@@ -261,7 +261,7 @@ class Weighted(nn.Module):
             if isinstance(child, Weighted):
                 weights += [weight._replace(name=f"{name}/{weight.name}") for weight in child.named_weights()]
             elif child is not None:
-                tensors = [*child.named_parameters(prefix=name), *child.named_buffers(prefix=name)]
+                tensors = [*child.named_parameters(prefix=name), *_kept_buffers(child, name)]
                 weights += [NamedWeight(key, tensor, None, nothing) for key, tensor in tensors]
         return [w for w in weights if isinstance(w.tensor, nn.Parameter)] + [w for w in weights if not isinstance(w.tensor, nn.Parameter)]
 
@@ -356,6 +356,12 @@ def _as_state(tensor: torch.Tensor, name: str) -> torch.Tensor:
     state = tensor.as_subclass(State)
     state.name = name
     return state
+
+
+def _kept_buffers(module: nn.Module, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """The buffers of a module and of those inside it that a `state_dict` has, by their paths."""
+    left_out = {id(part._buffers[key]) for part in module.modules() for key in part._non_persistent_buffers_set}
+    return ((path, buffer) for path, buffer in module.named_buffers(prefix=prefix) if id(buffer) not in left_out)
 
 
 def weighted_in(*modules: nn.Module) -> list[Any]:
