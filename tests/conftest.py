@@ -1,5 +1,7 @@
 """What all tests share: one thread, fixed seeds, and no CUDA test where there is no CUDA device."""
 
+import signal
+
 import pytest
 import torch
 
@@ -7,6 +9,9 @@ from torchkeras_fn.config import set_random_seed
 
 # The models of the tests are small: a second thread costs more than it saves, and sums in another order.
 torch.set_num_threads(1)
+
+# A shell lets what it starts in the background ignore Ctrl-C, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
