@@ -211,9 +211,9 @@ _library.fallback(_run, dispatch_key="PrivateUse1")
 
 def pin_memory(tensor: torch.Tensor, device: Any = None) -> torch.Tensor:
     """Stand in for `torch.Tensor.pin_memory`."""
-    pinned: Any = tensor.clone()
+    pinned = tensor.clone()
     pinned.was_pinned = True
-    return pinned  # type: ignore[no-any-return]
+    return pinned
 
 
 def moved(tensor: torch.Tensor, device: Any) -> torch.Tensor:

@@ -184,11 +184,13 @@ def test_every_metric(name):
     if name.endswith("io_u"):
         y, units = (np.eye(2, dtype="float32")[Y % 2], 2) if name.startswith("one_hot") else (SHARES.round(), CLASSES)
 
+    def make():
+        return Sequential([Input((SIZE,)), layers.Dense(units, activation)])
+
     def made():
         return [of_metrics.CLASSES[name](*of_metrics.ARGUMENTS.get(name, ()))]
 
     loss = "sparse_categorical_crossentropy" if y is Y else "mse"
-    make = lambda: Sequential([Input((SIZE,)), layers.Dense(units, activation)])  # noqa: E731
     check(make, X, y, {"loss": loss, "metrics": made, "weighted_metrics": made}, sample_weight=WEIGHTS)
 
 
