@@ -245,7 +245,7 @@ def frames_per_step(model: Any, data: Any, **arguments: Any) -> float:
     return (count(STEPS) - count(STEPS // 2)) / (STEPS - STEPS // 2)
 
 
-@pytest.mark.parametrize(("metrics", "budget"), [(None, 13), (["accuracy"], 17)])
+@pytest.mark.parametrize(("metrics", "budget"), [(None, 14), (["accuracy"], 18)])
 def test_a_step_has_few_frames(metrics: Any, budget: int) -> None:
     model = drawn()
     model.compile("adam", "sparse_categorical_crossentropy", metrics=metrics, device="cpu")

@@ -69,14 +69,14 @@ class Flat:
 
     def __init__(self, module: Any):
         self.module = module
-        writer = _Writer(module)
+        writer = Writer(module)
         self.source = writer.write()
         exec(compile(self.source, f"<flat {type(module).__name__}>", "exec"), writer.names)
         self.run: Callable[..., Any] = writer.names["run"]
         self.is_watched: Callable[[], Any] = writer.names["is_watched"]
 
 
-class _Writer:
+class Writer:
     """Writes the function, and gathers by name what it refers to."""
 
     def __init__(self, module: Any):
@@ -85,14 +85,11 @@ class _Writer:
         self.names: dict[str, Any] = {"module": module, **_FUNCTIONS}
         self.variables: dict[Any, str] = {}
         self.modules: dict[int, str] = {}
-        self.watches: dict[str, None] = {}
+        self.watches: dict[str, None] = {"any(hooks)": None}
+        self.hooks: list[Any] = []
 
     def write(self) -> str:
-        for hooks in _HOOKS:
-            self.watch(self.named(f"all{hooks}", getattr(torch_module, f"_global{hooks}")))
-        self.watch_hooks("module", self.module)
-        self.names["own_class"], self.names["own_forward"] = type(self.module), type(self.module).forward
-        self.watch("own_class.forward is not own_forward")
+        self.watch_root()
         dead, lines = self.last_uses(), []
         for node in self.nodes:
             if node.op == "output":
@@ -182,8 +179,14 @@ class _Writer:
         """Let the graph module run where this is true."""
         self.watches[condition] = None
 
+    def watch_root(self) -> None:
+        self.names["hooks"] = self.hooks
+        self.hooks += [getattr(torch_module, f"_global{hooks}") for hooks in _HOOKS]
+        self.watch_hooks("module", self.module)
+        self.names["own_class"], self.names["own_forward"] = type(self.module), type(self.module).forward
+        self.watch("own_class.forward is not own_forward")
+
     def watch_hooks(self, m: str, module: nn.Module) -> None:
-        for hooks in _HOOKS:
-            self.watch(self.named(f"{m}{hooks}", getattr(module, hooks)))
+        self.hooks += [getattr(module, hooks) for hooks in _HOOKS]
         self.watch(f"{m}._compiled_call_impl")
         self.watch(f"'forward' in {self.named(f'{m}_attributes', module.__dict__)}")

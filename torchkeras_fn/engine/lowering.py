@@ -32,6 +32,8 @@ from torchkeras_fn.portion import of_sum
 class TrainingOutputs(NamedTuple):
     """What the training view returns: an entry of `predictions` and `masks` for each output, loss terms, and named figures.
 
+    `back` carries the gradients of the predictions on to the weights, where the view left that to be done after the backward pass.
+
     >>> TrainingOutputs([torch.ones(1)], [None]).losses
     ()
     """
@@ -40,10 +42,11 @@ class TrainingOutputs(NamedTuple):
     masks: Any
     losses: Any = ()
     metrics: Any = ()
+    back: Callable[[], None] | None = None
 
 
 as_outputs: Callable[[Any], TrainingOutputs] = functools.partial(tuple.__new__, TrainingOutputs)
-"""Gives the names of `TrainingOutputs` to the four things that a training view returned, without a frame for each step."""
+"""Gives the names of `TrainingOutputs` to the five things that a training view returned, without a frame for each step."""
 
 
 class Lowered(NamedTuple):
@@ -105,7 +108,7 @@ def lower_for_training(
     masks = tuple(value.mask for value in values)
     terms = (*writer.losses, *(scope.values[id(tensor)].node for tensor in losses))
     figures = tuple((label, scope.values[id(tensor)].node) for label, tensor in metrics)
-    return Lowered(writer.finish((tuple(predictions), masks, terms, figures), name), kinds)
+    return Lowered(writer.finish((tuple(predictions), masks, terms, figures, None), name), kinds)
 
 
 @dataclass
@@ -222,6 +225,7 @@ class _Writer:
         graph = scope.graph
         for tensor, value in zip(graph.inputs, inputs, strict=True):
             scope.values[id(tensor)] = value
+            note_shape(value.node, tensor)
         entries = {id(tensor.node) for tensor in graph.inputs}
         for node in graph.nodes:
             if id(node) not in entries:
@@ -246,7 +250,8 @@ class _Writer:
                     term = self.through(operation.activity_regularizer, self.pick(tensor, result))
                     self.losses.append(self.fx.call_function(of_sum, (term,)))
         for index, tensor in enumerate(node.tensors):
-            scope.values[id(tensor)] = _Value(self.pick(tensor, result), self.mask_of(index, mask))
+            scope.values[id(tensor)] = value = _Value(self.pick(tensor, result), self.mask_of(index, mask))
+            note_shape(value.node, tensor)
 
     def mask_of(self, index: int, mask: Any) -> fx.Node | None:
         """The mask of one output: what a layer of the user's computes may be a list, which is known when it runs."""
@@ -386,6 +391,12 @@ class _Writer:
         module.delete_all_unused_submodules()
         module.recompile()
         return module
+
+
+def note_shape(node: Any, tensor: KerasTensor) -> None:
+    """Let a written node tell its shape, in which what is not known reads `None`."""
+    if isinstance(node, fx.Node):
+        node.meta.setdefault("shape", tensor.shape)
 
 
 def _identifier(name: str) -> str:

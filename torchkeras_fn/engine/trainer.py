@@ -101,7 +101,7 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         """
         x, y, sample_weight = batch if len(batch) == 3 else (*batch, None, None)[:3]
         objective: Any = self.objective
-        figures = objective.running
+        figures, back = objective.running, None
         if self._has_own_parts:
             loss, figures = self._of_own_parts(x, y, sample_weight, training=True)
         else:
@@ -109,9 +109,12 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
             outputs = run(x) if True in self._spares_data else self._run_on_copies(run, x, True)
             loss = objective.loss(outputs, y, sample_weight)
             objective.track(loss, outputs, y, sample_weight)
+            back = outputs.back
         if loss.requires_grad:
             self.optimizer.zero_grad()
             run_backward(loss if self._scale_loss is None else self._scale_loss(loss))
+            if back is not None:
+                back()
             self.optimizer.step()
         elif self._collected:  # else every layer is frozen
             raise ValueError(_NO_GRADIENT)

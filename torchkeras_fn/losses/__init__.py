@@ -50,7 +50,7 @@ from torchkeras_fn.losses.functions import (
     tversky,
 )
 from torchkeras_fn.losses.hinge import CategoricalHinge, Hinge, SquaredHinge
-from torchkeras_fn.losses.lookup import as_loss, deserialize, get, is_binary, registry, serialize
+from torchkeras_fn.losses.lookup import as_loss, deserialize, get, is_binary, is_known, registry, serialize
 from torchkeras_fn.losses.probabilistic import BinaryCrossentropy, BinaryFocalCrossentropy, KLDivergence, Poisson
 from torchkeras_fn.losses.regression import (
     CosineSimilarity,
@@ -123,6 +123,7 @@ __all__ = [
     "check_no_layer",
     "in_torch_order",
     "is_binary",
+    "is_known",
     "kl_divergence",
     "kld",
     "kullback_leibler_divergence",

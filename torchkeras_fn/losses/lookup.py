@@ -60,6 +60,17 @@ def is_binary(loss: Any) -> bool:
     return isinstance(loss, BinaryCrossentropy) or (isinstance(loss, TorchLoss) and loss.is_binary)
 
 
+def is_known(loss: Any) -> bool:
+    """Return whether a loss is this library's or torch's, which go by the values of the predictions: a user's may ask how they came to be.
+
+    >>> is_known(BinaryCrossentropy()), is_known(as_loss(lambda y_true, y_pred: y_pred))
+    (True, False)
+    """
+    maker = loss.function if isinstance(loss, TorchLoss) else loss
+    home = str(getattr(maker, "__module__", None) or type(maker).__module__)
+    return home.partition(".")[0] in ("torch", __name__.partition(".")[0]) and not isinstance(loss, FunctionLoss)
+
+
 def serialize(loss: Any) -> Any:
     """Return the name or config that `deserialize` turns back into the loss: a name for a function, a dict for an object.
 

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from torchkeras_fn import losses
 from torchkeras_fn.engine.additions import collecting
+from torchkeras_fn.engine.by_hand import by_hand
 from torchkeras_fn.engine.casting import cast_like_weights, cast_records
 from torchkeras_fn.engine.data import Signature
 from torchkeras_fn.engine.device import first_parameter
@@ -300,8 +302,15 @@ class Model(Trainer, Drawn):
             accept = [partial(_accept, output, kind) for output in objective.outputs]
             view = lower_for_training(graph, accept, [*self._symbolic_losses, *own], self._symbolic_metrics, type(self).__name__)
             cast_like_weights(view.module, self._drawn_types())
-            self._views["training"] = self._for_execution(Flat(view.module), training=True)
             self._runs_layers = any(isinstance(module, Layer) for module in view.module.modules())
+            flat = by_hand(Flat(view.module)) if self._may_learn_by_hand(objective) else Flat(view.module)
+            self._views["training"] = self._for_execution(flat, training=True)
+
+    def _may_learn_by_hand(self, objective: Objective) -> bool:
+        """Whether nobody but this library's own steps, in one process, has to do with how the predictions came to be."""
+        others = (self._precision, self._sharding, self._team, self._compiled_steps)
+        is_alone = not (self._is_seen or self._runs_layers) and all(other is None for other in others)
+        return is_alone and bool(self._collected) and not self._frozen and all(losses.is_known(output.loss) for output in objective.outputs)
 
     def _uses_all_alike(self) -> bool:
         return "training" in self._views and not self._runs_layers
