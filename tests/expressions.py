@@ -111,6 +111,8 @@ OPS = [
     *("ops.slice(x, (0, 1, 2), (2, 2, 3))", "ops.slice_update(x, (0, 1, 2), y[:2, :2, :3])"),
     *("ops.one_hot(i, 5)", "ops.one_hot(i, 3, axis=1)"),
     *("ops.multi_hot(i, 5)", "ops.scatter(i[:, :1], row[:, 0], (4,))", "ops.scatter_update(table, i[:, :1], table[:3] * 0.0)"),
+    *("ops.fft((x, x * x))", "ops.fft2((x, x * x))", "ops.ifft2((x, x * x))", "ops.rfft(x)", "ops.rfft(x, fft_length=7)"),
+    *("ops.irfft((x, x * x))", "ops.irfft((x, x * x), fft_length=5)"),
     *("ops.segment_sum(row, [0, 1, 1], 4)", "ops.tril(square)", "ops.triu(square, 1)", "ops.diagonal(square, 0, 1, 2)"),
     # products
     *("ops.matmul(x, wide)", "ops.matmul(x, ops.ones((6, 2)))", "ops.dot(x, table[:6])"),

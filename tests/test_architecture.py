@@ -30,7 +30,7 @@ FLOORS = [
 ]
 OPTIONAL = {"h5py", "pandas", "torchmetrics", "tensorboard", "torchvision", "matplotlib", "scipy", "sklearn", "ipywidgets"}
 OPTIONAL |= {"onnx", "onnxscript", "pydot", "IPython"}
-COMPILER = {"torchkeras_fn.engine.replay": "torch._inductor.compile_fx"}  # takes a second to import, and few programs compile
+COMPILER = {"torchkeras_fn.engine.replay": "torch._inductor."}  # takes a second to import, and few programs compile
 
 
 def imports(path):

@@ -359,6 +359,18 @@ def test_what_a_loss_does_not_depend_on_has_no_gradient():
     assert first is None and second is not None
 
 
+@pytest.mark.parametrize("recorded", ["nothing", "loss"])
+def test_gradients_that_torch_did_not_record_say_where_to_ask_for_them(recorded):
+    x, weight = torch.ones(2), torch.ones(2, requires_grad=recorded == "loss")
+    with pytest.raises(ValueError, match="outside of the Lambda"):
+        K.gradients(K.sum(x * weight), [x])
+
+
+def test_gradients_of_real_tensors_inside_of_a_lambda_say_so_when_it_is_drawn():
+    with pytest.raises(ValueError, match="^Lambda .*outside of the Lambda"):
+        layers.Lambda(lambda x: K.gradients(K.sum(x**2), x)[0])(Input((3,)))
+
+
 def test_gradients_of_integers_are_refused():
     numbers = Input(shape=(3,), dtype="int64")
     with pytest.raises(ValueError, match="torch.int64, which has no gradients"):

@@ -1,5 +1,7 @@
 """Arrays in the order of a model's inputs and outputs, and what is refused."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -82,6 +84,30 @@ def test_data_for_what_is_no_input_is_passed_by():
 def test_inputs_that_do_not_fit_are_refused(x, message):
     with pytest.raises(ValueError, match=message):
         arrays_of(x, None, None, Signature(**{**vars(TWO), "targets": []}))
+
+
+@pytest.mark.parametrize(
+    ("got", "wanted", "expression"),
+    [
+        ((3,), (3,), "x[None]"),
+        ((8, 6, 1), (8, 6, 1), "x[None]"),
+        ((5, 8, 6), (8, 6, 1), "x.reshape(-1, 8, 6, 1)"),
+        ((5, 8, 6, 1), (8, 6), "x.reshape(-1, 8, 6)"),
+        ((5, 8, 6), (48,), "x.reshape(-1, 48)"),
+        ((5, 3, 8, 6), (8, 6, 3), "np.transpose(x, (0, 2, 3, 1))"),
+    ],
+)
+def test_data_of_another_shape_that_can_be_made_to_fit_is_told_how(got, wanted, expression):
+    x, signature = np.ones(got), Signature(input_names=["x"], input_shapes=[(None, *wanted)], input_dtypes=[torch.float32])
+    with pytest.raises(ValueError, match=re.escape(expression)):
+        arrays_of(x, None, None, signature)
+    made = eval(expression, {"x": x, "np": np})
+    assert arrays_of(made, None, None, signature).x[0].shape[1:] == wanted
+
+
+def test_data_that_cannot_be_made_to_fit_is_told_nothing():
+    with pytest.raises(ValueError, match=r"got \(6, 4\)\.$"):
+        arrays_of(B, None, None, ONE)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune
 
 from torchkeras_fn import Model, Sequential
 from torchkeras_fn.callbacks import LambdaCallback
@@ -33,6 +35,7 @@ from torchkeras_fn.layers import (
     Normalization,
     ReLU,
     Rescaling,
+    TorchModuleWrapper,
 )
 
 ROWS, FEATURES, CLASSES = 24, 6, 3
@@ -194,6 +197,21 @@ def test_one_output_may_be_read_by_another():
     check_same(make, X, [X[:, :4], X[:, :2], X[:, 2:]], loss="mse")
 
 
+@pytest.mark.parametrize("options", [{}, {"use_bias": False}])
+def test_one_row_of_one_unit_is_taken_for_a_column_too(options):
+    x = Input(shape=(FEATURES,))
+    check_same(lambda: Model(x, Dense(64, **options)(Dense(1)(x))), X[:1], np.linspace(0, 1, 64)[None], loss="mse")
+
+
+def test_what_drops_nothing_may_be_an_output_beside_what_it_reads():
+    def make() -> Model:
+        x = Input(shape=(FEATURES,))
+        hidden = Dense(4, activation="relu")(x)
+        return Model(x, [hidden, Dropout(0.0)(hidden)])
+
+    check_same(make, X, [X[:, :4], X[:, 2:]], loss="mse")
+
+
 # ---------------------------------------------------------------------- what is by hand, and what is not
 
 
@@ -246,8 +264,54 @@ def with_layer_of_ones_own() -> Model:
     return Model(x, Dense(CLASSES)(Doubled()(x)))
 
 
+def of_two_types() -> Model:
+    x = Input(shape=(FEATURES,))
+    return Model(x, Dense(CLASSES)(x) + Dense(CLASSES, dtype="float64")(x))
+
+
+def written_to() -> Model:
+    x = Input(shape=(FEATURES,))
+    scaled = x * 2
+    return Model(x, Dense(CLASSES)(scaled) + Dense(CLASSES)(scaled.mul_(3)))
+
+
+def around(linear: nn.Linear) -> Model:
+    x = Input(shape=(FEATURES,))
+    return Model(x, Dense(CLASSES)(TorchModuleWrapper(linear)(x)))
+
+
+def with_transposed_weight() -> Model:
+    linear = nn.Linear(FEATURES, 4)
+    linear.weight = nn.Parameter(torch.zeros(FEATURES, 4).t())
+    return around(linear)
+
+
+def frozen_in_part() -> Model:
+    return around(nn.Linear(FEATURES, 4).requires_grad_(False))
+
+
+def pruned() -> Model:
+    return around(prune.random_unstructured(nn.Linear(FEATURES, 4), "weight", 0.5))
+
+
 @pytest.mark.parametrize(
-    "make", [convolutional, embedded, normalized, of_sequences, masked, with_activity, broadcast, sent_through, with_layer_of_ones_own]
+    "make",
+    [
+        convolutional,
+        embedded,
+        normalized,
+        of_sequences,
+        masked,
+        with_activity,
+        broadcast,
+        sent_through,
+        with_layer_of_ones_own,
+        of_two_types,
+        written_to,
+        with_transposed_weight,
+        frozen_in_part,
+        pruned,
+    ],
 )
 def test_autograd_does_what_has_no_rule(make):
     model = make()
@@ -367,6 +431,36 @@ def test_autocast_and_the_search_for_anomalies_see_the_layers_run():
         assert nodes_of(model)
 
 
+def test_hooks_on_what_autograd_saves_see_it():
+    model, seen = compiled(), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: seen.append(tensor) or tensor, lambda tensor: tensor):
+        model._training_outputs(torch.from_numpy(X))
+    assert seen
+
+
+def test_hooks_on_a_weight_in_the_place_of_another_run():
+    model, seen = compiled(), []
+    linear = model.layers[1].module
+    linear.weight = nn.Parameter(linear.weight.detach().clone())
+    linear.weight.register_hook(lambda gradient: seen.append(1))
+    model.train_on_batch(X, Y)
+    assert seen == [1]
+
+
+def test_a_bias_that_is_taken_away_is_not_asked_for():
+    model = compiled()
+    model.layers[1].module.bias = None
+    model.train_on_batch(X, Y)
+    assert model.layers[1].module.weight.grad is not None
+
+
+def test_weights_none_of_which_learns_any_more_are_told_of():
+    model = compiled()
+    model.requires_grad_(False)
+    with pytest.raises(ValueError, match="The loss has no gradient"):
+        model.train_on_batch(X, Y)
+
+
 def test_inputs_that_learn_get_their_gradient():
     model, x = compiled(), torch.from_numpy(X).requires_grad_()
     outputs = model._training_outputs(x)
@@ -418,6 +512,25 @@ def test_a_failed_forward_pass_leaves_gradients_switched_on():
     assert torch.is_grad_enabled()
 
 
+def test_an_interrupt_as_gradients_are_switched_off_leaves_them_on():
+    view = compiled()._views["training"]
+    *_, back = view.run(torch.from_numpy(X))
+    names = view.run.__globals__
+    switch = names["set_grad_enabled"]
+
+    def interrupted(mode: bool) -> None:
+        switch(mode)
+        if not mode:
+            raise KeyboardInterrupt
+
+    names["set_grad_enabled"] = interrupted
+    with torch.enable_grad():  # which puts back what was before, but not before it is asked
+        for step in (back, partial(view.run, torch.from_numpy(X))):
+            with pytest.raises(KeyboardInterrupt):
+                step()
+            assert torch.is_grad_enabled()
+
+
 def test_nothing_is_kept_of_a_step():
     model = compiled()
     outputs = model._training_outputs(torch.from_numpy(X))
@@ -453,3 +566,4 @@ def test_dropped_is_dropout(share, training):
     assert torch.equal(y, expected)
     expected.sum().backward()
     assert torch.equal(torch.ones_like(x) if factors is None else factors, x.grad)
+    assert y is not x

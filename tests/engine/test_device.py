@@ -98,6 +98,14 @@ def test_only_the_cpu_is_there(no_accelerator):
     assert device.available() == ["cpu"]
 
 
+def test_devices_are_not_counted_where_there_are_none(no_accelerator, monkeypatch):
+    def refuse():
+        raise RuntimeError("Found no NVIDIA driver")
+
+    monkeypatch.setattr(torch.accelerator, "device_count", refuse)  # as torch 2.7 for CUDA does
+    assert device.available() == ["cpu"]
+
+
 def test_the_device_of_a_module_is_that_of_its_weights_or_its_buffers():
     assert device.device_of(nn.Linear(1, 1, device="meta")) == META
     assert device.device_of(nn.BatchNorm1d(1, affine=False, device="meta")) == META

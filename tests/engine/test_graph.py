@@ -69,6 +69,35 @@ def test_a_cast_is_no_step_of_the_way():
     assert Graph([x, indices], [Add(name="sum")([plain, cast])]).layer_names == ["x", "indices", "plain", "cast", "sum"]
 
 
+def names_of(graph):
+    return [graph.names[layer] for layer in graph.layers_of_outputs()]
+
+
+def test_a_term_does_not_change_the_order_of_the_layers_of_the_outputs():
+    a, b = Input(shape=(4,), name="a"), Input(shape=(4,), name="b")
+    x, y = Dense(4, name="x")(a), Dense(4, name="y")(Dense(4, name="farther")(b))
+    term = Dense(4, name="term_3")(Dense(4, name="term_2")(Dense(4, name="term_1")(x)))
+    graph = Graph([a, b], [Add(name="sum")([x, y])], [term])
+    assert graph.layer_names.index("x") < graph.layer_names.index("farther")
+    assert names_of(graph) == ["b", "a", "farther", "x", "y", "sum"]
+
+
+def test_a_size_is_not_on_the_way_of_the_layers_of_the_outputs():
+    a, b = Input(shape=(4,), name="a"), Input(shape=(4,), name="b")
+    x, y = Dense(4, name="x")(a), Dense(4, name="y_1")(b)
+    y = Dense(4, name="y_3")(Dense(4, name="y_2")(y.view(x.size(0), 4)))
+    graph = Graph([a, b], [Add(name="sum")([x, y])])
+    assert graph.layer_names.index("x") < graph.layer_names.index("y_1")  # it has to run before
+    assert names_of(graph) == ["b", "y_1", "a", "y_2", "x", "y_3", "sum"]
+
+
+def test_a_layer_of_which_only_a_size_is_needed_computes_no_output():
+    a, b = Input(shape=(4,), name="a"), Input(shape=(4,), name="b")
+    graph = Graph([a, b], [Dense(4, name="y")(b).view(Dense(4, name="x")(a).size(0), 2, 2)])
+    assert sorted(graph.layer_names) == ["a", "b", "x", "y"]
+    assert sorted(names_of(graph)) == ["a", "b", "y"]
+
+
 def test_every_node_follows_those_it_reads():
     graph = Graph(*drawing())
     position = {id(node): index for index, node in enumerate(graph.nodes)}

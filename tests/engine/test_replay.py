@@ -12,7 +12,7 @@ from tests.recording import Recorder
 from torchkeras_fn import Input, Sequential
 from torchkeras_fn.config import set_random_seed
 from torchkeras_fn.engine import compiled as compiled_steps
-from torchkeras_fn.engine.replay import Replay, compiled
+from torchkeras_fn.engine.replay import _OPTIONS, Replay, compiled
 from torchkeras_fn.layers import Dense, Dropout, LayerNormalization
 from torchkeras_fn.optimizers import SGD, Adam
 
@@ -30,6 +30,13 @@ def test_a_compiled_function_returns_and_changes_what_the_graph_does():
         (doubled,) = run([values, total])
         assert torch.equal(doubled, values * 2)
     assert total == 9
+
+
+def test_an_option_that_this_compiler_does_not_know_is_left_out(monkeypatch):
+    monkeypatch.setitem(_OPTIONS, "unheard_of", True)
+    x, total = torch.ones(3), torch.zeros(())
+    (doubled,) = compiled(make_fx(step)(x, total), [x, total], 1)([x, total])
+    assert doubled.tolist() == [2, 2, 2]
 
 
 def test_what_is_changed_shares_no_memory_with_another_tensor():

@@ -13,7 +13,7 @@ from torch import nn
 
 from torchkeras_fn import Input, Model
 from torchkeras_fn.engine.symbolic import KerasTensor, describe_operation, is_symbolic, map_symbolic, symbolic_leaves
-from torchkeras_fn.layers import Dense, Lambda
+from torchkeras_fn.layers import Add, Dense, Lambda
 
 W = torch.linspace(-1, 1, 12).reshape(3, 4)
 
@@ -298,6 +298,28 @@ def test_a_function_that_refuses_the_shapes_is_named_with_them():
     x, y = Input(shape=(3,)), Input(shape=(4,))
     with pytest.raises(ValueError, match=r"add cannot take input of shape \(None, 3\), \(None, 4\): .*size"):
         x + y
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda x: x + torch.ones(8, 3),
+        lambda x: Add()([x, torch.ones(8, 3)]),
+        lambda x: torch.cat([x, torch.ones(8, 3)], 1),
+        lambda x: torch.where(torch.ones(8, 3) > 0, x, 0.0),
+    ],
+    ids=["add", "Add", "cat", "where"],
+)
+def test_a_constant_whose_rows_go_with_one_batch_size_is_named(draw):
+    with pytest.raises(ValueError, match=r"A constant here has 8 rows, .* constant\[:1\].* Input\(batch_shape=\(8, ...\)\)"):
+        draw(Input(shape=(3,)))
+    assert draw(Input(batch_shape=(8, 3))).shape[0] == 8
+
+
+def test_a_constant_that_fits_no_batch_size_is_not_blamed_for_its_rows():
+    with pytest.raises(ValueError, match="cannot be multiplied") as caught:
+        Input(shape=(3,)) @ torch.ones(5, 3)
+    assert "rows" not in str(caught.value)
 
 
 @pytest.mark.parametrize("module", [nn.Linear(3, 2), nn.ReLU(), nn.Sequential(nn.Linear(3, 2)), nn.BatchNorm1d(3)])

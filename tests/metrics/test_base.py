@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn import config, metrics
+from torchkeras_fn import Input, config, metrics
 from torchkeras_fn.metrics import Metric, State, keep
 
 
@@ -29,6 +29,7 @@ class Counted(Metric):
 
 
 BATCH = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+X = Input(shape=(2,))
 
 
 def test_variables_are_gathered_in_and_set_to_0():
@@ -39,6 +40,16 @@ def test_variables_are_gathered_in_and_set_to_0():
         assert float(metric(None, BATCH)) == 20.0 and metric.rows.tolist() == [8.0, 12.0]
         metric.reset_state()
         assert float(metric.result()) == 0.0 and metric.rows.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "arguments"),
+    [(metrics.Mean(), (X,)), (metrics.AUC(), (X, X)), (metrics.MeanSquaredError(), (BATCH, X)), (Counted(), (BATCH, X))],
+    ids=["mean", "auc", "one of two", "own"],
+)
+def test_a_symbolic_tensor_is_no_number(metric, arguments):
+    with pytest.raises(TypeError, match=rf"'{metric.name}' takes numbers.*<KerasTensor.*model\.add_metric\(tensor, name=\.\.\.\)"):
+        metric(*arguments)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ def gradients(loss: Any, variables: Any) -> list[Any]:
     """Return the gradient of a loss, or of the sum of its elements, with respect to each of some tensors or weights.
 
     Those of a drawn loss are symbolic: put into `K.function` they are computed whenever it is called. `None` stands
-    for a symbolic tensor that the loss does not depend on. Raises `ValueError` for one of integers.
+    for a symbolic tensor that the loss does not depend on. Raises `ValueError` for one of integers, and for a real loss or
+    variable that torch keeps no record of.
 
     >>> from torchkeras_fn import Input
     >>> from torchkeras_fn import backend as K
@@ -26,6 +27,8 @@ def gradients(loss: Any, variables: Any) -> list[Any]:
     """
     listed = list(variables) if isinstance(variables, (list, tuple)) else [variables]
     if not is_symbolic((loss, listed)):
+        if not all(tensor.requires_grad for tensor in (loss, *listed)):
+            raise ValueError(_NOT_RECORDED)
         return list(torch.autograd.grad(loss.sum(), listed, create_graph=True, allow_unused=True))
     drawn = [variable for variable in listed if isinstance(variable, KerasTensor)]
     for tensor in drawn:
@@ -38,6 +41,13 @@ def gradients(loss: Any, variables: Any) -> list[Any]:
     found = Gradients(loss, origins, reached)([*origins, *(variable for variable in reached if isinstance(variable, torch.Tensor))])
     values = {id(variable): value for variable, value in zip(reached, found, strict=True)}
     return [values.get(id(variable)) for variable in listed]
+
+
+_NOT_RECORDED = (
+    "gradients() was given real tensors, of which torch did not record how the loss is made of the variables, as inside a Lambda or a "
+    "layer that predict() runs. Call it on symbolic tensors, outside of the Lambda: gradients(loss, tensor) is then computed in every "
+    "run. Of real tensors let torch record: with torch.enable_grad(): x = x.detach().requires_grad_(), and make the loss of that x."
+)
 
 
 class Gradients(Layer):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from numbers import Real
 from typing import Any
 
@@ -205,12 +206,27 @@ def _fit_input(part: Column, name: str, shape: Shape) -> Column:
     if len(part.shape) == 1 and len(shape) == 2 and shape[1] in (1, None):
         part = part.unsqueezed()
     if part.shape[1:] != shape[1:] and not _fits(part.shape[1:], shape[1:]):
-        raise ValueError(f"Input {name!r} expects data of shape {shape}, got {part.shape}.")
+        raise ValueError(f"Input {name!r} expects data of shape {shape}, got {part.shape}.{_if_it_can_be_made_to_fit(part.shape, shape)}")
     return part
 
 
 def _fits(got: Shape, wanted: Shape) -> bool:
     return len(got) == len(wanted) and all(want in (None, have) for want, have in zip(wanted, got, strict=True))
+
+
+def _if_it_can_be_made_to_fit(got: Shape, wanted: Shape) -> str:
+    """How data of as many numbers as are wanted is given the shape, for an error message; nothing where there are more or fewer."""
+    if _fits(got, wanted[1:]):
+        return " If this is one sample, make a batch of it: x[None]."
+    sizes = [size for size in wanted[1:] if size is not None]
+    if len(sizes) < len(wanted) - 1 or prod(sizes) != prod(size or 0 for size in got[1:]):
+        return ""
+    if sorted(sizes) != sorted(size or 0 for size in got[1:]):
+        return f" A sample holds as many numbers: x.reshape(-1, {', '.join(map(str, sizes))}) has the shape."
+    order = [0]
+    for size in sizes:
+        order.append(next(axis for axis, have in enumerate(got) if axis not in order and have == size))
+    return f" If the axes are in another order, change it: np.transpose(x, {tuple(order)})."
 
 
 # ------------------------------------------------------------------ targets and weights

@@ -6,9 +6,8 @@ layers run without it. Only the predictions begin a history, that of the loss, w
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 import torch
@@ -40,10 +39,6 @@ _BY_RESULT = {
 """The gradient of what a function read, by that of its result `y`."""
 
 
-_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
-"""Where a weight keeps the hooks on its gradient; there is nothing before the first is registered."""
-
-
 def dropped(x: torch.Tensor, share: float, training: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return what `F.dropout` does, and what the gradient is to be multiplied by, if by anything.
 
@@ -52,7 +47,7 @@ def dropped(x: torch.Tensor, share: float, training: bool) -> tuple[torch.Tensor
     (tensor([0., 2.]), True)
     """
     if not training or not share:
-        return x, None
+        return x.detach(), None  # another tensor, for both may be predictions, each with a gradient of its own
     if not x.is_cpu:  # the one kernel that torch has elsewhere
         y, kept = torch.native_dropout(x, share, True)
         return y, kept * (1 / (1 - share) if share < 1 else 0)
@@ -68,8 +63,10 @@ def _of_aten(name: str) -> Callable[..., torch.Tensor]:
 
 _FUNCTIONS = {
     **{name: _of_aten(name) for name in ("threshold_backward", "tanh_backward", "sigmoid_backward")},
-    **{name: getattr(torch, name) for name in ("mm", "is_grad_enabled", "is_anomaly_enabled", "is_autocast_enabled")},
+    **{name: getattr(torch, name) for name in ("mm", "is_grad_enabled", "is_anomaly_enabled")},
     "set_grad_enabled": torch._C._set_grad_enabled,  # without the frames of the context managers
+    "is_any_autocast_enabled": torch._C._is_any_autocast_enabled,
+    "hooks_on_what_is_saved": getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", lambda _: None),  # since torch 2.8
     "dropped": dropped,
     "partial": partial,
 }
@@ -79,8 +76,8 @@ class ByHand:
     """A training `view` that is a `Flat` one, with `run` and `back` for a step in which its weights learn.
 
     `run` returns what the view does, and last, in place of nothing, what carries the gradients of the predictions back.
-    The view itself runs where it has to: without gradients, while somebody has a say in it by a hook on a module or a weight,
-    under autocast, and where torch looks for anomalies.
+    The view itself runs where it has to: without gradients, while somebody has a say in it by a hook on a module, on a weight or on
+    what autograd saves, under autocast, where torch looks for anomalies, and once a weight is replaced or learns no more.
 
     >>> from torchkeras_fn.engine.graph import Graph
     >>> from torchkeras_fn.engine.lowering import lower_for_training
@@ -90,21 +87,17 @@ class ByHand:
     >>> print(view.source.partition("def back(saved):")[2].strip())
     v0, v2 = saved
         saved.clear()
-        set_grad_enabled(False)
         try:
+            set_grad_enabled(False)
             g2 = v2.grad
             g1 = threshold_backward(g2, v2, 0)
             g2 = v2 = None
-            w = p0['weight']
-            if w.requires_grad:
-                d = mm(g1.t(), v0)
-                if w.grad is None: w.grad = d
-                else: w.grad.add_(d)
-            w = p0['bias']
-            if w.requires_grad:
-                d = g1.sum(0)
-                if w.grad is None: w.grad = d
-                else: w.grad.add_(d)
+            d = mm(g1.t(), v0)
+            if w0.grad is None: w0.grad = d
+            else: w0.grad.add_(d)
+            d = g1.sum(0)
+            if w1.grad is None: w1.grad = d
+            else: w1.grad.add_(d)
             g1 = None
         finally:
             set_grad_enabled(True)
@@ -143,6 +136,7 @@ class _Writer(Writer):
         super().__init__(view.module)
         self.names |= {"view": view.run, **_FUNCTIONS}
         self.learning = self.those_that_learn()
+        self.weights: dict[int, str] = {}
         self.kept: set[str] = set()
         """The variables that are needed on the way back."""
 
@@ -152,8 +146,8 @@ class _Writer(Writer):
         """The nodes whose values depend on a weight."""
         found: set[Any] = set()
         for node in self.nodes:
-            held: Any = getattr(self.module.get_submodule(node.target), "parameters", tuple)() if node.op == "call_module" else ()
-            if any(True for _ in held) or node.op == "get_attr" or not found.isdisjoint(node.all_input_nodes):
+            weights = list(self.module.get_submodule(node.target).parameters()) if node.op == "call_module" else []
+            if weights or node.op == "get_attr" or not found.isdisjoint(node.all_input_nodes):
                 found.add(node)
         return found
 
@@ -163,7 +157,15 @@ class _Writer(Writer):
         predictions, masks, terms, figures, _ = output.args[0]
         if any(mask is not None for mask in masks) or terms or figures or not self.learning.issuperset(predictions):
             return False
-        return all(self.kind_of(node) is not None for node in nodes if node in self.learning)
+        return all(self.kind_of(node) is not None if node in self.learning else not self.may_write(node) for node in nodes)
+
+    def may_write(self, node: Any) -> bool:
+        """Whether an operation may write to what it reads, as `mul_` does: the way back may need that, and autograd would notice."""
+        if node.op == "call_module":
+            return bool(getattr(self.module.get_submodule(node.target), "inplace", False))
+        name = str(getattr(node.target, "__name__", node.target))
+        is_called = node.op in ("call_function", "call_method")
+        return is_called and (name.endswith("_") or "out" in node.kwargs or bool(node.kwargs.get("inplace")))
 
     def shape_of(self, node: Any) -> Any:
         """The shape of a value, with `None` for what is not known; empty where nothing is. A sum of several is written in twos."""
@@ -177,8 +179,8 @@ class _Writer(Writer):
         kind = _KINDS.get(node.target if module is None else type(module)) if node.op != "call_method" else None
         shapes = list(map(self.shape_of, node.all_input_nodes))
         if kind == "linear":
-            weights = list(module.parameters())  # type: ignore[union-attr]
-            is_plain = all(type(weight) is nn.Parameter and weight.is_floating_point() for weight in weights)
+            held = module._parameters  # type: ignore[union-attr]
+            is_plain = held.keys() == {"weight", "bias"} and all(_is_plain(weight) for weight in held.values() if weight is not None)
             return kind if is_plain and len(node.args) == 1 and len(shapes[0]) == 2 else None
         if kind == "cat":
             is_plain = len(node.args) == 2 and node.args[1] in (-1, 1) and not node.kwargs
@@ -224,20 +226,18 @@ class _Writer(Writer):
 
     def reasons_to_leave(self) -> list[str]:
         """The conditions under which the view itself runs, beside those of who watches its modules."""
-        weights = list(self.module.parameters())
-        self.names |= {"weights": weights, "hooks_on": attrgetter(*_HOOKS), "no_hooks": [(None,) * len(_HOOKS)] * len(weights)}
         return [
-            *("not is_grad_enabled()", "is_anomaly_enabled()", f"is_autocast_enabled({weights[0].device.type!r})"),
+            *("not is_grad_enabled()", "is_anomaly_enabled()", "is_any_autocast_enabled()", "hooks_on_what_is_saved(True)"),
             *(f"{self.variables[node]}.requires_grad" for node in self.nodes if node.op == "placeholder"),
-            "list(map(hooks_on, weights)) != no_hooks",
+            *(f"not {w}.requires_grad or {w}._backward_hooks or {w}._post_accumulate_grad_hooks" for w in self.weights.values()),
         ]
 
     def step(self, node: Any) -> str:
         """The code of an operation."""
-        name = self.variables[node]
-        if node not in self.learning:
-            return f"{name} = {self.call(node)}"
-        kind, code = self.kind_of(node), self.call(node)
+        name, code = self.variables[node], self.call(node)
+        kind = self.kind_of(node) if node in self.learning else None
+        if kind == "linear":
+            code = f"linear({self.expression(node.args[0])}, {', '.join(self.weights_of(node))})"
         if kind == "dropout":
             module = self.module_of(node)
             return f"{name}, n{name[1:]} = dropped({self.expression(node.args[0])}, {module}.p, {module}.training)"
@@ -245,6 +245,15 @@ class _Writer(Writer):
 
     def module_of(self, node: Any) -> str:
         return self.modules[id(self.module.get_submodule(node.target))]
+
+    def weights_of(self, node: Any) -> list[str]:
+        """The names of the weight and the bias of a linear layer, which are those of now: the view runs where one was replaced."""
+        held, found = self.module.get_submodule(node.target)._parameters, []
+        for name in ("weight", "bias"):
+            weight = held[name]
+            found.append("None" if weight is None else self.named(self.weights.setdefault(id(weight), f"w{len(self.weights)}"), weight))
+            self.watch(f"p{self.module_of(node)[1:]}[{name!r}] is not {found[-1]}")
+        return found
 
     # ------------------------------------------------------------------ the way back
 
@@ -269,20 +278,12 @@ class _Writer(Writer):
     def to_weights(self, node: Any) -> list[str]:
         if self.kind_of(node) != "linear":
             return []
-        read, g, weights = self.variables[node.args[0]], f"g{self.variables[node][1:]}", f"p{self.module_of(node)[1:]}"
+        read, g = self.variables[node.args[0]], f"g{self.variables[node][1:]}"
         self.kept.add(read)
-        gradients = {"weight": f"mm({g}.t(), {read})"}
-        if self.module.get_submodule(node.target).bias is not None:
-            gradients["bias"] = f"{g}.sum(0)"
         lines = []
-        for name, gradient in gradients.items():
-            lines += [
-                f"w = {weights}[{name!r}]",
-                "if w.requires_grad:",
-                f"    d = {gradient}",
-                "    if w.grad is None: w.grad = d",
-                "    else: w.grad.add_(d)",
-            ]
+        for w, gradient in zip(self.weights_of(node), (f"mm({g}.t(), {read})", f"{g}.sum(0)"), strict=True):
+            if w != "None":
+                lines += [f"d = {gradient}", f"if {w}.grad is None: {w}.grad = d", f"else: {w}.grad.add_(d)"]
         return lines
 
     def to_inputs(self, node: Any) -> list[tuple[Any, str]]:
@@ -290,13 +291,16 @@ class _Writer(Writer):
         kind, number = self.kind_of(node), self.variables[node][1:]
         g = f"g{number}"
         if kind == "linear":
-            return [(node.args[0], f"mm({g}, p{self.module_of(node)[1:]}['weight'])")]
+            w, gradient = self.weights_of(node)[0], "mm({g}, {w})"
+            if self.names[w].shape[1] == 1:  # what was read is a column, which may be a row as well: autograd takes it for one
+                gradient = "(mm({w}.t(), {g}.t()).t() if len({g}) == 1 else mm({g}, {w}))"
+            return [(node.args[0], gradient.format(g=g, w=w))]
         if kind == "add":
             return [(read, g) for read in node.args]
         if kind == "cat":
             ends = [0]
             for read in node.args[0]:
-                ends.append(ends[-1] + read.meta["shape"][1])
+                ends.append(ends[-1] + self.shape_of(read)[1])
             return [
                 (read, f"{g}.narrow(1, {start}, {end - start})") for read, start, end in zip(node.args[0], ends[:-1], ends[1:], strict=True)
             ]
@@ -307,11 +311,16 @@ class _Writer(Writer):
         return [(node.args[0], _BY_RESULT[str(kind)].format(g=g, y=f"v{number}"))]
 
 
-def _without_gradients(lines: Any) -> list[str]:
+def _is_plain(weight: Any) -> bool:
+    """Whether a weight learns, and autograd takes the kernels for it that are taken here: others for one that is transposed."""
+    return type(weight) is nn.Parameter and weight.is_floating_point() and weight.requires_grad and weight.is_contiguous()
+
+
+def _without_gradients(lines: Iterable[str]) -> list[str]:
+    """The code in a block that an interrupt leaves as any error does: there are gradients again."""
     return [
-        "    set_grad_enabled(False)",
         "    try:",
-        *(f"        {line}" for line in lines),
+        *(f"        {line}" for line in ["set_grad_enabled(False)", *lines]),
         "    finally:",
         "        set_grad_enabled(True)",
     ]

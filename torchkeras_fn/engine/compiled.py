@@ -296,7 +296,7 @@ def _marks_of(trainer: Any, parts: Sequence[nn.Module]) -> tuple[list[Any], list
         function = getattr(output.loss, "function", None)
         for holder in (output.loss, *(_parts_of(function) if isinstance(function, nn.Module) else [function])):
             values += [value for value in getattr(holder, "__dict__", {}).values() if type(value) in _NUMBERS]
-    for metric in trainer.objective._gatherers():
+    for metric in trainer.objective.known_metrics():
         objects.append(metric)
         values += [state.data_ptr() for state in getattr(metric, "_states", ())]
     return objects + [output.metrics for output in trainer.objective.outputs], values

@@ -44,7 +44,9 @@ def available() -> list[str]:
     True
     """
     found = accelerator()
-    return ["cpu", *(f"{found.type}:{index}" for index in range(torch.accelerator.device_count()) if found is not None)]
+    if found is None:
+        return ["cpu"]  # without a driver torch may refuse to count
+    return ["cpu", *(f"{found.type}:{index}" for index in range(torch.accelerator.device_count()))]
 
 
 def is_here(device: str) -> bool:

@@ -1,7 +1,7 @@
 """`Graph`: the part of the DAG between some inputs and some outputs, in order, with a name for every layer in it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,12 +35,10 @@ class Graph:
         for tensor in self.inputs:
             if listed.count(id(tensor)) > 1:
                 raise ValueError(f"The input {tensor.name!r} is listed {listed.count(id(tensor))} times. List each input once.")
-        order = self._walk()
+        order, visited = self._walk([*self.outputs, *self.terms])
         depths, layer_depths = self._depths(order)
         self.nodes = sorted(order, key=lambda node: -depths[id(node)])
-        found = [node.operation for node in self._visited if isinstance(node.operation, Layer)]
-        first_seen = list({id(layer): layer for layer in found}.values())
-        self.layers: list[Layer] = sorted(first_seen, key=lambda layer: -layer_depths[id(layer)])
+        self.layers = _layers_of(visited, layer_depths)
         self.names = self._name_layers()
         self.layer_names = [self.names[layer] for layer in self.layers]
         self.input_names = [self.name_of(tensor) for tensor in self.inputs]
@@ -52,6 +50,14 @@ class Graph:
         """Return the name of the layer that makes the tensor, or of the function."""
         operation = tensor.node.operation
         return self.names[operation] if operation in self.names else describe_operation(operation)
+
+    def layers_of_outputs(self) -> list[Layer]:
+        """Return the layers that the outputs are computed by, in the order in which Keras lists them: it draws no terms, and no sizes.
+
+        Among `layers` are those too that only a term needs, or the size of a tensor, and what these wait for is further in front.
+        """
+        order, visited = self._walk(self.outputs, through_sizes=False)
+        return _layers_of(visited, self._depths(order)[1])
 
     def calls_of(self, layer: Layer) -> list[Node]:
         """Return the calls of a layer that belong to this graph."""
@@ -78,15 +84,15 @@ class Graph:
             return torch.int64
         return tensor.dtype
 
-    def _walk(self) -> list[Node]:
-        """Return the needed nodes, each after those it reads, and note the order of first visits from the outputs."""
+    def _walk(self, ends: Sequence[KerasTensor], through_sizes: bool = True) -> tuple[list[Node], list[Node]]:
+        """Return the needed nodes, each after those it reads, and in the order of first visits from the ends."""
         entries = {id(tensor): tensor for tensor in self.inputs}
         reached: set[int] = set()
         done: set[int] = set()
         opened: set[int] = set()
         order: list[Node] = []
-        self._visited: list[Node] = []
-        for output in [*self.outputs, *self.terms]:
+        visited: list[Node] = []
+        for output in ends:
             stack: list[tuple[KerasTensor, bool]] = [(output, False)]
             while stack:
                 tensor, leaving = stack.pop()
@@ -107,14 +113,13 @@ class Graph:
                         f"{[entry.name for entry in self.inputs]}. Add it to the inputs."
                     )
                 opened.add(id(node))
-                self._visited.append(node)
+                visited.append(node)
                 stack.append((tensor, True))
                 if not is_entry:
                     read = symbolic_leaves((node.args, dict(sorted(node.kwargs.items()))))  # Keras walks through keywords by name
-                    stack.extend((parent, False) for parent in reversed(read))
+                    stack.extend((parent, False) for parent in reversed(read) if through_sizes or parent.spec.number is None)
         unused = [tensor.node for tensor in self.inputs if id(tensor) not in reached]
-        self._visited = [*unused, *self._visited]
-        return [*unused, *order]
+        return [*unused, *order], [*unused, *visited]
 
     def _depths(self, order: Sequence[Node]) -> tuple[dict[int, int], dict[int, int]]:
         """The longest way from each node, and from each layer, to an output. A layer called twice counts by its deepest call.
@@ -178,6 +183,12 @@ class Graph:
             taken[name] = layer
             layer.automatic_name = layer.automatic_name or name
         return names
+
+
+def _layers_of(visited: Sequence[Node], depths: Mapping[int, int]) -> list[Layer]:
+    """The layers among the nodes, the furthest from the outputs first, and those of one depth in the order of the first visit."""
+    found = {id(node.operation): node.operation for node in visited if isinstance(node.operation, Layer)}
+    return sorted(found.values(), key=lambda layer: -depths[id(layer)])
 
 
 def _symbolic(tensors: Sequence[Any], what: str) -> list[KerasTensor]:

@@ -2,9 +2,8 @@
 
 import contextlib
 import inspect
-from abc import ABCMeta
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -12,14 +11,15 @@ from torch import nn
 
 from torchkeras_fn import activations, regularizers
 from torchkeras_fn.arguments import sizes
-from torchkeras_fn.configurable import constructor_arguments
 from torchkeras_fn.engine import inference
 from torchkeras_fn.engine.additions import Additions, collecting
 from torchkeras_fn.engine.building import further_shapes, whole
 from torchkeras_fn.engine.connections import Connections, shapes_of
 from torchkeras_fn.engine.copying import called_on_copies
+from torchkeras_fn.engine.function_module import FunctionModule
 from torchkeras_fn.engine.hooks import Hooked
 from torchkeras_fn.engine.incoming import as_floats, as_tensors, carried_mask, carry_mask, check_inputs
+from torchkeras_fn.engine.making import Made
 from torchkeras_fn.engine.modes import mode_of
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, is_symbolic, record, symbolic_leaves
 from torchkeras_fn.engine.weights import Weighted
@@ -33,30 +33,7 @@ pinned_names: Counter[str] = Counter()
 """How many automatic names each prefix has given out; `backend.clear_session` forgets them."""
 
 
-class _NamesItself(ABCMeta):
-    """Lets what a constructor says of its arguments begin with the layer that was to be made."""
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        try:
-            made = super().__call__(*args, **kwargs)
-        except (ValueError, TypeError) as error:
-            if cls.__name__ in str(error):
-                raise
-            name = kwargs.get("name")
-            kind = ValueError if isinstance(error, ValueError) else TypeError
-            raise kind(f"{f'{name} ({cls.__name__})' if name else cls.__name__}: {error}") from error
-        if isinstance(made, Layer) and "given_name" not in vars(made):
-            raise RuntimeError(f"{cls.__name__}.__init__ has to call super().__init__().")
-        return made
-
-    @property
-    def __signature__(cls) -> inspect.Signature:
-        """What `help()` and editors show: the constructor's arguments, as without a `__call__` here."""
-        own = inspect.signature(cls.__init__)  # type: ignore[misc]
-        return own.replace(parameters=list(own.parameters.values())[1:])
-
-
-class Layer(Additions, Connections, Hooked, Weighted, metaclass=_NamesItself):
+class Layer(Made, Additions, Connections, Hooked, Weighted):
     """A step of a model: called on symbolic tensors it draws, called on tensors it runs.
 
     A built-in layer describes a torch module: `build(input_shape)` returns it, and `weight_map` says which of its
@@ -103,19 +80,12 @@ class Layer(Additions, Connections, Hooked, Weighted, metaclass=_NamesItself):
     _is_users: ClassVar[bool] = False
     """Whether the class was written by a user, who may write to the inputs."""
 
-    _arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let `build` take over the torch module that it returns also where a user calls it, as Keras' layers are built by hand."""
         super().__init_subclass__(**kwargs)
         cls._is_users = cls.__module__.split(".")[0] != __name__.split(".")[0]
         if "build" in vars(cls):
             cls.build = whole(cls.build)  # type: ignore[method-assign]
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        self = super().__new__(cls)
-        object.__setattr__(self, "_arguments", (args, kwargs))
-        return self
 
     def __init__(
         self,
@@ -399,51 +369,11 @@ class Layer(Additions, Connections, Hooked, Weighted, metaclass=_NamesItself):
         """A copy of a layer stands in no graph."""
         return {**self.__dict__, "_nodes": []}
 
-    # ------------------------------------------------------------------ configuration
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, defaults included, as plain values: `from_config` makes an equal layer of them."""
-        arguments = constructor_arguments(self, *self._arguments)
-        arguments.pop("weights", None)
-        return {**arguments, "name": self.name, "trainable": self.trainable}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Any:
-        """Return a new layer with the arguments that `get_config` returned; `name` and `trainable` even if the constructor lacks them."""
-        parameters = inspect.signature(cls.__init__).parameters
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            return cls(**config)
-        left_out = {key: config[key] for key in ("name", "trainable") if key in config and key not in parameters}
-        layer = cls(**{key: value for key, value in config.items() if key not in left_out})
-        layer.given_name = left_out.get("name", layer.given_name)
-        layer._trainable = left_out.get("trainable", layer._trainable)
-        return layer
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.given_name or self.automatic_name or '(unnamed)'}>"
 
 
 Layer.build = whole(Layer.build)  # type: ignore[method-assign]
-
-
-class FunctionModule(nn.Module):
-    """Calls a Python function: the torch module of a `Lambda`, and of an activation that is not torch's own.
-
-    >>> FunctionModule(torch.sum, {"dim": 1})(torch.ones(2, 3))
-    tensor([3., 3.])
-    """
-
-    def __init__(self, function: Callable[..., Any], arguments: Mapping[str, Any] | None = None):
-        super().__init__()
-        self.function = function
-        self.arguments = dict(arguments or {})
-        self._writes_to_inputs: dict[bool, bool] = {}
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the function makes of the arguments and those given at construction. What it writes to the first is not seen."""
-        if self._writes_to_inputs.get(self.training, True):
-            return called_on_copies(self.function, args, {**self.arguments, **kwargs}, self._writes_to_inputs, self.training)
-        return self.function(*args, **self.arguments, **kwargs)
 
 
 _OUR_ATTRIBUTES = frozenset(("_modules", "built_for", "_arguments", "_stack", "_views", *vars(Layer())))

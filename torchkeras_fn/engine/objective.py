@@ -11,14 +11,15 @@ import torch
 from torchkeras_fn import losses
 from torchkeras_fn.engine.logs import to_number
 from torchkeras_fn.engine.lowering import TrainingOutputs
+from torchkeras_fn.engine.mismatches import check_returned, check_targets
 from torchkeras_fn.engine.output import Output, metric_of
+from torchkeras_fn.engine.per_output import entry_per_output, metrics_per_output
 from torchkeras_fn.engine.structure import Structure
-from torchkeras_fn.metrics import Mean, Metric, TorchMetric, keep
+from torchkeras_fn.metrics import Mean, TorchMetric, keep
 from torchkeras_fn.metrics.gathered import gathered, take_up
 from torchkeras_fn.metrics.merging import check_mergeable, merge
 
 _NO_WEIGHT = (None,)
-_OUTPUTS_ARE_TENSORS = "A model returns a tensor, or a list, tuple or dict of tensors, one for each output"
 _NO_LOSS = "There is nothing to train on: no output has a loss, and no loss term was added."
 _NO_LOSS_OF_OWN = (
     "There is no loss to compute: compile was given none, and no loss term was added. Where train_step computes its own, "
@@ -141,20 +142,7 @@ class Objective:
         asked = [shapes, [None if target is None else (target.shape[1:], target.dtype) for target in targets]]
         if asked == self._fitting:
             return
-        for output, shape, target in zip(self.outputs, shapes, targets, strict=False):
-            if output.loss is None or target is None or None in shape[1:]:
-                continue
-            y_true, y_pred = torch.empty(0, *target.shape[1:], dtype=target.dtype), torch.empty(0, *shape[1:])
-            try:
-                output.loss.align(y_true, y_pred)
-            except ValueError as error:
-                raise ValueError(f"Output {output.name!r}: {error}") from None
-            for name, metric, _ in output.requested:
-                try:
-                    if isinstance(metric, Metric) and metric.is_plain:
-                        metric.check(y_true, y_pred)
-                except ValueError as error:
-                    raise ValueError(f"Metric {name!r}: {error}") from None
+        check_targets(self.outputs, shapes, targets)
         self._fitting = asked
 
     @property
@@ -218,7 +206,7 @@ class Objective:
                     value = value * output.loss_weight
                 total = value if total is None else total + value
         except (AttributeError, IndexError, TypeError):
-            self._refuse(outputs.predictions, targets)
+            check_returned(self.outputs, outputs.predictions, targets)
             raise
         for term in outputs.losses:
             term = torch.as_tensor(term)
@@ -226,7 +214,7 @@ class Objective:
             total = term if total is None else total + term
         if total is None:
             if not self.outputs:
-                self._refuse(outputs.predictions, targets)
+                check_returned(self.outputs, outputs.predictions, targets)
             raise ValueError(_NO_LOSS_OF_OWN if self.open_ended else _NO_LOSS)
         return total  # type: ignore[no-any-return]
 
@@ -250,29 +238,8 @@ class Objective:
                 if output.requested and targets[index] is not None:
                     output.update(outputs.predictions[index].detach(), outputs.masks[index], targets[index], weights[index], is_logits)
         except (AttributeError, IndexError, TypeError):
-            self._refuse(outputs.predictions, targets)
+            check_returned(self.outputs, outputs.predictions, targets)
             raise
-
-    def _refuse(self, predictions: Sequence[Any], targets: Sequence[Any]) -> None:
-        """Raise where a step failed as there is not one tensor for each output, in what the model returned or in the targets."""
-        if not len(predictions):
-            raise TypeError(f"{_OUTPUTS_ARE_TENSORS}, but the model returned none at all.")
-        names = [output.name for output in self.outputs]
-        for output, prediction in zip(self.outputs, predictions, strict=False):
-            if output.loss is None and not output.requested and prediction is not predictions[0]:
-                continue
-            if not isinstance(prediction, torch.Tensor):
-                came = f"the output {output.name!r} is of type {type(prediction).__name__}"
-                raise TypeError(f"{_OUTPUTS_ARE_TENSORS}, but {came}.{' Does forward end with a return?' if prediction is None else ''}")
-            if not prediction.ndim:
-                raise ValueError(f"The first axis of an output is that of the samples, but {output.name!r} is a single number.")
-        if len(predictions) < len(names):
-            raise ValueError(f"The model returned {len(names)} outputs at first, and now {len(predictions)}; their number must not change.")
-        if len(targets) < len(names):
-            raise ValueError(
-                f"The model has {len(names)} outputs, {names}, but y holds {len(targets)} of their targets. Pass a list of one for each "
-                "output, or a dict by their names; an output without a loss may have None."
-            )
 
     # ------------------------------------------------------------------ an epoch
 
@@ -308,7 +275,7 @@ class Objective:
     @contextmanager
     def apart(self) -> Iterator[None]:
         """Begin anew within the block, and go back to the figures so far after it: for an evaluation in the middle of an epoch."""
-        restore = [keep(metric) for metric in self._gatherers()]
+        restore = [keep(metric) for metric in self.known_metrics()]
         self.reset()
         try:
             yield
@@ -317,8 +284,12 @@ class Objective:
             for put_back in restore:
                 put_back()
 
-    def _gatherers(self) -> list[Any]:
-        """All that gathers figures, but for metrics whose kind is told by the first batch."""
+    def known_metrics(self) -> list[Any]:
+        """Return all that gathers figures: the means of the losses, and every metric but those whose kind the first batch tells.
+
+        >>> Objective("mse", ["mae", "acc"], output_names=["y"]).known_metrics()
+        [<Mean name=loss>, <Mean name=y_loss>, <MeanAbsoluteError name=mae>]
+        """
         figures: list[Any] = [self.mean_loss, *self.added.values()]
         for output in self.outputs:
             figures.append(output.mean_loss)
@@ -329,17 +300,17 @@ class Objective:
 
     def check_mergeable(self) -> None:
         """Raise `ValueError` for a metric whose figures cannot be put together over several processes."""
-        for metric in self._gatherers():
+        for metric in self.known_metrics():
             check_mergeable(metric)
 
     def merge(self, exchange: Callable[[Any], list[Any]]) -> None:
         """Put together what all processes have gathered; `exchange` returns what each of them gave."""
-        merge(self._gatherers(), exchange)
+        merge(self.known_metrics(), exchange)
 
     def reset(self) -> None:
         """Begin a new epoch."""
         unused = self.outputs[0].mean_loss if len(self.outputs) == 1 else None  # the loss of a single output is the loss
-        for metric in self._gatherers():
+        for metric in self.known_metrics():
             if metric is not unused:
                 (getattr(metric, "reset_state", None) or metric.reset)()  # Keras' name, or torchmetrics'
 
@@ -350,7 +321,7 @@ class Objective:
             "seen": [output.seen for output in self.outputs],
             "sees_loss": self._sees_loss,
             "added": list(self.added),
-            "figures": list(map(gathered, self._gatherers())),
+            "figures": list(map(gathered, self.known_metrics())),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -363,7 +334,7 @@ class Objective:
         self._sees_loss = bool(state["sees_loss"])
         for name in state["added"]:
             self.added.setdefault(name, Mean(name))
-        for metric, figures in zip(self._gatherers(), state["figures"], strict=True):
+        for metric, figures in zip(self.known_metrics(), state["figures"], strict=True):
             take_up(metric, figures)
 
 
@@ -395,38 +366,3 @@ def _leaves(tree: Any) -> list[Any]:
     if isinstance(tree, (list, tuple)):
         return [leaf for part in tree for leaf in _leaves(part)]
     return [] if tree is None else [tree]
-
-
-def entry_per_output(value: Any, names: Sequence[str], argument: str, default: Any = None) -> list[Any]:
-    """Return one entry for each output out of one value for all, a list in their order, or a dict by their names.
-
-    >>> entry_per_output({"b": "mse"}, ["a", "b"], "loss")
-    [None, 'mse']
-    """
-    if isinstance(value, Mapping) and "class_name" not in value:
-        known = [*names, *(name.rpartition("_")[0] for name in names)]
-        unknown = [name for name in value if name not in known]
-        if unknown:
-            raise ValueError(f"{argument!r} names {unknown[0]!r}, which is no output. The outputs are {list(names)}.")
-        return [
-            value.get(name, value.get(name.rpartition("_")[0], default) if name.rpartition("_")[2].isdigit() else default) for name in names
-        ]
-    if isinstance(value, (list, tuple)):
-        if len(value) != len(names):
-            raise ValueError(f"{argument!r} has {len(value)} entries, but the model has {len(names)} outputs: {list(names)}.")
-        return [default if entry is None else entry for entry in value]
-    return [default if value is None else value] * len(names)
-
-
-def metrics_per_output(value: Any, names: Sequence[str], argument: str) -> list[list[Any]]:
-    """Return the list of metrics of each output: a flat list is for every output, a list of lists goes by their order.
-
-    >>> metrics_per_output(["acc"], ["a", "b"], "metrics")
-    [['acc'], ['acc']]
-    """
-    if isinstance(value, (list, tuple)) and not any(isinstance(entry, (list, tuple)) for entry in value):
-        entries = [value for _ in names]
-    else:
-        entries = entry_per_output(value, names, argument)
-    lists = [entry if isinstance(entry, (list, tuple)) else [entry] for entry in entries]
-    return [[metric for metric in metrics if metric is not None] for metrics in lists]

@@ -60,7 +60,7 @@ def keep_figures(trainer: Any) -> Callable[[], None]:
     """Return a function that puts back all that a trainer has gathered so far: in its objective, and in the metrics of its model."""
     objective = trainer.objective
     with torch.inference_mode(False), torch.no_grad():
-        restore = [keep(metric) for metric in objective._gatherers()]
+        restore = [keep(metric) for metric in objective.known_metrics()]
         put_metrics_back = keep_metrics_in(trainer._as_module())
 
     def put_back() -> None:

@@ -21,8 +21,10 @@ def compiled(graph: GraphModule, inputs: Sequence[torch.Tensor], changing: int) 
     The others are the same tensors at each call, and may be changed in place. What is returned on CUDA is overwritten by
     the next call. Raises what torch's compiler raises, and `RuntimeError` for tensors that share memory.
     """
+    from torch._inductor import config
     from torch._inductor.compile_fx import compile_fx, compile_fx_inner
 
+    options = {name: value for name, value in _OPTIONS.items() if hasattr(config, name)}  # older compilers know fewer
     made: list[Any] = []
 
     def compile_inner(module: GraphModule, examples: Sequence[Any], **options: Any) -> Any:
@@ -32,7 +34,7 @@ def compiled(graph: GraphModule, inputs: Sequence[torch.Tensor], changing: int) 
         return made[-1]
 
     with torch.no_grad():
-        compile_fx(graph, list(inputs), inner_compile=compile_inner, config_patches=_OPTIONS)
+        compile_fx(graph, list(inputs), inner_compile=compile_inner, config_patches=options)
     run: Run = made[-1]  # past the wrapper for gradients, of which there are none: it costs as much as a small kernel
     return Replay(run, changing) if all(tensor.is_cuda for tensor in inputs) else run
 

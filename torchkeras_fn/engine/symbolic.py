@@ -211,10 +211,32 @@ def record(
         result = infer(function or operation, given, named, device=device)
     except InferenceError as error:
         shapes = ", ".join(str(tensor.shape) for tensor in symbolic_leaves((args, kwargs)))
-        raise ValueError(f"{describe_operation(operation)} cannot take input of shape {shapes}: {error}") from error
+        hint = _if_rows_are_fixed(function or operation, args, kwargs, device)
+        raise ValueError(f"{describe_operation(operation)} cannot take input of shape {shapes}: {error}{hint}") from error
     if not any(isinstance(leaf, Spec) for leaf in tree_leaves(result)):
         return result
     return Node(operation, args, kwargs, result).outputs
+
+
+def _if_rows_are_fixed(function: Callable[..., Any], args: Any, kwargs: Any, device: torch.device | None) -> str:
+    """What to do about a constant whose rows go with batches of just their number, for an error message; nothing where none is to blame."""
+    constants = [leaf for leaf in leaves_of((args, kwargs)) if isinstance(leaf, torch.Tensor) and leaf.ndim]
+    for rows in {len(constant) for constant in constants if len(constant) > 1}:
+
+        def of_rows(tensor: KerasTensor, rows: int = rows) -> Any:
+            is_open = tensor.spec.number is None and tensor.shape[:1] == (None,)
+            return Spec.of((rows, *tensor.shape[1:]), tensor.dtype) if is_open else tensor.spec
+
+        given, named = map_symbolic(of_rows, (args, kwargs))
+        try:
+            infer(function, given, named, device=device)
+        except InferenceError:
+            continue
+        return (
+            f"\nA constant here has {rows} rows, but a batch may have any number. Give it one, constant[:1], which broadcasts (in a "
+            f"concatenation: constant[:1] + 0 * x[:, :1]). If all batches have {rows}, say so: Input(batch_shape=({rows}, ...))."
+        )
+    return ""
 
 
 def describe_operation(operation: Any) -> str:

@@ -75,12 +75,12 @@ class Traced:
         for output, target, prediction in zip(objective.outputs, objective._entries(y), outputs.predictions, strict=False):
             if output.metrics is None and output.requested and target is not None:
                 output.resolve(*(torch.empty(tensor.shape, device="meta") for tensor in (target, prediction)))
-        for metric in filter(_is_ours, objective._gatherers()):
+        for metric in filter(_is_ours, objective.known_metrics()):
             metric._follow(leaves[0].device)
 
     def _trace_some(self, leaves: Sequence[torch.Tensor]) -> None:
         """Trace with the metrics of this library inside; without them, where one of them is what cannot be traced."""
-        inside = [metric for metric in self.trainer.objective._gatherers() if _is_ours(metric)]
+        inside = [metric for metric in self.trainer.objective.known_metrics() if _is_ours(metric)]
         losses = [metric for metric in inside if type(metric) is Mean]
         try:
             self._trace(leaves, inside)

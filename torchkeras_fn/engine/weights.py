@@ -246,7 +246,7 @@ class Weighted(nn.Module):
         return iter(weighted_in(self))
 
     def named_weights(self) -> list[NamedWeight]:
-        """Return the weights in Keras' order: those that can be trained first."""
+        """Return the weights in Keras' order: this layer's own, those that can be trained first, then layer by layer those inside."""
         nothing = WeightOptions(None)
         if self.weight_map and self.module is not None:
             found = [(name, weight, self._read(weight.path)) for name, weight in self.weight_map.items()]
@@ -263,7 +263,7 @@ class Weighted(nn.Module):
             elif child is not None:
                 tensors = [*child.named_parameters(prefix=name), *_kept_buffers(child, name)]
                 weights += [NamedWeight(key, tensor, None, nothing) for key, tensor in tensors]
-        return [w for w in weights if isinstance(w.tensor, nn.Parameter)] + [w for w in weights if not isinstance(w.tensor, nn.Parameter)]
+        return weights
 
     def __getattr__(self, name: str) -> Any:
         """A weight of the torch module under its Keras name and in Keras' layout; gradients pass, and `no_grad` writes change it."""

@@ -216,12 +216,25 @@ def _copy(value: Any) -> Any:
     return type(value)(map(_copy, value)) if type(value) in (list, tuple, set) else value
 
 
+def _check_numbers(metric: Metric, given: Iterable[Any]) -> None:
+    """Raise `TypeError` for a symbolic tensor: what answers to torch functions, and is no tensor."""
+    for value in given:
+        if hasattr(type(value), "__torch_function__") and not isinstance(value, torch.Tensor):
+            raise TypeError(
+                f"The metric {metric.name!r} takes numbers: tensors, arrays or lists. Got {value!r}, which has none yet. Give the metric "
+                "to compile(metrics=[...]), or let the model report the mean of a symbolic tensor: model.add_metric(tensor, name=...)."
+            )
+
+
 def _without_history(update: Callable[..., None]) -> Callable[..., None]:
     is_ours = update.__module__.startswith(_PACKAGE)  # and takes no gradients but through its arguments
 
     @functools.wraps(update)
     def update_state(self: Metric, *args: Any, **kwargs: Any) -> None:
-        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
+        given = (*args, *kwargs.values())
+        tensors = [value for value in given if isinstance(value, torch.Tensor)]
+        if len(tensors) < len(given):
+            _check_numbers(self, given)
         if self._states and any(tensor.device != self._states[0].device for tensor in tensors):
             self._follow(next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), tensors[0].device))
         if is_ours and not any(tensor.requires_grad for tensor in tensors):

@@ -310,7 +310,9 @@ class Model(Trainer, Drawn):
         """Whether nobody but this library's own steps, in one process, has to do with how the predictions came to be."""
         others = (self._precision, self._sharding, self._team, self._compiled_steps)
         is_alone = not (self._is_seen or self._runs_layers) and all(other is None for other in others)
-        return is_alone and bool(self._collected) and not self._frozen and all(losses.is_known(output.loss) for output in objective.outputs)
+        is_of_one_type = len([dtype for dtype in self._drawn_types() if dtype.is_floating_point]) == 1
+        known = all(losses.is_known(output.loss) for output in objective.outputs)
+        return is_alone and is_of_one_type and known and bool(self._collected) and not self._frozen
 
     def _uses_all_alike(self) -> bool:
         return "training" in self._views and not self._runs_layers

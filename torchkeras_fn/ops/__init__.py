@@ -23,6 +23,7 @@ from torchkeras_fn.ops.elementwise import (
     minimum, mod, multiply, nan_to_num, negative, nextafter, not_equal, pow, power, rad2deg, real, reciprocal, right_shift, round,
     rsqrt, sign, signbit, sin, sinc, sinh, sqrt, square, subtract, tan, tanh, true_divide, trunc, where,
 )
+from torchkeras_fn.ops.fourier import fft, fft2, ifft2, irfft, rfft
 from torchkeras_fn.ops.indexing import (
     argsort, bincount, digitize, get_item, in_top_k, multi_hot, nonzero, one_hot, scatter, scatter_update, searchsorted, segment_sum,
     slice, slice_update, sort, take, take_along_axis, top_k,

@@ -72,7 +72,7 @@ class Lion(FormulaOptimizer):
     def update(self, group: dict[str, Any], parameters: Tensors, gradients: Tensors, states: list[dict[str, Any]]) -> None:
         """Go against the sign of gradient and momentum."""
         beta_1, beta_2 = group["betas"]
-        momenta = [state["exp_avg"] for state in states]
+        parameters, gradients, momenta = parts(parameters), parts(gradients), parts(state["exp_avg"] for state in states)
         directions = torch._foreach_lerp(gradients, momenta, beta_1)
         torch._foreach_sign_(directions)
         torch._foreach_add_(parameters, directions, alpha=-group["lr"])
@@ -131,7 +131,8 @@ class Ftrl(FormulaOptimizer):
         rate, power, l1 = group["lr"], group["power"], group["l1"]
         if rate == 0:  # at the end of many a schedule
             return
-        sums, linears = ([state[name] for state in states] for name in ("sum", "linear"))
+        parameters, gradients = parts(parameters), parts(gradients)
+        sums, linears = (parts(state[name] for state in states) for name in ("sum", "linear"))
         before = torch._foreach_pow(sums, power)
         torch._foreach_addcmul_(sums, gradients, gradients)
         quadratics = torch._foreach_pow(sums, power)
@@ -142,7 +143,7 @@ class Ftrl(FormulaOptimizer):
         leaders = torch._foreach_clamp_max(torch._foreach_clamp_min(linears, -l1), l1)
         torch._foreach_sub_(leaders, linears)
         torch._foreach_div_(leaders, quadratics)
-        torch._foreach_copy_(parts(parameters), parts(leaders))
+        torch._foreach_copy_(parameters, leaders)
 
 
 class Adafactor(FormulaOptimizer):
@@ -173,7 +174,7 @@ class Adafactor(FormulaOptimizer):
             if parameter.dim() < 2:
                 means = state["variance"].lerp_(squares, newest)
             else:
-                rows = state["row_var"].lerp_(squares.mean(1, keepdim=True), newest)
+                rows = state["row_var"].lerp_(like(state["row_var"], squares.mean(1, keepdim=True)), newest)
                 columns = state["col_var"] = state["col_var"].lerp(squares.mean(0, keepdim=True), newest)
                 means = rows / rows.mean(0, keepdim=True) * columns
             change = gradient * means.rsqrt()

@@ -73,9 +73,9 @@ def save_checkpoint(model: Any, folder: Any) -> None:
                 if is_first:
                     _begin(folder, name, held)
                 model._meet()  # in what torch does now, one that fails is waited for
-                metadata = _write(os.path.join(folder, name), tensors, team, model._sharding is not None)
+                written = _write(os.path.join(folder, name), tensors, team, model._sharding is not None)
                 if is_first:
-                    config = {**header(FORMAT), "parts": name, "tensors": _described(metadata), "training": training}
+                    config = {**header(FORMAT), "parts": name, "tensors": _described(*written), "training": training}
                     text = write_json(config, "The checkpoint")
                     with locked(folder):
                         with replacing(os.path.join(folder, CONFIG)) as file:
@@ -105,14 +105,15 @@ def _is_current(folder: str, name: str) -> bool:
 
 
 def _write(folder: str, tensors: dict[str, torch.Tensor], team: Any, sharded: bool) -> Any:
-    """Let torch write the tensors, and return what it says of them in the first process."""
+    """Let torch write the tensors, and return in the first process what it says of them, and where it put their pieces."""
     checkpoint, found = torch_distributed("checkpoint"), []
     writer = checkpoint.FileSystemWriter(folder)
     finish = writer.finish
 
     def noting(metadata: Any, results: Any) -> None:
         finish(metadata, results)
-        found.append(metadata)
+        places = {piece.index: piece.storage_data for own in results for piece in own}
+        found.append((metadata.state_dict_metadata, places))
 
     writer.finish = noting
     with _plainly("a tensor cannot be written."):
@@ -125,13 +126,13 @@ def _write(folder: str, tensors: dict[str, torch.Tensor], team: Any, sharded: bo
     return found[0] if found else None
 
 
-def _described(metadata: Any) -> dict[str, Any]:
+def _described(tensors: Mapping[str, Any], places: Mapping[Any, Any]) -> dict[str, Any]:
     found = {}
-    for name, kept in metadata.state_dict_metadata.items():
+    for name, kept in tensors.items():
         pieces = []
         for index, chunk in enumerate(kept.chunks):
             if math.prod(chunk.sizes):
-                place = metadata.storage_data[_index(name, chunk.offsets, index)]
+                place = places[_index(name, chunk.offsets, index)]
                 first = chunk.offsets[0] if len(chunk.offsets) else 0
                 rows = chunk.sizes[0] if len(chunk.sizes) else 1
                 pieces.append([place.relative_path, place.offset, place.length, first, first + rows])
@@ -154,10 +155,10 @@ def _remove_others(folder: str, name: str) -> None:
 
 @contextmanager
 def _plainly(what: str) -> Iterator[None]:
-    """Without torch's word that one process saves alone, and with its exception, which no `except Exception` sees, as another."""
+    """Without torch's warnings to itself, and with its exception, which no `except Exception` sees, as another."""
     failure = torch_distributed("checkpoint.api").CheckpointException
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled, unavailable or uninitialized")
+        warnings.filterwarnings("ignore", "torch.distributed is disabled, unavailable or uninitialized|TypedStorage is deprecated")
         try:
             yield
         except failure as error:

@@ -161,8 +161,8 @@ def _program(call: Call, device: torch.device, options: Mapping[str, Any]) -> An
         return tensor
 
     args, kwargs = tree_map_only(Spec, example, (call.args, call.kwargs))
-    with _Exportable():
-        return torch.export.export(call.module, args, kwargs, dynamic_shapes=described, **options)
+    with _Exportable():  # "strict": as later versions of torch have it by themselves
+        return torch.export.export(call.module, args, kwargs, dynamic_shapes=described, **{"strict": False, **options})
 
 
 class _Exportable(TorchFunctionMode):

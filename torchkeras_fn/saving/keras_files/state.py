@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 import torch
 
 from torchkeras_fn.engine.drawn import Drawn, is_own
-from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.engine.mask_ways import mask_ways
-from torchkeras_fn.engine.symbolic import KerasTensor, Node, symbolic_leaves
+from torchkeras_fn.engine.symbolic import KerasTensor
 from torchkeras_fn.engine.weights import NamedWeight
 
 CLASS_NAMES = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU", "ThresholdedReLU": "ReLU"}
@@ -142,52 +140,7 @@ def keras_layers(model: Drawn) -> list[Layer]:
     graph = model.graph
     if graph is None or isinstance(model, registry.find("Sequential")):
         return [layer for layer in model.layers if not hasattr(layer, "batch_shape")]
-    return _ordered(graph)
-
-
-def _ordered(graph: Graph) -> list[Layer]:
-    depths: dict[int, int] = {}
-    layer_depths: dict[int, int] = {}
-    order, visited = _walked(graph)
-    ways = mask_ways(order, {id(tensor.node) for tensor in graph.inputs})
-    for node in reversed(order):
-        operation = id(node.operation)
-        is_layer = isinstance(node.operation, Layer)
-        depth = max(depths.get(id(node), 0), layer_depths.get(operation, 0) if is_layer else 0)
-        depths[id(node)] = depth
-        if is_layer:
-            layer_depths[operation] = depth
-        for parent in _parents(graph, node):
-            depths[id(parent)] = max(depths.get(id(parent), 0), depth + 1)
-        for source, steps in ways.get(id(node), {}).items():
-            depths[source] = max(depths.get(source, 0), depth + 1 + steps)
-    layers = list({id(node.operation): node.operation for node in visited if isinstance(node.operation, Layer)}.values())
-    return sorted(layers, key=lambda layer: -layer_depths[id(layer)])
-
-
-def _walked(graph: Graph) -> tuple[list[Node], list[Node]]:
-    """The calls, each after those it reads, and in the order in which a walk from the outputs meets them."""
-    order: list[Node] = []
-    visited: dict[int, Node] = {}
-    for output in graph.outputs:
-        stack = [(past_casts(output).node, False)]
-        while stack:
-            node, leaving = stack.pop()
-            if leaving:
-                order.append(node)
-            elif id(node) not in visited:
-                visited[id(node)] = node
-                stack.append((node, True))
-                stack.extend((parent, False) for parent in reversed(_parents(graph, node)))
-    unused = [tensor.node for tensor in graph.inputs if id(tensor.node) not in visited]
-    return [*unused, *order], [*unused, *visited.values()]
-
-
-def _parents(graph: Graph, node: Node) -> list[Node]:
-    if any(node is tensor.node for tensor in graph.inputs):
-        return []
-    parents = symbolic_leaves((node.args, dict(sorted(node.kwargs.items()))))  # Keras walks through keywords by name
-    return [past_casts(tensor).node for tensor in parents if tensor.spec.number is None]
+    return graph.layers_of_outputs()
 
 
 def past_casts(tensor: KerasTensor) -> KerasTensor:
