@@ -203,13 +203,22 @@ def test_one_row_of_one_unit_is_taken_for_a_column_too(options):
     check_same(lambda: Model(x, Dense(64, **options)(Dense(1)(x))), X[:1], np.linspace(0, 1, 64)[None], loss="mse")
 
 
-def test_what_drops_nothing_may_be_an_output_beside_what_it_reads():
-    def make() -> Model:
-        x = Input(shape=(FEATURES,))
-        hidden = Dense(4, activation="relu")(x)
-        return Model(x, [hidden, Dropout(0.0)(hidden)])
+def beside_its_dropout(rate: float) -> Model:
+    x = Input(shape=(FEATURES,))
+    hidden = Dense(4, activation="relu")(x)
+    return Model(x, [hidden, Dropout(rate)(hidden)])
 
-    check_same(make, X, [X[:, :4], X[:, 2:]], loss="mse")
+
+def test_an_output_has_a_gradient_of_its_own_beside_its_dropout_that_drops_nothing_any_more():
+    model = beside_its_dropout(0.5)
+    model.compile("sgd", "mse", device="cpu")
+    assert uses_hands(model)
+    model.layers[2].module.p = 0.0
+    outputs = model._training_outputs(torch.from_numpy(X))
+    (outputs.predictions[0].sum() + outputs.predictions[1].sum()).backward()
+    outputs.back()
+    bias = model.layers[1].module.bias
+    assert torch.equal(bias.grad, 2.0 * (outputs.predictions[0] > 0).sum(0))
 
 
 # ---------------------------------------------------------------------- what is by hand, and what is not
@@ -290,6 +299,10 @@ def frozen_in_part() -> Model:
     return around(nn.Linear(FEATURES, 4).requires_grad_(False))
 
 
+def beside_what_drops_nothing() -> Model:
+    return beside_its_dropout(0.0)
+
+
 def pruned() -> Model:
     return around(prune.random_unstructured(nn.Linear(FEATURES, 4), "weight", 0.5))
 
@@ -310,6 +323,7 @@ def pruned() -> Model:
         written_to,
         with_transposed_weight,
         frozen_in_part,
+        beside_what_drops_nothing,
         pruned,
     ],
 )

@@ -188,6 +188,8 @@ class _Writer(Writer):
         if kind == "add":
             is_plain = all(read in self.nodes for read in node.args) and not node.kwargs
             return kind if is_plain and len(shapes[0]) == 2 and len(set(shapes)) == 1 and None not in shapes[0][1:] else None
+        if kind == "dropout" and not (module.p and module.training) and len(node.args[0].users) > 1:  # type: ignore[union-attr]
+            return None  # what drops nothing is, to autograd, what it reads: it sums the gradients of both in one order
         is_plain = len(node.args) == 1 and node.kwargs in ({}, {"inplace": False}) and not getattr(module, "inplace", False)
         return kind if is_plain else None
 
