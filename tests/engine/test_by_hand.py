@@ -157,20 +157,19 @@ def drawn_at_random(seed: int) -> Model:
     inputs = [Input(shape=(FEATURES,), name="one"), Input(shape=(4,), name="other")]
     shared = Dense(5, activation="tanh", name="shared")
     values: list[Any] = [shared(Dense(4, use_bias=False)(inputs[0])), shared(inputs[1])]
+    choices: list[Callable[[Any, Any], Any]] = [
+        lambda one, other: Dense(5, activation=dice.choice(["relu", "sigmoid", None]), use_bias=dice.random() < 0.7)(one),
+        lambda one, other: Dense(5)(Concatenate()([one, other, one])),
+        lambda one, other: Add()([one, other, dice.choice(values)]),
+        lambda one, other: one + other,
+        lambda one, other: Dense(5)(torch.cat([one, other], 1)),
+        lambda one, other: Dropout(0.25)(one),
+        lambda one, other: Activation("relu")(one),
+        lambda one, other: shared(Dense(4)(one)),
+    ]
     for _ in range(8):
         one, other = dice.choice(values), dice.choice(values)
-        choices = [
-            # each is called before the next `one` is chosen
-            lambda: Dense(5, activation=dice.choice(["relu", "sigmoid", None]), use_bias=dice.random() < 0.7)(one),  # noqa: B023
-            lambda: Dense(5)(Concatenate()([one, other, one])),  # noqa: B023
-            lambda: Add()([one, other, dice.choice(values)]),  # noqa: B023
-            lambda: one + other,  # noqa: B023
-            lambda: Dense(5)(torch.cat([one, other], 1)),  # noqa: B023
-            lambda: Dropout(0.25)(one),  # noqa: B023
-            lambda: Activation("relu")(one),  # noqa: B023
-            lambda: shared(Dense(4)(one)),  # noqa: B023
-        ]
-        values.append(dice.choice(choices)())
+        values.append(dice.choice(choices)(one, other))
     middle = Dense(2, activation="sigmoid", name="yes")(values[-2])
     return Model(inputs, [Dense(CLASSES, activation="softmax", name="kind")(values[-1]), middle, Dense(1, name="size")(middle)])
 

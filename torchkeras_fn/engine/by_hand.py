@@ -58,7 +58,8 @@ def dropped(x: torch.Tensor, share: float, training: bool) -> tuple[torch.Tensor
 def _of_aten(name: str) -> Callable[..., torch.Tensor]:
     """A kernel that torch gives no name but this one, past the frame in front of it."""
     kernel = getattr(torch.ops.aten, name).default
-    return getattr(kernel, "_op", kernel)  # type: ignore[no-any-return]
+    plain: Callable[..., torch.Tensor] = getattr(kernel, "_op", kernel)
+    return plain
 
 
 _FUNCTIONS = {
@@ -136,6 +137,7 @@ class _Writer(Writer):
         super().__init__(view.module)
         self.names |= {"view": view.run, **_FUNCTIONS}
         self.learning = self.those_that_learn()
+        self.kinds = {node: self.kind_of(node) for node in self.learning if node.op != "output"}
         self.weights: dict[int, str] = {}
         self.kept: set[str] = set()
         """The variables that are needed on the way back."""
@@ -157,7 +159,7 @@ class _Writer(Writer):
         predictions, masks, terms, figures, _ = output.args[0]
         if any(mask is not None for mask in masks) or terms or figures or not self.learning.issuperset(predictions):
             return False
-        return all(self.kind_of(node) is not None if node in self.learning else not self.may_write(node) for node in nodes)
+        return all(self.kinds[node] is not None if node in self.learning else not self.may_write(node) for node in nodes)
 
     def may_write(self, node: Any) -> bool:
         """Whether an operation may write to what it reads, as `mul_` does: the way back may need that, and autograd would notice."""
@@ -175,11 +177,11 @@ class _Writer(Writer):
 
     def kind_of(self, node: Any) -> str | None:
         """The name of the rule for an operation, `None` where there is none for it on such tensors."""
-        module = self.module.get_submodule(node.target) if node.op == "call_module" else None
+        module: Any = self.module.get_submodule(node.target) if node.op == "call_module" else None
         kind = _KINDS.get(node.target if module is None else type(module)) if node.op != "call_method" else None
         shapes = list(map(self.shape_of, node.all_input_nodes))
         if kind == "linear":
-            held = module._parameters  # type: ignore[union-attr]
+            held = module._parameters
             is_plain = held.keys() == {"weight", "bias"} and all(_is_plain(weight) for weight in held.values() if weight is not None)
             return kind if is_plain and len(node.args) == 1 and len(shapes[0]) == 2 else None
         if kind == "cat":
@@ -188,7 +190,7 @@ class _Writer(Writer):
         if kind == "add":
             is_plain = all(read in self.nodes for read in node.args) and not node.kwargs
             return kind if is_plain and len(shapes[0]) == 2 and len(set(shapes)) == 1 and None not in shapes[0][1:] else None
-        if kind == "dropout" and not (module.p and module.training) and len(node.args[0].users) > 1:  # type: ignore[union-attr]
+        if kind == "dropout" and not (module.p and module.training) and len(node.args[0].users) > 1:
             return None  # what drops nothing is, to autograd, what it reads: it sums the gradients of both in one order
         is_plain = len(node.args) == 1 and node.kwargs in ({}, {"inplace": False}) and not getattr(module, "inplace", False)
         return kind if is_plain else None
@@ -237,7 +239,7 @@ class _Writer(Writer):
     def step(self, node: Any) -> str:
         """The code of an operation."""
         name, code = self.variables[node], self.call(node)
-        kind = self.kind_of(node) if node in self.learning else None
+        kind = self.kinds.get(node)
         if kind == "linear":
             code = f"linear({self.expression(node.args[0])}, {', '.join(self.weights_of(node))})"
         if kind == "dropout":
@@ -278,7 +280,7 @@ class _Writer(Writer):
         return lines
 
     def to_weights(self, node: Any) -> list[str]:
-        if self.kind_of(node) != "linear":
+        if self.kinds[node] != "linear":
             return []
         read, g = self.variables[node.args[0]], f"g{self.variables[node][1:]}"
         self.kept.add(read)
@@ -290,7 +292,7 @@ class _Writer(Writer):
 
     def to_inputs(self, node: Any) -> list[tuple[Any, str]]:
         """What an operation read, and the code of the gradient of each."""
-        kind, number = self.kind_of(node), self.variables[node][1:]
+        kind, number = self.kinds[node], self.variables[node][1:]
         g = f"g{number}"
         if kind == "linear":
             w, gradient = self.weights_of(node)[0], "mm({g}, {w})"

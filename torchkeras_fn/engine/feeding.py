@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from torchkeras_fn.engine.objective import entry_per_output
+from torchkeras_fn.engine.per_output import entry_per_output
 
 
 def target_feeds(target_tensors: Any, names: Sequence[str] | None) -> dict[int, Callable[[], torch.Tensor]]:

@@ -225,7 +225,7 @@ class _Writer:
         graph = scope.graph
         for tensor, value in zip(graph.inputs, inputs, strict=True):
             scope.values[id(tensor)] = value
-            note_shape(value.node, tensor)
+            _note_shape(value.node, tensor)
         entries = {id(tensor.node) for tensor in graph.inputs}
         for node in graph.nodes:
             if id(node) not in entries:
@@ -251,7 +251,7 @@ class _Writer:
                     self.losses.append(self.fx.call_function(of_sum, (term,)))
         for index, tensor in enumerate(node.tensors):
             scope.values[id(tensor)] = value = _Value(self.pick(tensor, result), self.mask_of(index, mask))
-            note_shape(value.node, tensor)
+            _note_shape(value.node, tensor)
 
     def mask_of(self, index: int, mask: Any) -> fx.Node | None:
         """The mask of one output: what a layer of the user's computes may be a list, which is known when it runs."""
@@ -393,7 +393,7 @@ class _Writer:
         return module
 
 
-def note_shape(node: Any, tensor: KerasTensor) -> None:
+def _note_shape(node: Any, tensor: KerasTensor) -> None:
     """Let a written node tell its shape, in which what is not known reads `None`."""
     if isinstance(node, fx.Node):
         node.meta.setdefault("shape", tensor.shape)
