@@ -301,3 +301,11 @@ def test_a_parametrization_of_a_layer_says_that_it_belongs_on_the_module(name):
     parametrize(layer.module)
     model.compile("sgd", "mse", device="cpu")
     model.fit(x, y, verbose=0)
+
+
+def test_the_code_is_compiled_when_it_is_to_run():
+    x = Input(shape=(3,))
+    flat = Flat(Model(x, Dense(2)(x)).lowered)
+    assert "run" not in vars(flat)
+    flat.run(torch.ones(1, 3))
+    assert "run" in vars(flat)

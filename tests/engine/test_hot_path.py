@@ -234,6 +234,22 @@ def frames_in(function: Callable[[], Any]) -> int:
     return calls
 
 
+def drawn_and_compiled(layers: int) -> Model:
+    x = h = Input(shape=(4,))
+    for _ in range(layers):
+        h = Dense(4, activation="relu")(h)
+    model = Model(x, h)
+    model.compile("adam", "mse")
+    return model
+
+
+def test_a_layer_more_costs_a_model_so_many_frames_however_many_it_has():
+    drawn_and_compiled(2)  # what is made once is made
+    few, more, many = (frames_in(partial(drawn_and_compiled, layers)) for layers in (20, 40, 80))
+    assert (more - few) / 20 < 1650
+    assert (many - more) / 40 < 1.02 * (more - few) / 20
+
+
 def frames_per_step(model: Any, data: Any, **arguments: Any) -> float:
     """Count the Python functions that are called for each further step of a `fit`."""
 

@@ -50,9 +50,15 @@ def further_shapes(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     >>> further_shapes(Pair, [torch.ones(2, 3)], {"value": torch.ones(2, 4)})
     {'value_shape': (None, 4)}
     """
-    asked = [name for name in list(inspect.signature(cls.build).parameters)[2:] if name.endswith("_shape")]  # type: ignore[attr-defined]
+    asked = _shapes_asked_for(cls.build)  # type: ignore[attr-defined]
     if not asked:
         return {}
     given = inspect.signature(cls.call).bind_partial(None, *args, **kwargs).arguments  # type: ignore[attr-defined]
     shapes = {name: shapes_of(given.get(name.removesuffix("_shape"))) for name in asked}
     return {name: shape for name, shape in shapes.items() if shape is not None}
+
+
+@functools.lru_cache(maxsize=256)
+def _shapes_asked_for(build: Callable[..., Any]) -> list[str]:
+    """The arguments after the first that a `build` takes shapes in."""
+    return [name for name in list(inspect.signature(build).parameters)[2:] if name.endswith("_shape")]

@@ -7,14 +7,14 @@ layers run without it. Only the predictions begin a history, that of the loss, w
 
 import operator
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torchkeras_fn.engine.flat import Flat, Writer
+from torchkeras_fn.engine.flat import Flat, Writer, executed
 
 _KINDS: dict[Any, str] = {
     nn.Linear: "linear",
@@ -110,9 +110,17 @@ class ByHand:
     """
 
     def __init__(self, view: Flat, source: str, names: dict[str, Any]):
-        self.module, self.is_watched, self.source = view.module, view.is_watched, source
-        exec(compile(source, f"<by hand {type(view.module).__name__}>", "exec"), names)
-        self.run: Callable[..., Any] = names["run"]
+        self.module, self._view = view.module, view
+        self.source, self._names = source, names
+
+    @cached_property
+    def run(self) -> Callable[..., Any]:
+        """What the view does, with the way back."""
+        return executed(self.source, f"<by hand {type(self.module).__name__}>", self._names)["run"]  # type: ignore[no-any-return]
+
+    def is_watched(self) -> Any:
+        """Whether the view gives way now."""
+        return self._view.is_watched()
 
 
 def by_hand(view: Flat) -> "Flat | ByHand":
@@ -135,7 +143,7 @@ class _Writer(Writer):
 
     def __init__(self, view: Flat):
         super().__init__(view.module)
-        self.names |= {"view": view.run, **_FUNCTIONS}
+        self.names |= {"view": view, **_FUNCTIONS}
         self.learning = self.those_that_learn()
         self.kinds = {node: self.kind_of(node) for node in self.learning if node.op != "output"}
         self.weights: dict[int, str] = {}
@@ -216,7 +224,7 @@ class _Writer(Writer):
         lines = [
             f"def run({inputs}):",
             f"    if {' or '.join([*self.reasons_to_leave(), *self.watches])}:",
-            f"        return view({inputs})",
+            f"        return view.run({inputs})",
             *_without_gradients(forward.values()),
             *(f"    {self.variables[node]}.requires_grad_()" for node in dict.fromkeys(predictions)),
             f"    return {', '.join(map(self.expression, output.args[0][:-1]))}, partial(back, [{saved}])",

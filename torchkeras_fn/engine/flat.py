@@ -7,6 +7,7 @@ somebody's own, a parametrization, `module.compile()`.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from keyword import iskeyword
 from typing import Any
 
@@ -70,10 +71,27 @@ class Flat:
     def __init__(self, module: Any):
         self.module = module
         writer = Writer(module)
-        self.source = writer.write()
-        exec(compile(self.source, f"<flat {type(module).__name__}>", "exec"), writer.names)
-        self.run: Callable[..., Any] = writer.names["run"]
-        self.is_watched: Callable[[], Any] = writer.names["is_watched"]
+        self.source, self._names = writer.write(), writer.names
+
+    @cached_property
+    def run(self) -> Callable[..., Any]:
+        """The function, which Python compiles when it is first asked for: of a large model that takes a while."""
+        return executed(self.source, f"<flat {type(self.module).__name__}>", self._names)["run"]  # type: ignore[no-any-return]
+
+    @cached_property
+    def is_watched(self) -> Callable[[], Any]:
+        """Says whether it gives way now."""
+        return self.run.__globals__["is_watched"]  # type: ignore[no-any-return]
+
+
+def executed(source: str, title: str, names: dict[str, Any]) -> dict[str, Any]:
+    """Return the names that code knows, with the functions that it defines; errors in these show its `title`.
+
+    >>> executed("def twice(x): return two * x", "<example>", {"two": 2})["twice"](3)
+    6
+    """
+    exec(compile(source, title, "exec"), names)
+    return names
 
 
 class Writer:

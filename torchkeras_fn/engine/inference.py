@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_map_only, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_is_leaf, tree_leaves, tree_map, tree_map_only, tree_unflatten
 
 from torchkeras_fn.engine import turns
 
@@ -37,8 +37,20 @@ def leaves_of(tree: Any) -> list[Any]:
     [1, 2, 3, None]
     """
     found: list[Any] = []
-    for leaf in tree_leaves(tree):
-        found.extend((leaf.start, leaf.stop, leaf.step) if isinstance(leaf, slice) else (leaf,))
+
+    def gather(value: Any) -> None:
+        if type(value) in (tuple, list):
+            for part in value:
+                gather(part)
+        elif type(value) is slice:
+            found.extend((value.start, value.stop, value.step))
+        elif tree_is_leaf(value):
+            found.append(value)
+        else:
+            for part in tree_leaves(value, is_leaf=lambda part: part is not value):
+                gather(part)
+
+    gather(tree)
     return found
 
 
@@ -49,12 +61,18 @@ def map_only(kind: Any, function: Callable[[Any], Any], tree: Any) -> Any:
     [2, {'a': slice(3, None, None)}, 'b']
     """
 
-    def leaf(value: Any) -> Any:
-        if isinstance(value, slice):
-            return slice(*(leaf(part) for part in (value.start, value.stop, value.step)))
-        return function(value) if isinstance(value, kind) else value
+    def mapped(value: Any) -> Any:
+        if isinstance(value, kind):
+            return function(value)
+        if type(value) in (tuple, list):
+            return type(value)(map(mapped, value))
+        if type(value) is dict:
+            return {key: mapped(part) for key, part in value.items()}
+        if type(value) is slice:
+            return slice(mapped(value.start), mapped(value.stop), mapped(value.step))
+        return value if tree_is_leaf(value) else tree_map(mapped, value, is_leaf=lambda part: part is not value)
 
-    return tree_map(leaf, tree, is_leaf=lambda value: isinstance(value, kind))
+    return mapped(tree)
 
 
 class InferenceError(ValueError):
