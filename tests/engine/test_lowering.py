@@ -13,7 +13,7 @@ from torch import fx, nn
 from torchkeras_fn import Input, Model, Sequential
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.lowering import lower, lower_for_training, module_key
+from torchkeras_fn.engine.lowering import lower, lower_for_training
 from torchkeras_fn.layers import (
     Activation,
     Add,
@@ -269,10 +269,6 @@ def test_names_that_would_be_one_key_stay_two_modules(names):
     model = Model(x, Dense(2, name=names[1])(Dense(3, name=names[0])(x)))
     assert len(model.state_dict()) == 4
     assert model.lowered(torch.ones(1, 3)).shape == (1, 2)
-
-
-def test_keys_avoid_what_torch_needs():
-    assert [module_key(name) for name in ("block.1", "forward", "train", "dense_1")] == ["block_1", "forward_", "train_", "dense_1"]
 
 
 def test_dead_branches_are_not_lowered():

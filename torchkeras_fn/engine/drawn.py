@@ -9,8 +9,9 @@ from torchkeras_fn.engine.connections import shapes_of
 from torchkeras_fn.engine.graph import Graph, numbered
 from torchkeras_fn.engine.incoming import drawing_again
 from torchkeras_fn.engine.layer import Layer, as_tensors, registry
-from torchkeras_fn.engine.lowering import GraphModule, lower, module_keys
+from torchkeras_fn.engine.lowering import GraphModule, lower
 from torchkeras_fn.engine.modes import mode_of, with_own_mode
+from torchkeras_fn.engine.naming import module_keys
 from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
 from torchkeras_fn.engine.structure import Structure, nested
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic

@@ -6,7 +6,6 @@ made of. Nested models are written out in place, under their names.
 """
 
 import functools
-import keyword
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.layout import Spatial, settle_permutations
 from torchkeras_fn.engine.modes import in_fixed_mode
+from torchkeras_fn.engine.naming import CONSTANTS, identifier, module_keys
 from torchkeras_fn.engine.structure import Structure
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
 from torchkeras_fn.portion import of_sum
@@ -136,48 +136,6 @@ class _Scope:
         return self.prefix + self.keys[layer]
 
 
-CONSTANTS = "constants"
-"""The attribute under which the tensors that were mixed into a graph are kept."""
-
-_EMPTY_GRAPH_MODULE = GraphModule(nn.Module(), fx.Graph())
-
-
-_BREAKING = "\"'\\"
-
-
-def module_key(name: str) -> str:
-    """Return the attribute under which a layer of this name is kept: dots, and names that are taken, are changed.
-
-    So are quotes, backslashes and line ends: torch.fx writes the name between quotes into the code that it runs. Taken
-    are the words of Python, what torch needs for itself, and `constants`.
-
-    >>> module_key("block.1"), module_key("forward")
-    ('block_1', 'forward_')
-    """
-    key = "".join("_" if letter in "." + _BREAKING or not letter.isprintable() else letter for letter in name) or "_"
-    is_taken = keyword.iskeyword(key) or key == CONSTANTS or hasattr(_EMPTY_GRAPH_MODULE, key)
-    return f"{key}_" if is_taken else key
-
-
-def module_keys(graph: Graph) -> dict[Layer, str]:
-    """Return the attribute of each layer; two names that would make one key are told apart by a trailing `_`.
-
-    >>> from torchkeras_fn.layers import Dense, Input
-    >>> x = Input(shape=(3,), name="x")
-    >>> list(module_keys(Graph([x], [Dense(2, name="a_b")(Dense(2, name="a.b")(x))])).values())
-    ['x', 'a_b', 'a_b_']
-    """
-    keys: dict[Layer, str] = {}
-    taken: set[str] = set()
-    for layer in graph.layers:
-        key = module_key(graph.names[layer])
-        while key in taken:
-            key += "_"
-        taken.add(key)
-        keys[layer] = key
-    return keys
-
-
 _MODE_NAMES = {None: "either", True: "training", False: "inference"}
 
 
@@ -214,7 +172,7 @@ class _Writer:
     def write_model(self, graph: Graph, input_names: Sequence[str] | None = None) -> tuple[_Scope, list[_Value]]:
         scope = _Scope(graph)
         names: list[str] = []
-        for name in map(_identifier, input_names or graph.input_names):
+        for name in map(identifier, input_names or graph.input_names):
             while name in names:
                 name += "_"
             names.append(name)
@@ -384,7 +342,7 @@ class _Writer:
                 container, _, key = str(node.target).rpartition(".")
                 kept = self.modules.get(str(node.target))
                 root[str(node.target)] = kept if kept is not None else getattr(self.containers[container], key)
-        module = GraphModule(root, self.fx, class_name=_identifier(name))
+        module = GraphModule(root, self.fx, class_name=identifier(name))
         for target, container_module in self.containers.items():
             module.set_submodule(target, container_module)
         module.graph.eliminate_dead_code()
@@ -397,9 +355,3 @@ def _note_shape(node: Any, tensor: KerasTensor) -> None:
     """Let a written node tell its shape, in which what is not known reads `None`."""
     if isinstance(node, fx.Node):
         node.meta.setdefault("shape", tensor.shape)
-
-
-def _identifier(name: str) -> str:
-    cleaned = "".join(letter if f"_{letter}".isidentifier() else "_" for letter in name)
-    cleaned = cleaned if cleaned[:1].isalpha() or cleaned[:1] == "_" else f"_{cleaned}"
-    return f"{cleaned}_" if keyword.iskeyword(cleaned) or cleaned == "self" else cleaned
