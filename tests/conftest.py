@@ -1,5 +1,6 @@
 """What all tests share: one thread, fixed seeds, and no CUDA test where there is no CUDA device."""
 
+import importlib
 import signal
 
 import pytest
@@ -14,9 +15,12 @@ torch.set_num_threads(1)
 # A shell lets what it starts in the background ignore Ctrl-C, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Older versions of torch know no devices that are written in Python, as the pretended one is.
+# Older versions of torch know no devices that are written in Python, as the pretended one is. Once it is known, torch takes no other
+# for the accelerator, not even where there is one: nothing would run there, and no memory be pinned for it.
 _has_devices_in_python = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
-collect_ignore = [] if _has_devices_in_python else ["pretend.py", "test_accelerator.py"]
+collect_ignore = [] if _has_devices_in_python and not torch.accelerator.is_available() else ["pretend.py", "test_accelerator.py"]
+if not collect_ignore:
+    importlib.import_module("tests.pretend")  # before the first backward pass, at which torch counts what devices there are
 
 
 @pytest.fixture(autouse=True)

@@ -227,7 +227,7 @@ class Event:
     def __init__(self, device: Any):
         self.device = torch.device(device)
 
-    def record(self) -> None:
+    def record(self, stream: Any = None) -> None:
         """Mark this moment."""
 
     def synchronize(self) -> None:

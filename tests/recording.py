@@ -56,7 +56,9 @@ class Recorder:
         self.where: list[tuple[str, str]] = []
         self.made: list[Recorded] = []
         self._now = "the first"
-        for name in ("CUDAGraph", "Stream", "device", "graph"):
+        self.stream = "the first stream"
+        """The stream on which the program works now."""
+        for name in ("CUDAGraph", "Stream", "current_stream", "device", "graph", "stream"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, f"_{name}"))
 
     def _CUDAGraph(self) -> Recorded:
@@ -66,16 +68,31 @@ class Recorder:
     def _Stream(self, device: Any) -> str:
         return f"a stream on {device}"
 
+    def _current_stream(self, device: Any) -> str:
+        return self.stream
+
+    @contextmanager
+    def _stream(self, stream: str) -> Any:
+        before, self.stream = self.stream, stream
+        try:
+            yield
+        finally:
+            self.stream = before
+
     @contextmanager
     def _device(self, device: Any) -> Any:
         before, self._now = self._now, str(device)
-        yield
-        self._now = before
+        try:
+            yield
+        finally:
+            self._now = before
 
     @contextmanager
     def _graph(self, recorded: Recorded, stream: str, capture_error_mode: str) -> Any:
         self.where.append((self._now, stream))
+        before, self.stream = self.stream, stream
         with _Noting(recorded) as noting:
             yield
+        self.stream = before  # as torch does it: an error of the recording comes first
         for tensor, values in reversed(noting.before.values()):
             tensor.copy_(values)

@@ -12,7 +12,7 @@ from tests.layers import test_contract as of_layers
 from tests.metrics import test_contract as of_metrics
 from torchkeras_fn import Input, Model, Sequential, Trainer, layers, losses, metrics, optimizers
 from torchkeras_fn.callbacks import Callback, EarlyStopping, ReduceLROnPlateau
-from torchkeras_fn.engine import device
+from torchkeras_fn.engine import by_hand, device
 from torchkeras_fn.optimizers import base, moving
 from torchkeras_fn.utils import Sequence
 
@@ -48,6 +48,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(torch, "Generator", Generator)
     monkeypatch.setattr(torch.Tensor, "pin_memory", pretend.pin_memory)
     monkeypatch.setattr(torch, "Event", pretend.Event)
+    monkeypatch.setattr(torch.accelerator, "current_stream", lambda where: where)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     pretend.waits.clear()
     yield
@@ -124,6 +125,64 @@ def test_the_device_says_where_the_host_waits_and_refuses_to_mix():
         assert pretend.waits
     with pytest.raises(RuntimeError, match="on pretend and on the CPU"):
         there + here
+
+
+# ---------------------------------------------------------------------- gradients that are written out
+
+
+@pytest.fixture
+def by_hand_there(monkeypatch):
+    """Let models learn by hand on the device, as they do on CUDA, though its weights are of a class of their own; return which did."""
+    monkeypatch.setattr(by_hand, "_is_plain", lambda weight: isinstance(weight, torch.Tensor) and weight.requires_grad)
+    made, make = [], by_hand.ByHand.__init__
+
+    def noted(self, *args):
+        made.append(self)
+        make(self, *args)
+
+    monkeypatch.setattr(by_hand.ByHand, "__init__", noted)
+    return made
+
+
+def dense(*inner):
+    hidden = [layers.Dense(8, "relu"), *inner, layers.Dense(8, "tanh")]
+    return Sequential([Input((SIZE,)), *hidden, layers.Dense(CLASSES, "softmax")])
+
+
+def two_outputs():
+    x = Input((SIZE,))
+    hidden = layers.Concatenate()([layers.Dense(4, "relu")(x), layers.Dense(3, "sigmoid")(x)])
+    total = layers.Add()([layers.Dense(7)(hidden), hidden])
+    return Model(x, [layers.Dense(CLASSES, "softmax", name="kind")(total), layers.Dense(1, name="value")(total)])
+
+
+OPTIMIZERS_BY_HAND = {
+    "momentum": lambda: optimizers.SGD(0.1, momentum=0.9),
+    "adam": optimizers.Adam,
+    "gathering": lambda: optimizers.SGD(gradient_accumulation_steps=2),
+    "scaling": lambda: optimizers.LossScaleOptimizer(optimizers.Adam()),
+    "clipping": lambda: optimizers.Adam(global_clipnorm=0.1),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS_BY_HAND)
+@pytest.mark.parametrize("options", [{}, {"sample_weight": WEIGHTS}, {"validation_split": 0.25}], ids=lambda options: "-".join(options))
+def test_gradients_by_hand_are_those_of_the_cpu(optimizer, options, by_hand_there):
+    check(dense, X, Y, {**CLASSIFYING, "optimizer": OPTIMIZERS_BY_HAND[optimizer]}, **options)
+    assert by_hand_there
+
+
+def test_gradients_by_hand_of_two_outputs_are_those_of_the_cpu(by_hand_there):
+    losses = {"kind": "sparse_categorical_crossentropy", "value": "mse"}
+    check(two_outputs, X, {"kind": Y, "value": X[:, :1]}, {"loss": losses})
+    assert by_hand_there
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_dropout_by_hand_takes_every_type_and_waits_for_nothing(dtype, share, by_hand_there):
+    _, parameters, waits = trained(lambda: dense(layers.Dropout(share)).to(dtype), pretend.DEVICE, X, Y, CLASSIFYING)
+    assert by_hand_there and waits == [] and all(parameter.isfinite().all() for parameter in parameters)
 
 
 # ---------------------------------------------------------------------- every layer, loss, metric and optimizer

@@ -4,9 +4,12 @@ import importlib
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 import torchkeras_fn
 
@@ -83,3 +86,24 @@ def test_a_missed_bar_is_said(load):
     text = tables.tables("cpu", {"dense-64": {"tight": tables.Result(steps=[1e-4] * 3, ratios=[1.0] * 3), "eager": slow, "compiled": fast}})
     assert "| **0.80** (0.78) | 0.50 (0.70) |" in text
     assert "Bars missed: torchkeras_fn at dense-64 (above 0.78 in 2 of 3 rounds)." in text
+
+
+def kernel(start, end, name="gemm"):
+    where = SimpleNamespace(start=start, end=end)
+    return SimpleNamespace(time_range=where, device_type=torch.autograd.DeviceType.CUDA, name=name)
+
+
+BUSY = {
+    "kernels side by side": ([kernel(0, 2), kernel(1, 4), kernel(6, 8), kernel(4, 6, "Memcpy HtoD")], "75%"),
+    "a profiler that may not look": ([], "not measured, since torch's profiler was shown no kernels"),
+}
+
+
+@pytest.mark.parametrize("events, expected", BUSY.values(), ids=BUSY)
+def test_the_share_of_time_in_which_kernels_run(load, monkeypatch, events, expected):
+    gpu = load("gpu")
+    monkeypatch.setattr(gpu, "dense_model", lambda: SimpleNamespace(fit=lambda *data, **options: None))
+    monkeypatch.setattr(gpu, "STEPS", 1)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.profiler, "profile", lambda activities: nullcontext(SimpleNamespace(events=lambda: events)))
+    assert gpu.busy() == expected

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -138,6 +139,16 @@ def test_what_goes_to_the_host_has_no_history_and_a_type_that_numpy_knows():
     assert not device.to_host(weight * 2).requires_grad
     assert device.to_host(torch.ones(2, dtype=torch.bfloat16)).dtype == torch.float32
     assert device.to_host(torch.ones(2, device="meta")).isnan().all()
+
+
+def test_what_is_sent_to_the_host_is_waited_for_on_its_own_device_though_another_is_current(monkeypatch):
+    recorded = []
+    monkeypatch.setattr(device, "_COPIES_ALONE", ("meta",))
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *args, **options: torch.ones(2))
+    monkeypatch.setattr(torch, "Event", lambda where: SimpleNamespace(record=lambda stream=None: recorded.append(stream), synchronize=list))
+    monkeypatch.setattr(torch.accelerator, "current_stream", lambda where: f"the stream of {where}")
+    assert device.sent(torch.empty(2, device="meta"))().tolist() == [1, 1]
+    assert recorded == ["the stream of meta"]
 
 
 # ---------------------------------------------------------------------- compile

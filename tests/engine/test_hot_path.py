@@ -304,6 +304,7 @@ def test_accuracy_costs_what_it_costs_by_hand() -> None:
 
 
 @pytest.mark.cuda
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("kind", ["numpy", "on the device"])
 def test_a_silent_step_never_waits_for_cuda(kind: str) -> None:
     x, y = (torch.from_numpy(array) for array in make_data())

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
@@ -12,7 +13,7 @@ from tests.recording import Recorder
 from torchkeras_fn import Input, Sequential
 from torchkeras_fn.config import set_random_seed
 from torchkeras_fn.engine import compiled as compiled_steps
-from torchkeras_fn.engine.replay import _OPTIONS, Replay, compiled
+from torchkeras_fn.engine.replay import _OPTIONS, Replay, compiled, is_on_one_device
 from torchkeras_fn.layers import Dense, Dropout, LayerNormalization
 from torchkeras_fn.optimizers import SGD, Adam
 
@@ -68,8 +69,8 @@ def test_a_replay_takes_the_new_inputs_and_writes_over_the_results_of_the_last(m
     assert total == 3 * sum(range(1, 7))
 
 
-def test_what_cannot_be_recorded_runs_as_it_is(monkeypatch):
-    Recorder(monkeypatch)
+def test_what_cannot_be_recorded_runs_as_it_is_and_where_it_did(monkeypatch):
+    recorder = Recorder(monkeypatch)
 
     def reading(inputs):
         if any(isinstance(mode, TorchDispatchMode) for mode in _get_current_dispatch_mode_stack()):
@@ -78,6 +79,14 @@ def test_what_cannot_be_recorded_runs_as_it_is(monkeypatch):
 
     replay = Replay(reading, 1)
     assert [replay([torch.full((1,), float(number))])[0].item() for number in range(5)] == [1, 2, 3, 4, 5]
+    assert recorder.stream == "the first stream"
+
+
+@pytest.mark.parametrize("step, expected", [(lambda x: x * torch.rand((), device=x.device), True), (lambda x: x * torch.rand(()), False)])
+def test_what_the_cpu_draws_for_a_step_is_not_recorded(step, expected):
+    with FakeTensorMode():
+        graph = make_fx(step)(torch.empty(3, device="cuda"))
+    assert is_on_one_device(graph) is expected
 
 
 def classifier(*inner):

@@ -62,6 +62,13 @@ def test_rows_are_made_ready_in_a_thread_and_come_in_their_order():
     assert len(makers) == 1 and main not in makers
 
 
+def test_what_the_thread_pinned_comes_out_of_it_as_it_is(monkeypatch):
+    made = []
+    monkeypatch.setattr(staging, "pinned", lambda tensor, device: made.append(tensor) or tensor)
+    batches = list(staging.ahead(lambda row: torch.tensor(row), list(range(5)), CPU))
+    assert [batch is one for batch, one in zip(batches, made, strict=True)] == [True] * 5
+
+
 def test_at_most_two_batches_are_ready_before_they_are_asked_for():
     made, ahead, taken = [], [], 0
 
@@ -79,13 +86,12 @@ def test_at_most_two_batches_are_ready_before_they_are_asked_for():
 @pytest.mark.parametrize(("shape", "several"), [((2**20,), 1), ((2**16,), 4), ((3,), 16)])
 @pytest.mark.parametrize("rows", [torch.arange(99).split(1), [slice(row, row + 1) for row in range(99)]], ids=["shuffled", "in order"])
 def test_small_batches_come_out_of_the_thread_several_at_once(monkeypatch, shape, several, rows):
-    sizes, in_threads = [], staging.in_threads
+    sizes, threaded = [], staging.Threaded
 
-    def note(read, groups, loading):
-        sizes.extend(len(group) for group in groups)
-        return in_threads(read, groups, loading)
+    def note(groups, loading):
+        return threaded((sizes.append(len(group)) or group for group in groups), loading)
 
-    monkeypatch.setattr(staging, "in_threads", note)
+    monkeypatch.setattr(staging, "Threaded", note)
     column = Column(torch.ones(1).expand(99, *shape))
     assert len(list(staging.staged(lambda index: torch.ones(1), rows, CPU, [column]))) == 99
     assert sizes[0] == max(sizes) == several and sum(sizes) == 99

@@ -246,6 +246,7 @@ def test_steps_read_nothing_from_the_device(precision, options, optimizer):
 
 
 @pytest.mark.cuda
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", functools.partial(torch.optim.Adam, fused=True)])
 def test_steps_never_wait_for_cuda(optimizer, precision):

@@ -48,9 +48,9 @@ def dropped(x: torch.Tensor, share: float, training: bool) -> tuple[torch.Tensor
     """
     if not training or not share:
         return x.detach(), None  # another tensor, for both may be predictions, each with a gradient of its own
-    if not x.is_cpu:  # the one kernel that torch has elsewhere
+    if not x.is_cpu:  # the one kernel that torch has elsewhere, which multiplies numbers of 16 bits in 32
         y, kept = torch.native_dropout(x, share, True)
-        return y, kept * (1 / (1 - share) if share < 1 else 0)
+        return y, kept.to(torch.promote_types(x.dtype, torch.float32)).mul_(1 / (1 - share) if share < 1 else 0)
     factors = torch.empty_like(x).bernoulli_(1 - share).div_(1 - share) if share < 1 else torch.zeros_like(x)
     return x * factors, factors
 
@@ -318,7 +318,7 @@ class _Writer(Writer):
             ]
         if kind == "dropout":
             self.kept.add(f"n{number}")
-            return [(node.args[0], f"({g} if n{number} is None else {g} * n{number})")]
+            return [(node.args[0], f"({g} if n{number} is None else ({g} * n{number}).to({g}.dtype))")]
         self.kept.add(f"v{number}")
         return [(node.args[0], _BY_RESULT[str(kind)].format(g=g, y=f"v{number}"))]
 

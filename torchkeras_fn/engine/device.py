@@ -136,7 +136,7 @@ def sent(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
         return lambda: here
     arriving = tensor.detach().to("cpu", non_blocking=True)
     event = torch.Event(tensor.device)
-    event.record()
+    event.record(torch.accelerator.current_stream(tensor.device))  # by itself it would ask the current device, which may be another
 
     def arrived() -> torch.Tensor:
         event.synchronize()

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch.fx import GraphModule
+from torch.utils._pytree import tree_leaves
 
 Run = Callable[[list[torch.Tensor]], Sequence[torch.Tensor]]
 
@@ -26,6 +27,7 @@ def compiled(graph: GraphModule, inputs: Sequence[torch.Tensor], changing: int) 
 
     options = {name: value for name, value in _OPTIONS.items() if hasattr(config, name)}  # older compilers know fewer
     made: list[Any] = []
+    may_be_recorded = all(tensor.is_cuda for tensor in inputs) and is_on_one_device(graph)
 
     def compile_inner(module: GraphModule, examples: Sequence[Any], **options: Any) -> Any:
         if len(examples) != len(inputs):
@@ -36,7 +38,21 @@ def compiled(graph: GraphModule, inputs: Sequence[torch.Tensor], changing: int) 
     with torch.no_grad():
         compile_fx(graph, list(inputs), inner_compile=compile_inner, config_patches=options)
     run: Run = made[-1]  # past the wrapper for gradients, of which there are none: it costs as much as a small kernel
-    return Replay(run, changing) if all(tensor.is_cuda for tensor in inputs) else run
+    return Replay(run, changing) if may_be_recorded else run
+
+
+def is_on_one_device(graph: GraphModule) -> bool:
+    """Return whether none of the tensors that a graph makes lies elsewhere than others. A recording holds only what a GPU does.
+
+    What the CPU makes beside it would be done once: random numbers drawn there would be the same at each replay.
+
+    >>> from torch.fx.experimental.proxy_tensor import make_fx
+    >>> x = torch.ones(2)
+    >>> is_on_one_device(make_fx(lambda x: x + x.sum())(x)), is_on_one_device(make_fx(lambda x: x.to("meta"))(x))
+    (True, False)
+    """
+    made = tree_leaves([node.meta.get("val") for node in graph.graph.nodes])
+    return len({value.device for value in made if isinstance(value, torch.Tensor)}) <= 1
 
 
 class Replay:
@@ -70,8 +86,11 @@ class Replay:
         buffers = [tensor.clone() for tensor in inputs[: self._changing]]
         stream = torch.cuda.Stream(device)  # torch's own for recordings is where the first of all was made: perhaps another GPU
         try:
-            # Other threads may be pinning the next batches.
-            with torch.cuda.device(device), torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            with (
+                torch.cuda.device(device),
+                torch.cuda.stream(torch.cuda.current_stream(device)),  # to which torch does not go back after a failure
+                torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),  # other threads may be pinning the next batches
+            ):
                 outputs = self._run([*buffers, *inputs[self._changing :]])
         except RuntimeError:  # an operation that waits for the device, or copies from the host
             return

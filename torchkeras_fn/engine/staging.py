@@ -9,7 +9,7 @@ import torch
 
 from torchkeras_fn.engine.columns import Column
 from torchkeras_fn.engine.device import pinned, to_device
-from torchkeras_fn.engine.workers import Loading, in_threads
+from torchkeras_fn.engine.workers import Loading, Threaded
 
 AHEAD = 2
 """So many batches, or groups of small ones, are ready at most before they are asked for."""
@@ -40,7 +40,7 @@ def ahead(make: Callable[[Any], Any], rows: Sequence[Any], device: torch.device,
     def read(group: Sequence[Any]) -> list[Any]:
         return [each_tensor(make(index), pinned, device) for index in group]
 
-    with closing(in_threads(read, groups, Loading(max_queue_size=AHEAD))) as ready:  # type: ignore[type-var]
+    with closing(Threaded(map(read, groups), Loading(max_queue_size=AHEAD))) as ready:
         for group in ready:
             yield from group
 

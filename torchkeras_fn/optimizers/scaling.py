@@ -52,7 +52,7 @@ class Scaling:
         self.is_open = True
         self._new_momenta = _without_momentum(optimizer)
         found = list(self.scaler._found_inf_per_device(optimizer).values())
-        unfit: torch.Tensor = found[0] if len(found) == 1 else torch.stack([one.to(found[0].device) for one in found]).sum()
+        unfit: torch.Tensor = found[0] if len(found) == 1 else torch.stack([one.to(found[0].device) for one in found]).amax()
         self._unfit = unfit
         return unfit
 
