@@ -83,9 +83,10 @@ def test_run_time_needs_torch_numpy_and_tqdm_alone(name):
 
 
 def test_the_lowering_alone_imports_fx():
-    """But for `compile(jit_compile=True)`: `tracing` turns a training step into a graph, which `replay` hands to torch's compiler."""
+    """But for `naming`, which asks what names a graph module takes, and for `compile(jit_compile=True)`: `tracing` turns a training
+    step into a graph, which `replay` hands to torch's compiler."""
     users = [name for name, path in SOURCES.items() if any(module.split(".")[:2] == ["torch", "fx"] for module, _ in imports(path))]
-    assert users == ["torchkeras_fn.engine.lowering", "torchkeras_fn.engine.replay", "torchkeras_fn.engine.tracing"]
+    assert users == [f"torchkeras_fn.engine.{name}" for name in ("lowering", "naming", "replay", "tracing")]
 
 
 def test_the_drawing_knows_no_lowering():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras_fn import Input, Model
+from torchkeras_fn import Input, Model, ops
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.layers import Activation, Add, Conv1D, Dense, Embedding, GlobalAveragePooling1D, Lambda, Masking, concatenate
 
@@ -54,6 +54,38 @@ def test_the_operations_of_a_mask_are_on_the_way():
 def test_a_mask_that_nothing_takes_is_not_on_the_way():
     names = Graph(*beside_a_mask(lambda x: Conv1D(3, 1, name="after")(Masking(name="mask")(x)))).layer_names
     assert names.index("plain") < names.index("mask")
+
+
+def beside_integers(*steps):
+    """A branch of integers, through some steps, beside one of as many layers."""
+    a, b = Input(shape=(3,), dtype="int32", name="a"), Input(shape=(3,), name="b")
+    h = Activation("linear", name="integers")(a)
+    for step in steps:
+        h = step(h)
+    return [b, a], [Add(name="sum")([Dense(2, name="plain_2")(Dense(2, name="plain_1")(b)), Dense(2, name="dense")(h)])]
+
+
+def test_a_cast_that_a_layer_makes_is_not_on_the_way():
+    assert Graph(*beside_integers()).layer_names == ["b", "a", "plain_1", "integers", "plain_2", "dense", "sum"]
+
+
+def test_a_cast_that_was_asked_for_is_on_the_way():
+    names = Graph(*beside_integers(lambda x: x.to(torch.int64))).layer_names
+    assert names == ["a", "b", "integers", "plain_1", "plain_2", "dense", "sum"]
+
+
+def test_a_cast_of_what_has_the_type_is_not_on_the_way():
+    [b, a], [output] = beside_integers(lambda x: ops.where(x > 0, x, 1))  # two steps, with a cast to booleans between them
+    longer = Dense(2, name="plain_4")(Dense(2, name="plain_3")(b))
+    plain = Dense(2, name="plain_2")(Dense(2, name="plain_1")(longer))
+    assert Graph([b, a], [Add(name="sum")([plain, output.node.args[0][1]])]).layer_names[:2] == ["b", "a"]
+
+
+def test_the_operations_of_a_mask_are_on_the_way_of_integers_too():
+    a, b = Input(shape=(4, 3), dtype="int32", name="a"), Input(shape=(4, 3), name="b")
+    plain = GlobalAveragePooling1D(name="pool_1")(Conv1D(3, 1, name="plain")(b))
+    masked = GlobalAveragePooling1D(name="pool_2")(Masking(name="mask")(a))
+    assert Graph([b, a], [Add(name="sum")([plain, masked])]).layer_names[0] == "a"
 
 
 def test_keywords_are_walked_through_by_name():

@@ -18,7 +18,9 @@ from torchkeras_fn.layers import (
     Dropout,
     Embedding,
     Flatten,
+    GlobalAveragePooling1D,
     Lambda,
+    Masking,
     Reshape,
     TorchModuleWrapper,
 )
@@ -1078,3 +1080,8 @@ def test_weights_stand_layer_by_layer_within_a_layer_of_layers():
     block(torch.ones(2, 4))
     # as Keras 3 lists them: its own, then all of each layer, what is not trained too
     assert [weight.shape for weight in block.get_weights()] == [(1,), (4, 3), *[(3,)] * 5, (3, 2), (2,)]
+
+
+def test_what_a_layer_of_floats_casts_brings_its_mask_along():
+    steps = Masking(0)(torch.tensor([[[1], [2], [0], [0]]]))
+    assert GlobalAveragePooling1D()(steps).tolist() == [[1.5]]

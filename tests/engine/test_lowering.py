@@ -24,7 +24,9 @@ from torchkeras_fn.layers import (
     Dropout,
     Embedding,
     Flatten,
+    GlobalAveragePooling1D,
     Lambda,
+    Masking,
     Multiply,
     Permute,
     RepeatVector,
@@ -302,6 +304,27 @@ def test_integers_for_a_float_branch_of_an_index_input_are_cast():
     assert [part.dtype for part in outputs] == [torch.float32] * 3
 
 
+@pytest.mark.parametrize("reader", [lambda x: x, Embedding(7, 3)], ids=["alone", "beside an embedding"])
+def test_integers_for_a_nested_model_of_floats_are_cast(reader):
+    i = Input(shape=(4,), dtype="int64")
+    nested = Sequential([Input(shape=(4,)), Dense(2)])
+    outputs = Model(i, [nested(i), reader(i)])(torch.tensor([[1, 2, 3, 4]]))
+    assert torch.equal(outputs[0], nested(torch.tensor([[1.0, 2, 3, 4]])))
+
+
+def test_an_index_input_is_cast_for_a_nested_model_of_floats():
+    i = Input(shape=(4,))
+    nested = Sequential([Input(shape=(4,)), Dense(2)])
+    outputs = Model(i, [nested(i), Embedding(7, 3)(i)])(torch.tensor([[1, 2, 3, 4]]))
+    assert torch.equal(outputs[0], nested(torch.tensor([[1.0, 2, 3, 4]])))
+
+
+def test_integers_for_a_nested_model_of_indices_stay_integers():
+    i = Input(shape=(4,))
+    model = Model(i, Sequential([Embedding(7, 3)])(i))
+    assert "to" not in [node.target for node in model.lowered.graph.nodes]
+
+
 # ---------------------------------------------------------------------- masks
 
 
@@ -315,6 +338,18 @@ INDICES = torch.tensor([[1, 2, 0, 0], [3, 0, 5, 0]])
 def test_a_mask_is_made_of_the_padding():
     i = Input(shape=(4,))
     assert torch.equal(mask_of([i], Embedding(7, 3, mask_zero=True)(i), INDICES), INDICES != 0)
+
+
+def test_a_mask_stays_with_what_a_layer_of_floats_casts():
+    i = Input(shape=(4, 1), dtype="int64")
+    outputs = Model(i, GlobalAveragePooling1D()(Masking(0)(i)))(INDICES[..., None])
+    assert outputs.tolist() == [[1.5], [4.0]]
+
+
+def test_a_cast_of_the_users_drops_the_mask_as_in_keras():
+    i = Input(shape=(4, 1), dtype="int64")
+    outputs = Model(i, GlobalAveragePooling1D()(Masking(0)(i).to(torch.float32)))(INDICES[..., None])
+    assert outputs.tolist() == [[0.75], [2.0]]
 
 
 def test_a_mask_passes_through_layers_that_support_it():

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchkeras_fn.engine.incoming import cast_inside
 from torchkeras_fn.engine.lowering import GraphModule
 from torchkeras_fn.engine.records import Records, Reference
 
@@ -75,7 +76,7 @@ def cast_records(records: Records, types: Sequence[torch.dtype]) -> None:
             continue
         position = call.args[0].call
         before = records.calls[position]
-        if before.operation is torch.Tensor.to and len(before.args) == 2 and isinstance(before.args[1], torch.dtype):
+        if before.operation in (torch.Tensor.to, cast_inside) and len(before.args) == 2 and isinstance(before.args[1], torch.dtype):
             note_type(call.operation)
             records.calls[position] = before._replace(args=(before.args[0], call.operation.dtype))
 

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import get_overridable_functions, resolve_name
 
+from torchkeras_fn.engine.incoming import cast_inside
+
 _OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor", "lshift", "rshift")
 _COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs", "invert", "getitem")
 
@@ -58,6 +60,7 @@ _OVERLOOKED = {
     **{f"torch.{name}": getattr(torch, name) for name in ("rand_like", "randn_like")},
     **{f"torch.Tensor.{name}": getattr(torch.Tensor, name) for name in ("new_empty", "new_full", "new_ones", "new_zeros")},
     **{f"torch.nn.functional.{name}": getattr(F, name) for name in ("hardsigmoid", "hardswish")},
+    "cast_inside": cast_inside,
 }
 """Functions that take symbolic tensors, and that torch does not count among those that may be overridden."""
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
+from torchkeras_fn.engine.incoming import cast_inside
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.mask_ways import mask_ways
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, symbolic_leaves
@@ -124,7 +125,7 @@ class Graph:
     def _depths(self, order: Sequence[Node]) -> tuple[dict[int, int], dict[int, int]]:
         """The longest way from each node, and from each layer, to an output. A layer called twice counts by its deepest call.
 
-        As in Keras 3, the operations of a mask are on the way too, and casts, and sizes of tensors, are not.
+        As in Keras 3, the operations of a mask are on the way too, and casts that nobody asked for, and sizes of tensors, are not.
         """
         depths: dict[int, int] = {}
         layer_depths: dict[int, int] = {}
@@ -135,8 +136,7 @@ class Graph:
             depth = max(depths.setdefault(id(node), 0), layer_depths.get(operation, 0) if isinstance(node.operation, Layer) else 0)
             depths[id(node)] = layer_depths[operation] = depth
             for parent in [] if id(node) in entries else node.parents:
-                step = 0 if node.operation is torch.Tensor.to or parent.spec.number is not None else 1
-                depths[id(parent.node)] = max(depths.get(id(parent.node), 0), depth + step)
+                depths[id(parent.node)] = max(depths.get(id(parent.node), 0), depth + int(_is_step(node, parent)))
             for source, operations in ways.get(id(node), {}).items():
                 depths[source] = max(depths.get(source, 0), depth + 1 + operations)
         return depths, layer_depths
@@ -183,6 +183,12 @@ class Graph:
             taken[name] = layer
             layer.automatic_name = layer.automatic_name or name
         return names
+
+
+def _is_step(node: Node, parent: KerasTensor) -> bool:
+    """Whether Keras counts a call that reads `parent`: not the reading of a size, nor a cast by a layer, or to the type it has."""
+    keeps_type = node.operation is torch.Tensor.to and node.tensors[0].dtype == parent.dtype
+    return not (keeps_type or node.operation is cast_inside or parent.spec.number is not None)
 
 
 def _layers_of(visited: Sequence[Node], depths: Mapping[int, int]) -> list[Layer]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from torchkeras_fn.engine.inference import leaves_of
-from torchkeras_fn.engine.symbolic import KerasTensor, describe_operation
+from torchkeras_fn.engine.symbolic import KerasTensor, describe_operation, record
 
 
 def as_tensors(argument: Any, dtype: torch.dtype) -> Any:
@@ -35,8 +35,17 @@ def as_floats(inputs: Any, dtype: torch.dtype) -> Any:
     if not isinstance(inputs, (torch.Tensor, KerasTensor)) or inputs.dtype.is_complex or inputs.dtype == dtype:
         return inputs
     if isinstance(inputs, KerasTensor):
-        return inputs if _drawing_again else inputs.to(dtype)
+        return inputs if _drawing_again else record(cast_inside, (inputs, dtype), {})
     return inputs if inputs.dtype.is_floating_point else inputs.to(dtype)
+
+
+def cast_inside(inputs: Any, dtype: torch.dtype) -> Any:
+    """Return the inputs in the type of the layer that reads them. It is part of that call: a mask stays, which a cast of the user's drops.
+
+    >>> cast_inside(torch.tensor([1, 2]), torch.float32)
+    tensor([1., 2.])
+    """
+    return inputs.to(dtype)
 
 
 _drawing_again = False

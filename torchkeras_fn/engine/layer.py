@@ -228,10 +228,10 @@ class Layer(Made, Additions, Connections, Hooked, Weighted):
             self._build(self.build_shape(*args, **kwargs), **further_shapes(type(self), args, kwargs))
         if self.input_spec is not None:
             check_inputs(self.input_spec, args[0] if args else next(iter(kwargs.values())), self)
-        if self.needs_floats:
-            args = (as_floats(args[0], self.dtype), *args[1:])
         in_order = _call_arguments(type(self))[1 : len(args) + 1]
         masks = [carried_mask(argument) for argument in args]
+        if self.needs_floats:  # what is cast carries no mask
+            args = (as_floats(args[0], self.dtype), *args[1:])
         is_masked = any(mask is not None for mask in masks)
         if is_masked:
             kwargs = {**{name: mask for name, mask in self.mask_arguments(masks[0], masks).items() if name not in in_order}, **kwargs}

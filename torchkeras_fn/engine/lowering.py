@@ -18,7 +18,7 @@ from torch.fx import GraphModule
 from torch.fx.proxy import GraphAppendingTracer
 
 from torchkeras_fn.engine.graph import Graph
-from torchkeras_fn.engine.incoming import own_mask
+from torchkeras_fn.engine.incoming import cast_inside, own_mask
 from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.layout import Spatial, settle_permutations
@@ -198,7 +198,9 @@ class _Writer:
             return
         args, kwargs = map_symbolic(lambda tensor: self.read(scope, node, tensor), (node.args, node.kwargs))
         args, kwargs = map_only(torch.Tensor, lambda tensor: self.constant(scope, tensor), (args, kwargs))
-        if not isinstance(operation, Layer):
+        if operation is cast_inside:
+            result, mask = self.fx.call_method("to", args, kwargs), inputs[0].mask
+        elif not isinstance(operation, Layer):
             result, mask = self.write_function(operation, args, kwargs), None
         else:
             each = [scope.values[id(part)].mask if isinstance(part, KerasTensor) else None for part in node.args]
@@ -227,18 +229,30 @@ class _Writer:
             passed = map_symbolic(lambda tensor: scope.values[id(tensor)].node, node.kwargs["mask"])
             passed = map_only(torch.Tensor, lambda tensor: self.constant(scope, tensor), passed)
             masks = list(passed) if isinstance(passed, (list, tuple)) else [passed] * count
-        given = [_Value(self.read(scope, node, tensor), mask) for tensor, mask in zip(node.parents[:count], masks, strict=True)]
+        given = [
+            _Value(self.enter(scope, tensor, inner.graph.input_dtype(index)), mask)
+            for index, (tensor, mask) in enumerate(zip(node.parents[:count], masks, strict=True))
+        ]
         for tensor, value in zip(node.tensors, self.write_graph(inner, given), strict=True):
             scope.values[id(tensor)] = value
 
     def read(self, scope: _Scope, node: Node, tensor: KerasTensor) -> fx.Node:
         """The value of a tensor; cast where it is an input of indices and the reader expects floats."""
-        value = scope.values[id(tensor)]
-        if isinstance(value.node, fx.Node) and value.node.op == "placeholder" and scope.graph.takes_integers(tensor):
-            wants = getattr(node.operation, "takes_integers", False) or is_nested(node.operation)
-            if not wants and tensor.dtype.is_floating_point:
-                return self.fx.call_method("to", (value.node, tensor.dtype))
-        return value.node  # type: ignore[no-any-return]
+        value: fx.Node = scope.values[id(tensor)].node
+        is_entry = isinstance(value, fx.Node) and value.op == "placeholder"
+        reads_indices = getattr(node.operation, "takes_integers", False)
+        if is_entry and not reads_indices and scope.graph.takes_integers(tensor) and tensor.dtype.is_floating_point:
+            return self.fx.call_method("to", (value, tensor.dtype))
+        return value
+
+    def enter(self, scope: _Scope, tensor: KerasTensor, wanted: torch.dtype) -> fx.Node:
+        """The value of a tensor as the input of a nested model; cast where integers come and the model expects floats."""
+        value: fx.Node = scope.values[id(tensor)].node
+        is_input = any(tensor is entry for entry in scope.graph.inputs)
+        are_integers = not tensor.dtype.is_floating_point or is_input and scope.graph.takes_integers(tensor)
+        if are_integers and wanted.is_floating_point and not tensor.dtype.is_complex:
+            return self.fx.call_method("to", (value, wanted))
+        return value
 
     def pick(self, tensor: KerasTensor, result: Any) -> fx.Node:
         def item(whole: Any, key: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch.utils._pytree import tree_leaves
 
+from torchkeras_fn.engine.incoming import cast_inside
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
 
@@ -61,6 +62,8 @@ def mask_ways(nodes: Sequence[Node], entries: set[int]) -> dict[int, dict[int, i
     found: dict[int, dict[int, int]] = {}
     for node in nodes:
         layer = node.operation
+        if layer is cast_inside:
+            masks[id(node.tensors[0])] = masks.get(id(node.args[0]))
         if id(node) in entries or not isinstance(layer, Layer) or not node.args:
             continue
         first = node.args[0]

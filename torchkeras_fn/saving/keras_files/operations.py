@@ -339,7 +339,7 @@ def written(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], outpu
         return _reshape(args, output)
     if function is operator.getitem or name == "getitem":
         return Written("GetItem", "numpy", {}, [args[0], _spelled_out(args[0], args[1])])
-    if name == "to" or name in ("float", "long", "int", "bool"):
+    if name in ("to", "cast_inside", "float", "long", "int", "bool"):
         return Written("Cast", "core", {"dtype": str(output.dtype).removeprefix("torch.")}, [args[0]])
     if function in _SAME and not kwargs:
         found = _SAME[function]

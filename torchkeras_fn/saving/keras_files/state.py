@@ -4,9 +4,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import torch
-
 from torchkeras_fn.engine.drawn import Drawn, is_own
+from torchkeras_fn.engine.incoming import cast_inside
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.symbolic import KerasTensor
 from torchkeras_fn.engine.weights import NamedWeight
@@ -145,6 +144,6 @@ def keras_layers(model: Drawn) -> list[Layer]:
 
 def past_casts(tensor: KerasTensor) -> KerasTensor:
     """Return the tensor that another is a cast of; Keras casts inside its layers."""
-    while tensor.node.operation is torch.Tensor.to and tensor.node.parents:
+    while tensor.node.operation is cast_inside:
         tensor = tensor.node.parents[0]
     return tensor

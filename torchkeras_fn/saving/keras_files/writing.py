@@ -8,6 +8,7 @@ import torch
 
 from torchkeras_fn.engine.drawn import Drawn, is_own
 from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.incoming import cast_inside
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.structure import nested
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, is_symbolic
@@ -76,7 +77,7 @@ class Writer:
         if kind == "InputLayer":
             return _input(layer, name, layer.declared_dtype)
         config = _without_ours(layer.get_config())
-        for held in ("layer", "forward_layer", "backward_layer", "cell"):
+        for held in ("layer", "forward_layer", "backward_layer", "cell", "activation"):
             if held in config and isinstance(getattr(layer, held, None), Layer):
                 config[held] = getattr(layer, held)
         if kind == "Bidirectional":
@@ -177,12 +178,8 @@ class _WrittenGraph:
                 self._write_function(node)
 
     def _is_cast(self, graph: Graph, node: Node) -> bool:
-        """Whether a call is a cast that a layer of floats asked for, as Keras' layers do inside."""
-        if node.operation is not torch.Tensor.to:
-            return False
-        followers = [other.operation for other in graph.nodes if any(parent.node is node for parent in other.parents)]
-        outputs = any(tensor.node is node for tensor in graph.outputs)
-        return bool(followers) and not outputs and all(getattr(follower, "needs_floats", False) for follower in followers)
+        """Whether a call is a cast that a layer of floats asked for, as Keras' layers do inside, and nothing else reads it."""
+        return node.operation is cast_inside and not any(tensor.node is node for tensor in graph.outputs)
 
     def _write_layer(self, node: Node, is_entry: bool) -> None:
         name = self._names[node.operation]
