@@ -100,8 +100,7 @@ class Keras(Model):
         return {"error": (self(x) - y).abs().mean()}
 
     def predict_step(self, data):
-        (x,) = data
-        return self(x)
+        return self(data)
 
 
 def test_steps_with_an_argument_called_data_are_given_what_keras_gives_them():

@@ -24,6 +24,7 @@ from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.processes import Processes
 from torchkeras_fn.engine.sources import GeneratorSource, LoaderSource, SequenceSource, Source, batch_starts, dataset_source
 from torchkeras_fn.engine.staging import ahead, is_worth_it, staged
+from torchkeras_fn.engine.unpacking import InTuple, as_it_came, has_parts, shown, unpack
 from torchkeras_fn.engine.workers import Loading
 
 Batch = tuple[Any, Any, Any]
@@ -259,8 +260,8 @@ def open_batches(
     return Epochs(source, converter(source, signature, with_targets), steps)
 
 
-def converter(source: Source, signature: Signature, with_targets: bool) -> Callable[[Any], Batch]:
-    """Return the function that makes a batch of tensors of what a source gives."""
+def converter(source: Source, signature: Signature, with_targets: bool, for_own_step: bool = False) -> Callable[[Any], Batch]:
+    """Return the function that makes a batch of tensors of what a source gives; a step of the user's may be given it as it came."""
     inputs = len(signature.input_names or [0])
     names, wanted, fed = signature.output_names or [], signature.targets or [], signature.targets_fed
     border = Border(signature)
@@ -275,42 +276,18 @@ def converter(source: Source, signature: Signature, with_targets: bool) -> Calla
         if batch is not None:
             return batch
         if with_targets and y is None and needed:
-            raise ValueError(f"A batch is (x, y) or (x, y, sample_weight): the outputs {needed} need targets. What came: {_shown(raw)}.")
+            raise ValueError(f"A batch is (x, y) or (x, y, sample_weight): the outputs {needed} need targets. What came: {shown(raw)}.")
         return batch_of(x, y, weight, signature, border)
 
-    return convert
+    def convert_for_own_step(raw: Any) -> Batch:
+        whole = as_it_came(raw, signature, with_targets, source.batches_are_pairs)
+        if whole is not None:
+            return whole, None, None
+        batch = convert(raw)
+        came_in_tuple = has_parts(raw, with_targets, source.batches_are_pairs, inputs) and (len(raw) == 1 or not with_targets)
+        return InTuple(batch) if came_in_tuple else batch  # type: ignore[return-value]
 
-
-def unpack(raw: Any, with_targets: bool, lists_are_pairs: bool, inputs: int) -> tuple[Any, Any, Any]:
-    """Take apart what a source gave as a batch: `(x, y)`, `(x, y, sample_weight)`, or `x` alone.
-
-    Where no targets are wanted, a list holds the data of several inputs, unless `lists_are_pairs`, as torch's collation
-    returns `(x, y)`. Raises `ValueError` that shows what came where it is none of these.
-
-    >>> unpack((1, 2), True, False, 1)
-    (1, 2, None)
-    """
-    if raw is None:
-        raise ValueError("A batch is (x, y) or (x, y, sample_weight), but None came.")
-    pair = isinstance(raw, tuple) or (isinstance(raw, list) and (with_targets or lists_are_pairs))
-    if pair and lists_are_pairs and not with_targets and len(raw) == inputs > 1:
-        pair = any(isinstance(part, (list, tuple, Mapping)) for part in raw)
-    if not pair:
-        return raw, None, None
-    if not 1 <= len(raw) <= 3:
-        raise ValueError(f"A batch is (x, y) or (x, y, sample_weight), but a {type(raw).__name__} of {len(raw)} came: {_shown(raw)}.")
-    x, y, weight = (*raw, None, None)[:3]
-    return (x, y, weight) if with_targets else (x, None, None)
-
-
-def _shown(raw: Any) -> str:
-    """What came, in words: types, and shapes where there are some."""
-    if isinstance(raw, (list, tuple)):
-        return f"{type(raw).__name__} of [{', '.join(_shown(part) for part in raw)}]"
-    if isinstance(raw, Mapping):
-        return f"{type(raw).__name__} with the keys {list(raw)}"
-    shape = f" of shape {tuple(raw.shape)}" if hasattr(raw, "shape") else f" {raw!r:.40}"
-    return type(raw).__name__ + shape
+    return convert_for_own_step if for_own_step else convert
 
 
 def batch_of(x: Any, y: Any, sample_weight: Any, signature: Signature, border: Border | None = None) -> Batch:
@@ -358,5 +335,4 @@ __all__ = [
     "natural",
     "open_batches",
     "split",
-    "unpack",
 ]

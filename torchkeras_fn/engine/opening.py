@@ -19,12 +19,12 @@ from torchkeras_fn.engine.data import (
     converter,
     is_batches,
     open_batches,
-    unpack,
 )
 from torchkeras_fn.engine.inference import InferenceError, Spec, infer
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.modes import mode_of
 from torchkeras_fn.engine.preparation import Preparation
+from torchkeras_fn.engine.unpacking import as_it_came, shown, unpack
 from torchkeras_fn.engine.weighting import ClassWeights
 from torchkeras_fn.engine.workers import Loading
 from torchkeras_fn.losses import BinaryCrossentropy
@@ -46,8 +46,9 @@ class Opening(Preparation):
         loading: Loading | None = None,
         class_weight: Any = None,
         with_targets: bool = True,
+        step: str = "test_step",
     ) -> Epochs:
-        """Return the batches of the data, whatever it is, with the model built and bound for them."""
+        """Return the batches of the data, whatever it is, with the model built and bound for them, and fit for the step."""
         size = check_batch_size(batch_size)
         steps = None if steps is None else check_count(steps, "The number of steps")
         if not is_batches(x):
@@ -55,15 +56,27 @@ class Opening(Preparation):
             return self._open_arrays(arrays, size, shuffle, steps, class_weight, with_targets)
         if y is not None or sample_weight is not None:
             raise ValueError(f"y and sample_weight come with the batches of a {type(x).__name__}, and cannot be passed beside it.")
-        loading = loading or Loading()
+        loading, own = loading or Loading(), self._takes_what_comes(step)
         epochs = open_batches(x, size, shuffle, loading, self._signature(), with_targets, steps, self._team)
         if not self._is_built():
-            raw = unpack(epochs.peek(), with_targets, epochs.source.batches_are_pairs, 1)
-            self._build_for(arrays_of(raw[0], None, None, Signature()))
+            self._build_for_first(epochs.peek(), with_targets, epochs.source.batches_are_pairs, own)
         self._bind_if_needed()
         signature = self._weighted_signature(class_weight, with_targets)
-        epochs.convert, epochs.source.device = converter(epochs.source, signature, with_targets), signature.device
+        epochs.convert, epochs.source.device = converter(epochs.source, signature, with_targets, own), signature.device
         return self._alike(epochs)
+
+    def _takes_what_comes(self, step: str) -> bool:
+        """Whether a step is the user's, which may take batches that are not made of arrays."""
+        return False
+
+    def _build_for_first(self, raw: Any, with_targets: bool, lists_are_pairs: bool, for_own_step: bool) -> None:
+        """Create the weights that depend on the data's shape for the first batch."""
+        if for_own_step and as_it_came(raw, Signature(), with_targets, lists_are_pairs) is not None:
+            raise ValueError(
+                "Weights of the model are made for the first data that it is called on, which cannot be told from a batch of other things "
+                f"than arrays. Call the model once on what the step will call it on, before fit. What came: {shown(raw)}."
+            )
+        self._build_for(arrays_of(unpack(raw, with_targets, lists_are_pairs, 1)[0], None, None, Signature()))
 
     def _open_arrays(
         self, arrays: Arrays, size: int, shuffle: Any, steps: int | None, class_weight: Any = None, with_targets: bool = True
@@ -128,13 +141,27 @@ class Opening(Preparation):
                 signature = self._signature()
         return arrays_of(x, y, sample_weight, signature)
 
-    def _batch(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, with_targets: bool = True) -> Batch:
-        """Return data as one batch, with the model ready for it."""
+    def _batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        with_targets: bool = True,
+        step: str = "train_step",
+    ) -> Batch:
+        """Return data as one batch, with the model ready for it, and fit for the step."""
         has_weights = sample_weight is not None or class_weight is not None
         border = self._border(with_targets) if not has_weights and (self._bound or self._is_built()) else None
         known = border.made(border.batches, x, y) if border is not None else None
         if known is not None:
             return known
+        if self._takes_what_comes(step) and self._is_built():
+            raw = x if y is None and sample_weight is None else (x, y) if sample_weight is None else (x, y, sample_weight)
+            whole = as_it_came(raw, self._weighted_signature(class_weight, with_targets), with_targets, lists_are_pairs=False)
+            if whole is not None:
+                self._bind_if_needed()
+                return whole, None, None
         arrays = self._ready_arrays(x, y, sample_weight, with_targets)
         return Gather(arrays, self._weighted_signature(class_weight, with_targets))(slice(None))
 

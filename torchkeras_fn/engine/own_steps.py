@@ -12,6 +12,7 @@ import torch
 from torchkeras_fn.engine.copying import called_on_copies
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.telling import Telling
+from torchkeras_fn.engine.unpacking import AsItCame, InTuple
 from torchkeras_fn.engine.untouched import state_as_before
 
 _PACKAGE = __name__.partition(".")[0] + "."
@@ -94,7 +95,7 @@ class OwnSteps(Telling):
     def _as_given(self, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Return a step that takes `(x, y, sample_weight)`. One whose argument is called `data`, as in Keras, gets what Keras gives it.
 
-        What a step of the user's writes to its batch is not seen by others.
+        What came otherwise than in arrays is passed on as it came. What a step of the user's writes to its batch is not seen by others.
         """
         if str(step.__module__).startswith(_PACKAGE):  # this library's own
             return step
@@ -102,12 +103,25 @@ class OwnSteps(Telling):
         key = getattr(step, "__qualname__", step)
         is_predicting = step == self.predict_step  # type: ignore[attr-defined]
 
-        def run(batch: Any) -> Any:
-            batch = self._nested_batch(batch)
-            result = step(_as_in_keras(*batch) if in_keras else batch)
+        def run(given: Any) -> Any:
+            result = step(given)
             return result if is_predicting or type(result) is dict else figures_of(result, getattr(step, "__name__", "The step"))
 
-        return lambda batch: run(batch) if key in self._spares_data else self._run_on_copies(run, batch, key)
+        def take(batch: Any) -> Any:
+            whole = batch[0]
+            if type(whole) is AsItCame:
+                given = whole.data if in_keras else whole.batch
+            else:
+                given = self._nested_batch(tuple(batch))
+                if in_keras:
+                    given = given[:1] if type(batch) is InTuple else _as_in_keras(*given)
+            return run(given) if key in self._spares_data else self._run_on_copies(run, given, key)
+
+        return take
+
+    def _takes_what_comes(self, step: str) -> bool:
+        """Whether a step is the user's, which may take batches that are not made of arrays."""
+        return not str(getattr(self, step).__module__).startswith(_PACKAGE)
 
 
 def figures_of(result: Any, source: str) -> Any:
@@ -141,8 +155,10 @@ def _first_and_all(function: Callable[..., Any]) -> tuple[str, frozenset[str]]:
     return names[0] if names else "", frozenset(names)
 
 
-def _as_in_keras(x: Any, y: Any, sample_weight: Any) -> tuple[Any, ...]:
-    """A batch without what there is not: `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
+def _as_in_keras(x: Any, y: Any, sample_weight: Any) -> Any:
+    """A batch without what there is not: `x`, in a tuple if it is a list, `(x, y)` or `(x, y, sample_weight)`."""
     if isinstance(sample_weight, list) and not any(weight is not None for weight in sample_weight):
         sample_weight = None
-    return (x, y, sample_weight) if sample_weight is not None else (x,) if y is None else (x, y)
+    if sample_weight is None and y is None:
+        return (x,) if isinstance(x, (list, tuple)) else x
+    return (x, y) if sample_weight is None else (x, y, sample_weight)

@@ -21,6 +21,7 @@ from torchkeras_fn.engine.resuming import Run
 from torchkeras_fn.engine.session import Session
 from torchkeras_fn.engine.sink import Sink
 from torchkeras_fn.engine.telling import length_of
+from torchkeras_fn.engine.unpacking import parts_of
 from torchkeras_fn.engine.weights import weighted_in
 from torchkeras_fn.engine.workers import Loading
 from torchkeras_fn.saving.methods import Saving
@@ -37,8 +38,9 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
     """Gives an `nn.Module` Keras' training methods: `class Net(Trainer, nn.Module)` with a plain `forward`.
 
     `train_step`, `test_step` and `predict_step` may be overridden; each takes a batch `(x, y, sample_weight)` of tensors
-    on the model's device, or, if its argument is called `data` as in Keras, without what there is not: `(x, y)`, say. So may
-    `compute_loss` and `compute_metrics`, which the steps then call.
+    on the model's device, or, if its argument is called `data` as in Keras, without what there is not: `(x, y)`, say, or `x`. So may
+    `compute_loss` and `compute_metrics`, which the steps then call. A step of your own may read any batches: a tuple of more than
+    three parts comes as it is; `x` and `y` may be objects, which are moved by their method `to`, texts, or arrays of unequal length.
 
     Data may be arrays (numpy arrays, tensors, nested lists, data frames, sparse matrices, HDF5 data sets, memory maps; lists
     or dicts of them for several inputs and outputs), or give batches: a `Sequence`, a generator, a torch data set or a
@@ -99,7 +101,7 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         An overriding method may return any dict of names to scalars or tensors: the last one is the epoch's. Metrics in
         the model's attributes begin anew with each epoch and evaluation.
         """
-        x, y, sample_weight = batch if len(batch) == 3 else (*batch, None, None)[:3]
+        x, y, sample_weight = batch if type(batch) is tuple and len(batch) == 3 else parts_of(batch)
         objective: Any = self.objective
         figures, back = objective.running, None
         if self._has_own_parts:
@@ -122,7 +124,7 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
 
     def test_step(self, batch: Batch) -> Mapping[str, Any]:
         """Evaluate a batch `(x, y, sample_weight)`, and return the figures so far."""
-        x, y, sample_weight = batch if len(batch) == 3 else (*batch, None, None)[:3]
+        x, y, sample_weight = batch if type(batch) is tuple and len(batch) == 3 else parts_of(batch)
         objective: Any = self.objective
         figures = objective.running
         if self._has_own_parts:
@@ -136,7 +138,8 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
 
     def predict_step(self, batch: Batch) -> Any:
         """Return the outputs for a batch, of which only `x` counts."""
-        return self._call(batch[0]) if False in self._spares_data else self._run_on_copies(self._call, batch[0], False)
+        x = batch[0] if isinstance(batch, (tuple, list)) else batch
+        return self._call(x) if False in self._spares_data else self._run_on_copies(self._call, x, False)
 
     # ------------------------------------------------------------------ the one loop
 
@@ -228,7 +231,7 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
                     train = self._open_arrays(train_arrays, size, shuffle, steps_per_epoch, class_weight)
                     validation: Epochs | None = self._open_arrays(kept_apart, validation_batch_size or size, False, validation_steps)
                 else:
-                    train = self._open(x, y, sample_weight, size, shuffle, steps_per_epoch, loading, class_weight)
+                    train = self._open(x, y, sample_weight, size, shuffle, steps_per_epoch, loading, class_weight, step="train_step")
                     validation = self._open_validation(validation_data, validation_batch_size or size, validation_steps, loading)
             if self._bound and not self._collected:
                 self._warn_of_nothing_to_train()
@@ -354,7 +357,7 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         size = self._rows_at_once(x, check_batch_size(batch_size)) if unseen else batch_size
         with self._failing_together():
             with self._together():
-                batches = self._open(x, None, None, size, False, steps, loading, with_targets=False)
+                batches = self._open(x, None, None, size, False, steps, loading, with_targets=False, step="predict_step")
             self._share_buffers()
             listeners = self._told(callbacks, batches, progress, {"batch_size": check_batch_size(batch_size)})
             shared, step, sink = self._to_predict(batches, batches.samples if steps is None else None)
@@ -391,7 +394,7 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         """Return the figures of the batch, in inference mode, as `evaluate` does."""
         objective = self._compiled("test_on_batch")
         team = self._team
-        batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight)
+        batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight, None, True, "test_step")
         with Session(self, training=False, gathers=True):
             objective.reset()
             step = self._as_given(self.test_step)
@@ -400,7 +403,7 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch as numpy arrays."""
-        batch = self._batch(x, with_targets=False)
+        batch = self._batch(x, with_targets=False, step="predict_step")
         sink = Sink(None)
         with Session(self, training=False):
             sink.take(0, batch, self._as_given(self.predict_step)(batch))
