@@ -6,15 +6,18 @@ is never read, and of the tensors' files nothing that could run code.
 """
 
 import contextlib
+import io
 import math
 import os
+import pickletools
 import re
 import secrets
 import shutil
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 
@@ -34,6 +37,8 @@ _NAME = "parts-[0-9a-f]{8}"
 _WEIGHTS, _TRAINING = "weights", "training"
 _TRIES = 10
 """How often a checkpoint is begun to be read that another process replaces meanwhile."""
+_MOST_OF_A_DESCRIPTION = 2**16
+"""The most bytes in which torch may say of what dtype and shape a piece of a tensor is."""
 
 
 class Saved(NamedTuple):
@@ -285,8 +290,61 @@ def _read(folder: str, wanted: dict[str, torch.Tensor], saved: Mapping[str, Save
     metadata = _metadata({name: saved[name] for name in wanted})
     reader = checkpoint.FileSystemReader(folder)
     reader.read_metadata = lambda *args, **options: metadata
+    read = reader.read_data
+
+    def checking(plan: Any, planner: Any) -> Any:
+        for item in plan.items:
+            place = metadata.storage_data[item.storage_index]
+            with open_to_read(os.path.join(folder, place.relative_path)) as whole:
+                _check_piece(item.storage_index.fqn, _Slice(whole, place.offset, place.length))
+        return read(plan, planner)
+
+    reader.read_data = checking
     with _plainly("the bytes of a tensor are damaged, or those of another."):
         checkpoint.load(wanted, storage_reader=reader, no_dist=True)
+
+
+class _Slice(io.RawIOBase):
+    """Some bytes of an open file as a file."""
+
+    def __init__(self, file: BinaryIO, begin: int, length: int):
+        self._file, self._begin, self._length, self._place = file, begin, length, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._place = max((0, self._place, self._length)[whence] + offset, 0)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._begin + self._place)
+        data = self._file.read(max(min(len(buffer), self._length - self._place), 0))
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+
+def _check_piece(name: str, file: Any) -> None:
+    """Refuse what is not as `torch.save` writes a tensor: torch runs no code of it, but would count to a number in it for minutes."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                raise ValueError("it is compressed")
+            (info,) = (info for info in archive.infolist() if info.filename.endswith("/data.pkl"))
+            if info.file_size > _MOST_OF_A_DESCRIPTION:
+                raise ValueError(f"its description has {info.file_size} bytes")
+            description = archive.read(info)
+        for operation, argument, _ in pickletools.genops(description):
+            home = str(argument).partition(" ")[0].partition(".")[0]
+            is_known = home == "torch" or argument == "collections OrderedDict"
+            if operation.name == "STACK_GLOBAL" or operation.name in ("GLOBAL", "INST") and not is_known:
+                raise ValueError(f"it names {argument!r:.80}")
+    except Exception as error:
+        raise ValueError(f"{name!r:.80}: {error!s:.200}") from error
 
 
 def _metadata(saved: Mapping[str, Saved]) -> Any:

@@ -5,6 +5,7 @@ import io
 import json
 import random
 import stat
+import struct
 import zipfile
 
 import h5py
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from torchkeras_fn import Input, Model, Sequential, layers, models, optimizers
+from torchkeras_fn.saving.keras_files import hdf5
 
 ENDINGS = [".keras", ".h5", ".hdf5"]
 X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
@@ -464,6 +466,106 @@ def _link(root, target):
 def test_strange_weights_are_refused(change, message, members, tmp_path):
     with pytest.raises(ValueError, match=f"model.weights.h5 cannot be used: .*{message}"):
         models.load_model(forged(tmp_path / "m.keras", hdf5_of(change, members)))
+
+
+def _many_names_for_one_array(root, place="layers/dense/vars"):
+    group = root[place]
+    first = len(group)
+    group.create_dataset(str(first), data=np.zeros(2**16, "u1"))
+    for number in range(first + 1, 4000):
+        group[str(number)] = group[str(first)]
+
+
+def _names_that_double(root):
+    group = root.create_group("extra")
+    for number in range(60):
+        inner = root.create_group(f"extra_{number}")
+        group["a"], group["b"] = inner, inner
+        group = inner
+
+
+def _a_group_in_itself(root):
+    group = root.create_group("extra")
+    group["extra"] = group
+
+
+def _a_huge_piece(root):
+    _replace(root, shape=(4, 3), dtype="float32", chunks=(2500, 2500), maxshape=(None, None), compression="gzip")
+    root["layers/dense/vars/0"][:] = 1
+
+
+def _heaps_inside_of_heaps(root):
+    """Of which each reaches to the end, so that all together are as long as the square of the file."""
+    count, text = 2000, struct.pack("<HHIQ", 1, 0, 0, 16)
+    units = [text + b"GCOL\1\0\0\0" + struct.pack("<Q", 16 + 32 * (count - 1 - number)) for number in range(count)]
+    root.create_dataset("extra", data=np.frombuffer(b"".join(units), "u1"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_many_names_for_one_array, "has 2 weights .*, but in the file 4000"),
+        (_names_that_double, "under another name too"),
+        (_a_group_in_itself, "under another name too"),
+        (_a_huge_piece, "in pieces of 25000000 bytes"),
+        (_heaps_inside_of_heaps, "heaps of texts lie inside of others"),
+    ],
+)
+def test_a_small_file_asks_for_little_memory_and_time(change, message, members, tmp_path, monkeypatch):
+    model, read, real = network(), [], hdf5.Stored.tensor
+    monkeypatch.setattr(hdf5.Stored, "tensor", lambda stored: read.append(stored.shape) or real(stored))
+    path = tmp_path / "m.weights.h5"
+    path.write_bytes(hdf5_of(change, members)["model.weights.h5"])
+    with pytest.raises(ValueError, match=message):
+        model.load_weights(path)
+    assert set(read) <= {weight.shape for weight in model.get_weights()}
+
+
+def test_an_optimizers_state_with_many_names_for_one_array_begins_anew(members, tmp_path, monkeypatch):
+    read, real = [], hdf5.Stored.tensor
+    monkeypatch.setattr(hdf5.Stored, "tensor", lambda stored: read.append(stored.shape) or real(stored))
+    bad = hdf5_of(lambda root: _many_names_for_one_array(root, "optimizer/vars"), members)
+    with pytest.warns(UserWarning, match="begins anew"):
+        models.load_model(forged(tmp_path / "m.keras", bad))
+    assert (2**16,) not in read
+
+
+def test_many_names_for_one_array_in_a_list_are_not_read(tmp_path):
+    network().save(path := tmp_path / "m.h5")
+    with h5py.File(path, "a") as root:
+        group = root["model_weights/a"]
+        group.create_dataset("z", data=np.zeros(2**16, "u1"))
+        group.attrs["weight_names"] = np.array([b"z"] * 4000, dtype="S1")
+    with pytest.raises(ValueError, match="'a' has 2 weights .*, but in the file 4000"):
+        models.load_model(path)
+
+
+def test_layers_that_share_a_group_are_refused(tmp_path):
+    network().save(path := tmp_path / "m.h5")
+    with h5py.File(path, "a") as root:
+        group = root["model_weights"]
+        group["c"] = group["a"]
+        group.attrs["layer_names"] = np.array([b"a", b"c"])
+    with pytest.raises(ValueError, match="under another name too"):
+        models.load_model(path)
+
+
+def test_many_references_to_one_text_are_refused(tmp_path):
+    """Three thousand times the same million letters."""
+    network().save(path := tmp_path / "m.h5")
+    count, letters = 3000, 2**20
+    with h5py.File(path, "a") as root:
+        names = ["q" * letters, *(f"r{number}" for number in range(count))]
+        root["model_weights"].attrs["layer_names"] = np.array(names, dtype=h5py.string_dtype())
+    data = bytearray(path.read_bytes())
+    place, size = 0, struct.pack("<I", letters)
+    while data[place + 16 : place + 20] != struct.pack("<I", 2):  # until the reference to "r0" follows
+        place = data.index(size, place + 1)
+    for number in range(1, count + 1):
+        data[place + 16 * number : place + 16 * number + 16] = data[place : place + 16]
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="has 3001 texts, which may be of 1048576 bytes each"):
+        models.load_model(path)
 
 
 def corruptions(data, count):

@@ -5,13 +5,12 @@ what it asks for is bounded by the weights that it holds. HDF5 has no checksums:
 tell flipped bits in the numbers.
 """
 
+import contextlib
 import datetime
 import io
 import json
 from collections.abc import Mapping
 from typing import Any
-
-import torch
 
 from torchkeras_fn.registry import custom_object_scope
 from torchkeras_fn.saving.archive import part
@@ -62,27 +61,33 @@ def load_keras(path: Any, custom_objects: Mapping[str, Any], compile: bool) -> A
     """Return the model in a `.keras` file, compiled as it was. Raises `ValueError` that says which part of the file is bad."""
     hdf5.h5py_module()
     reader = Reader()
-    with KerasArchive(path) as archive, custom_object_scope(custom_objects):
+    with KerasArchive(path) as archive, custom_object_scope(custom_objects), contextlib.ExitStack() as held:
         with archive.part(WEIGHTS):
             size = archive.size(WEIGHTS)
         with archive.part(CONFIG), bounded(size, size_of(archive.config)):
             model = reader.model(archive.config)
-        with archive.part(WEIGHTS), hdf5.reading(io.BytesIO(archive.read(WEIGHTS))) as root:
+        with archive.part(WEIGHTS):
+            root = held.enter_context(hdf5.reading(io.BytesIO(archive.read(WEIGHTS))))
             take(pairs_by_paths(root, model, layers_of=reader.layers_of))
-            state = _numbered(root, "optimizer/vars")
         if compile:
             with archive.part(f"compile_config in {CONFIG}"), bounded(size, 0):
                 compiled = compile_as_saved(model, archive.config.get("compile_config"), reader, archive.config.get(OWN))
             if compiled:
                 with archive.part(f"the optimizer's state in {WEIGHTS}"):
+                    state = _numbered(root, "optimizer/vars", _most_values(model))
                     take_state(model, state, layers_of=reader.layers_of, scaling=own_scale(archive.config.get(OWN)))
     return model
 
 
-def _numbered(root: Any, path: str) -> list[torch.Tensor]:
+def _numbered(root: Any, path: str, most: int) -> list[hdf5.Stored]:
     group = hdf5.find(root, path)
     count = 0 if group is None else len(group)
-    return [hdf5.tensor_at(group, str(number)) for number in range(count)]
+    return [hdf5.stored_at(group, str(number)) for number in range(min(count, most))]
+
+
+def _most_values(model: Any) -> int:
+    """A bound on how many values an optimizer may keep; more fit none, and need not be looked at."""
+    return 8 * len(model.weights) + 16
 
 
 def _check_data(model: Any) -> None:
@@ -142,7 +147,7 @@ def load_h5(path: Any, custom_objects: Mapping[str, Any], compile: bool) -> Any:
 
 def _take_named_state(root: Any, model: Any, layers_of: LayersOf, scaling: Any) -> None:
     group = hdf5.group_at(root, _STATE)
-    values = [hdf5.tensor_at(group, name) for name in hdf5.names_in(group, "weight_names")]
+    values = [hdf5.stored_at(group, name) for name in hdf5.names_in(group, "weight_names")[: _most_values(model)]]
     of_keras_3 = (hdf5.text_in(root, "keras_version") or "2").startswith("3")
     take_state(model, values, grouped=not of_keras_3, layers_of=layers_of, scaling=scaling)
 

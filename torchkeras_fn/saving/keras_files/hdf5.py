@@ -19,6 +19,7 @@ from torchkeras_fn.saving.trees import MOST_TEXT, parse_json
 _MOST_IN_ATTRIBUTE = 64_000
 """The bytes of a list of names that HDF5 keeps in one attribute; longer lists are cut into several."""
 _MOST_EXPANSION = 100
+_FREE_BYTES = 2**24
 _HEAP = b"GCOL"
 _GROUPS = ("model_weights", "optimizer_weights")
 _ATTRIBUTES = ("model_config", "training_config", "layer_names")
@@ -48,13 +49,19 @@ def reading(file: Any) -> Iterator[Any]:
 
 
 def _check_heaps(file: Any) -> None:
-    """Refuse damaged heaps of texts, in which the HDF5 library would turn round for ever.
+    """Refuse damaged heaps of texts, in which the HDF5 library would turn round for ever."""
+    data = file.read()
+    file.seek(0)
+    for _ in _texts_in(data):
+        pass
+
+
+def _texts_in(data: bytes) -> Iterator[int]:
+    """Yield the length of each text in the heaps of a file. Raises `ValueError` for a heap that is damaged.
 
     Source of the layout: https://docs.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html#GlobalHeap
     """
-    data = file.read()
-    file.seek(0)
-    start = data.find(_HEAP)
+    start, left = data.find(_HEAP), len(data) // 16
     while start >= 0:
         size, place = int.from_bytes(data[start + 8 : start + 16], "little"), 16
         if start + size > len(data):
@@ -65,6 +72,10 @@ def _check_heaps(file: Any) -> None:
             step = length if index == 0 else 16 + (length + 7) // 8 * 8
             if step < 16 or place + step > size:
                 raise ValueError("a heap of texts is damaged.")
+            left -= 1
+            if left < 0:
+                raise ValueError("heaps of texts lie inside of others.")
+            yield length
             place += step
         start = data.find(_HEAP, start + 4)
 
@@ -152,17 +163,44 @@ def group_at(parent: Any, path: str) -> Any:
     return found
 
 
-def tensor_at(parent: Any, path: str) -> torch.Tensor:
-    """Return the numbers at a path. Raises `ValueError` where there are none, or fewer than their shape says."""
+class Stored:
+    """An array in a file, of which the shape is known and nothing read so far: many names can lead to the same large one.
+
+    Raises `ValueError` for what holds no numbers, or fewer than its shape says.
+
+    >>> import h5py
+    >>> with h5py.File(io.BytesIO(), "w") as root:
+    ...     write_tensor(root, "ones", torch.ones(2))
+    ...     stored = Stored(root["ones"], "ones")
+    ...     stored.shape, stored.tensor()
+    ((2,), tensor([1., 1.]))
+    """
+
+    def __init__(self, dataset: Any, path: str):
+        _check_stored(dataset, path)
+        self._dataset, self._is_bfloat16 = dataset, dataset.dtype.itemsize == 2 and text_in(dataset, "dtype") == "bfloat16"
+        if not self._is_bfloat16 and dataset.dtype.kind not in "fiub":
+            raise ValueError(f"{path!r:.80} holds no numbers but {dataset.dtype!s:.80}.")
+        self.shape: tuple[int, ...] = tuple(dataset.shape)
+
+    def tensor(self) -> torch.Tensor:
+        """Read the numbers."""
+        if self._is_bfloat16:
+            return torch.from_numpy(np.array(self._dataset).view(np.int16).copy()).view(torch.bfloat16)
+        return torch.as_tensor(np.array(self._dataset, dtype=self._dataset.dtype.newbyteorder("=")))
+
+
+def stored_at(parent: Any, path: str) -> Stored:
+    """Return the array at a path, not yet read. Raises `ValueError` where there is none, or fewer numbers than its shape says."""
     dataset = find(parent, path)
     if not isinstance(dataset, h5py_module().Dataset):
         raise ValueError(f"there is no array {path!r:.80}.")
-    _check_stored(dataset, path)
-    if dataset.attrs.get("dtype") in ("bfloat16", b"bfloat16") and dataset.dtype.itemsize == 2:
-        return torch.from_numpy(np.array(dataset).view(np.int16).copy()).view(torch.bfloat16)
-    if dataset.dtype.kind not in "fiub":
-        raise ValueError(f"{path!r:.80} holds no numbers but {dataset.dtype!s:.80}.")
-    return torch.as_tensor(np.array(dataset, dtype=dataset.dtype.newbyteorder("=")))
+    return Stored(dataset, path)
+
+
+def tensor_at(parent: Any, path: str) -> torch.Tensor:
+    """Return the numbers at a path. Raises `ValueError` as `stored_at` does."""
+    return stored_at(parent, path).tensor()
 
 
 def _check_stored(dataset: Any, path: str) -> None:
@@ -173,6 +211,14 @@ def _check_stored(dataset: Any, path: str) -> None:
     most = stored if dataset.chunks is None else _MOST_EXPANSION * stored
     if size > most:
         raise ValueError(f"{path!r:.80} is said to be of shape {dataset.shape}, {size} bytes, but {stored} bytes are stored.")
+    piece = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize  # which is read whole
+    if piece > max(most, _FREE_BYTES):
+        raise ValueError(f"{path!r:.80} is said to be in pieces of {piece} bytes, but {stored} bytes are stored.")
+
+
+def address_of(group: Any) -> int:
+    """Return where in its file a group is: the same for all names that lead to it."""
+    return int(h5py_module().h5o.get_info(group.id).addr)
 
 
 def names_in(group: Any, attribute: str) -> list[str]:
@@ -187,9 +233,15 @@ def names_in(group: Any, attribute: str) -> list[str]:
 
 def _attribute(group: Any, name: str) -> Any:
     """Return an attribute, if it can be as large as it says."""
-    described = group.attrs.get_id(name)
-    if math.prod(described.shape) * described.dtype.itemsize > group.file.id.get_filesize():
+    described, size = group.attrs.get_id(name), group.file.id.get_filesize()
+    count = math.prod(described.shape)
+    if count * described.dtype.itemsize > size:
         raise ValueError(f"the attribute {name!r} is said to be larger than the file.")
+    if count > _MOST_EXPANSION and described.dtype.hasobject:  # texts that stand elsewhere, perhaps all at one place
+        group.file.flush()
+        longest = max(_texts_in(group.file.id.get_file_image()), default=0)
+        if count * longest > max(_MOST_EXPANSION * size, _FREE_BYTES):
+            raise ValueError(f"the attribute {name!r} has {count} texts, which may be of {longest} bytes each.")
     return group.attrs[name]
 
 

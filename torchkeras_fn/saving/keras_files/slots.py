@@ -1,5 +1,6 @@
 """What an optimizer remembers of each weight, in the order in which Keras writes it, and in torch's terms."""
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from torchkeras_fn.engine.weights import NamedWeight
+from torchkeras_fn.saving.keras_files.hdf5 import Stored
 from torchkeras_fn.saving.keras_files.state import LayersOf, parts_of, weights_of
 
 _PARTS = {"momentum": "exp_avg", "velocity": "exp_avg_sq"}
@@ -198,7 +200,7 @@ def _factor(optimizer: Any, name: str) -> float:
 
 
 def take_state(
-    model: Any, values: Sequence[torch.Tensor], grouped: bool = False, layers_of: LayersOf | None = None, scaling: Any = None
+    model: Any, values: Sequence[Stored], grouped: bool = False, layers_of: LayersOf | None = None, scaling: Any = None
 ) -> None:
     """Take over an optimizer's state that Keras wrote; `grouped` says that one kind stands after the other, as in Keras 2.
 
@@ -212,10 +214,10 @@ def take_state(
     whole = values
     if optimizer is not _inner_of(optimizer):
         own, values = values[: len(_OF_THE_SCALE)], values[len(_OF_THE_SCALE) :]
-        if not values or any(part.numel() != 1 for part in [*own, values[0]]):
+        if not values or any(math.prod(part.shape) != 1 for part in [*own, values[0]]):
             return _begins_anew(model, True)
-        scaling = {"scale": float(own[3]), "steps": int(own[2])}
-    counted, rest = int(values[0]), list(values[1:])
+        scaling = {"scale": float(_figure(own[3])), "steps": int(_figure(own[2]))}
+    counted, rest = int(_figure(values[0])), list(values[1:])
     if not 0 <= counted < 2**62:
         raise ValueError(f"the optimizer is said to have taken {counted} steps.")
     iterations, batches = divmod(counted, optimizer._batches_per_step)
@@ -228,7 +230,8 @@ def take_state(
         return _begins_anew(model, True)
     if optimizer._scaling is not None and scaling is not None:
         optimizer._scaling.load_state_dict(scaling)  # before the sums of the gradients are brought to its scale
-    kept = _torch_state(optimizer, places, rest[extra:], iterations)
+    found = [*(value.tensor() for value in rest[extra:][: len(places)]), *(_figure(value) for value in rest[extra:][len(places) :])]
+    kept = _torch_state(optimizer, places, found, iterations)
     means, sums = ({key: found.pop(name) for key, found in kept.items() if name in found} for name in (_MEAN, _GATHERED))
     state = {**optimizer.state_dict(), "iterations": iterations}
     if iterations:
@@ -240,7 +243,14 @@ def take_state(
     optimizer.load_state_dict(state)
 
 
-def _fits_later(model: Any, values: Sequence[torch.Tensor], layers_of: LayersOf | None) -> bool:
+def _figure(value: Stored) -> torch.Tensor:
+    """Return the one number of an array. Raises `ValueError` for more."""
+    if math.prod(value.shape) != 1:
+        raise ValueError(f"the optimizer keeps one figure where the file has an array of shape {value.shape}.")
+    return value.tensor().reshape(())
+
+
+def _fits_later(model: Any, values: Sequence[Stored], layers_of: LayersOf | None) -> bool:
     """Whether the state is in the order of Keras 2.11 and later."""
     places = _places(model, layers_of) or []
     shapes = [tuple(kept.weight.view.shape) for kept in places]

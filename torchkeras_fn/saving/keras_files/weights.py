@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from torchkeras_fn.engine.weights import NamedWeight
-from torchkeras_fn.saving.keras_files.hdf5 import find, group_at, names_in, tensor_at, write_names, write_tensor
+from torchkeras_fn.saving.keras_files.hdf5 import Stored, address_of, find, group_at, names_in, stored_at, write_names, write_tensor
 from torchkeras_fn.saving.keras_files.state import LayersOf, Part, keras_layers, parts_of, weights_of
 
 Pairs = list[tuple[NamedWeight, torch.Tensor]]
@@ -21,18 +21,25 @@ def take(pairs: Iterable[tuple[NamedWeight, torch.Tensor]]) -> None:
             weight.write(tensor.to(weight.tensor.device, weight.tensor.dtype))
 
 
-def _pairs(what: str, own: Sequence[NamedWeight], saved: Sequence[torch.Tensor], skip_mismatch: bool) -> Pairs:
-    """Each weight with what a file has for it. Raises `ValueError` where they do not fit, or warns and leaves them out."""
-    if len(own) != len(saved):
-        _mismatch(f"{what} has {len(own)} weights {[weight.name for weight in own][:8]}, but in the file {len(saved)}", skip_mismatch)
-        return []
+def _are_as_many(what: str, own: Sequence[NamedWeight], names: Sequence[str], skip_mismatch: bool) -> bool:
+    """Whether a file has as many arrays as there are weights. Raises `ValueError`, or warns, where it has not; none is opened before."""
+    if len(own) != len(names):
+        _mismatch(f"{what} has {len(own)} weights {[weight.name for weight in own][:8]}, but in the file {len(names)}", skip_mismatch)
+    return len(own) == len(names)
+
+
+def _pairs(what: str, own: Sequence[NamedWeight], saved: Sequence[Stored | torch.Tensor], skip_mismatch: bool) -> Pairs:
+    """Each weight with what a file has for it, of which only that is read.
+
+    Raises `ValueError` where a shape is another, or warns and leaves that weight out.
+    """
     found = []
-    for weight, tensor in zip(own, saved, strict=True):
+    for weight, stored in zip(own, saved, strict=True):
         shape = tuple(weight.view.shape)
-        if shape != tuple(tensor.shape):
-            _mismatch(f"Weight {weight.name!r} of {what} has shape {shape}, but in the file {tuple(tensor.shape)}", skip_mismatch)
+        if shape != tuple(stored.shape):
+            _mismatch(f"Weight {weight.name!r} of {what} has shape {shape}, but in the file {tuple(stored.shape)}", skip_mismatch)
         else:
-            found.append((weight, tensor))
+            found.append((weight, stored.tensor() if isinstance(stored, Stored) else stored))
     return found
 
 
@@ -67,14 +74,14 @@ def pairs_by_paths(root: Any, model: Any, skip_mismatch: bool = False, layers_of
         read.add(path)
         group = find(root, path)
         names = sorted(group, key=_number) if group is not None else []
-        if names:
-            tensors = [tensor_at(group, name) for name in names]
-            found |= {id(weight.tensor): (weight, tensor) for weight, tensor in _pairs(_called(part), part.weights, tensors, skip_mismatch)}
-        elif part.weights:
+        if names and _are_as_many(_called(part), part.weights, names, skip_mismatch):
+            stored = [stored_at(group, name) for name in names]
+            found |= {id(weight.tensor): (weight, tensor) for weight, tensor in _pairs(_called(part), part.weights, stored, skip_mismatch)}
+        elif not names and part.weights:
             empty.append(part)
     for part in empty:  # Keras writes a layer that stands in several models at the first place only
         if not all(id(weight.tensor) in found for weight in part.weights):
-            _pairs(_called(part), part.weights, [], skip_mismatch)
+            _are_as_many(_called(part), part.weights, [], skip_mismatch)
     unread = [path for path in _places_with_arrays(root) if path not in read and not path.startswith("optimizer/")]
     if unread and not skip_mismatch:
         raise ValueError(f"the file has weights at {unread[:3]}, for which the model has no layer.")
@@ -99,17 +106,26 @@ def _number(name: str) -> int:
     return int(name)
 
 
-def _places_with_arrays(root: Any, path: str = "") -> Iterator[str]:
-    """The paths of groups called `vars` that hold something."""
-    group = find(root, path)
-    for name in group if hasattr(group, "keys") else ():
-        place = f"{path}/{name}" if path else name
-        inside = find(root, place)
-        if name == "vars" and hasattr(inside, "keys"):
-            if len(inside):
+def _places_with_arrays(root: Any) -> Iterator[str]:
+    """The paths of groups called `vars` that hold something. Raises `ValueError` for a group with several names."""
+    seen: set[int] = set()
+
+    def places(path: str) -> Iterator[str]:
+        group = find(root, path)
+        for name in group if hasattr(group, "keys") else ():
+            place = f"{path}/{name}" if path else name
+            inside = find(root, place)
+            if not hasattr(inside, "keys"):
+                continue
+            if address_of(inside) in seen:  # groups inside each other have no end
+                raise ValueError(f"the group {place!r:.80} is there under another name too.")
+            seen.add(address_of(inside))
+            if name != "vars":
+                yield from places(place)
+            elif len(inside):
                 yield place
-        elif hasattr(inside, "keys"):
-            yield from _places_with_arrays(root, place)
+
+    return places("")
 
 
 # ---------------------------------------------------------------------- by layers
@@ -146,7 +162,10 @@ def pairs_by_layers(root: Any, model: Any, by_name: bool, skip_mismatch: bool, l
     """Return each weight of a model with that of the layer at its place in the file or, `by_name`, of the layer of its name."""
     order = (layers_of or keras_layers)(model)
     layers = [(layer, legacy_weights(layer, layers_of)) for layer in order]
-    saved = {name: names_in(group_at(root, name), "weight_names") for name in names_in(root, "layer_names")}
+    groups = {name: group_at(root, name) for name in names_in(root, "layer_names")}
+    if len({address_of(group) for group in groups.values()}) < len(groups):
+        raise ValueError("the group of a layer is there under another name too.")
+    saved = {name: names_in(group, "weight_names") for name, group in groups.items()}
     if by_name:
         matched = [(layer, own, model.layer_name(layer)) for layer, own in layers if model.layer_name(layer) in saved]
     else:
@@ -161,23 +180,32 @@ def pairs_by_layers(root: Any, model: Any, by_name: bool, skip_mismatch: bool, l
         matched = [(layer, own, name) for (layer, own), name in zip(weighted, names, strict=True)]
     found: Pairs = []
     for layer, own, name in matched:
-        tensors = [tensor_at(root, f"{name}/{weight}") for weight in saved[name]]
-        found += _pairs(f"layer {model.layer_name(layer)!r}", own, _converted(layer, own, tensors), skip_mismatch)
+        what = f"layer {model.layer_name(layer)!r}"
+        if _are_as_many(what, own, saved[name], skip_mismatch):
+            stored = [stored_at(root, f"{name}/{weight}") for weight in saved[name]]
+            found += _pairs(what, own, _converted(layer, own, stored), skip_mismatch)
     return found
 
 
-def _converted(layer: Any, own: Sequence[NamedWeight], tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+def _converted(layer: Any, own: Sequence[NamedWeight], stored: list[Stored]) -> Sequence[Stored | torch.Tensor]:
     """Return the weights of a recurrent layer on cuDNN as Keras 2 saved them in the layout of the others.
 
     cuDNN has two biases, where others have one of their sums, and its kernels' gates are transposed.
     """
     gates = {"LSTM": 4, "CuDNNLSTM": 4, "GRU": 3, "CuDNNGRU": 3}.get(type(layer).__name__)
-    if gates is None or len(tensors) != 3 or len(own) != 3 or tensors[2].dim() != 1:
-        return tensors
-    units = tensors[1].shape[0]
-    if tensors[2].numel() != 2 * gates * units:
-        return tensors
-    kernel, recurrent, bias = tensors
-    inputs = torch.cat([gate.reshape(units, -1).t() for gate in kernel.chunk(gates, 1)], 1)
-    states = torch.cat([gate.t() for gate in recurrent.chunk(gates, 1)], 1)
-    return [inputs, states, bias.reshape(2, -1).sum(0) if gates == 4 else bias.reshape(2, -1)]
+    if gates is None or len(stored) != 3 or len(own) != 3:
+        return stored
+    units = own[1].view.shape[0]
+    if stored[2].shape != (2 * gates * units,):
+        return stored
+    fits = [tuple(weight.view.shape) == found.shape for weight, found in zip(own, stored, strict=True)]
+    bias = stored[2].tensor().reshape(2, -1)
+    return [
+        _turned(stored[0], gates, units) if fits[0] else stored[0],
+        _turned(stored[1], gates, units) if fits[1] else stored[1],
+        bias.sum(0) if gates == 4 else bias,
+    ]
+
+
+def _turned(stored: Stored, gates: int, units: int) -> torch.Tensor:
+    return torch.cat([gate.reshape(units, -1).t() for gate in stored.tensor().chunk(gates, 1)], 1)
