@@ -13,6 +13,7 @@ from tests.expressions import BACKEND
 from torchkeras_fn import Input, Model, Sequential, config, layers
 from torchkeras_fn import backend as K
 from torchkeras_fn.models import clone_model
+from torchkeras_fn.optimizers import SGD
 
 NOT_DRAWN = ("K.ctc_batch_cost",)
 NAMES_OF_KERAS_2 = """abs all any arange argmax argmin backend batch_dot batch_flatten batch_get_value batch_normalization batch_set_value
@@ -369,6 +370,22 @@ def test_gradients_that_torch_did_not_record_say_where_to_ask_for_them(recorded)
 def test_gradients_of_real_tensors_inside_of_a_lambda_say_so_when_it_is_drawn():
     with pytest.raises(ValueError, match="^Lambda .*outside of the Lambda"):
         layers.Lambda(lambda x: K.gradients(K.sum(x**2), x)[0])(Input((3,)))
+
+
+def test_gradients_of_a_real_loss_by_a_symbolic_tensor_say_where_to_draw_them():
+    x = Input((3,), name="averaged")
+    with pytest.raises(ValueError, match=r"cannot depend on the symbolic \['averaged'\].*model.add_loss"):
+        K.gradients(torch.ones(3, requires_grad=True).sum(), x)
+
+
+def test_a_penalty_on_drawn_gradients_is_a_loss_that_is_learned_by():
+    x = Input((3,))
+    model = Model(x, layers.Dense(1, kernel_initializer="ones")(x))
+    model.add_loss(K.mean(K.square(1 - K.sqrt(K.sum(K.square(K.gradients(model.output, x)[0]), axis=1)))))
+    model.compile(SGD(0.1))
+    before = model.train_on_batch(np.ones((4, 3)))
+    assert before == pytest.approx((1 - 3**0.5) ** 2)
+    assert model.train_on_batch(np.ones((4, 3))) < before
 
 
 def test_gradients_of_integers_are_refused():

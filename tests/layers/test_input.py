@@ -78,6 +78,35 @@ def test_a_tensor_lends_its_dtype():
     assert Input(tensor=torch.ones(5, 3, dtype=torch.int32)).dtype is torch.int32
 
 
+def test_an_array_feeds_an_input_in_floatx():
+    x = Input(tensor=np.ones((5, 3)))
+    model = Model(x, Dense(2)(x))
+    model.compile("sgd", "mse")
+    history = model.fit(y=np.ones((5, 2)), steps_per_epoch=1, verbose=0)
+    assert (x.shape, x.dtype, len(history.epoch)) == ((None, 3), torch.float32, 1)
+
+
+@pytest.mark.parametrize("array", [np.ones((5, 3), dtype="int64"), torch.ones(5, 3, dtype=torch.float64)])
+def test_other_types_that_feed_an_input_are_kept(array):
+    assert Input(tensor=array).dtype is config.dtype(str(array.dtype))
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 1), (), (None, 3)])
+def test_a_tensor_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r"its tensor has the shape \(5, 3\)"):
+        Input(shape=shape, tensor=torch.ones(5, 3))
+
+
+def test_a_symbolic_tensor_is_no_data_for_an_input():
+    with pytest.raises(TypeError, match="is symbolic. Call the layers on it, in place of an Input"):
+        Input(tensor=Dense(2)(Input((3,))))
+
+
+def test_what_holds_no_data_is_refused_as_tensor():
+    with pytest.raises(TypeError, match="an array, or a callable that returns a tensor; got a str"):
+        Input(shape=(3,), tensor="pixels")
+
+
 def test_an_input_layer_is_among_the_layers():
     x = Input(shape=(3,), name="pixels")
     layer = Model(x, Dense(2)(x)).layers[0]

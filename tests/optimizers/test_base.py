@@ -411,10 +411,10 @@ def test_torch_optimizers_their_classes_and_partials_are_given_back():
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not optimizers.Muon])  # of which they stand between its own
 def test_the_options_of_all_follow_those_of_one_in_keras_order(kind):
-    own = [name for name, argument in inspect.signature(kind).parameters.items() if argument.kind is argument.POSITIONAL_OR_KEYWORD]
-    values = [value.default for name, value in inspect.signature(kind).parameters.items() if name in own]
+    arguments = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    own = {argument.name: argument.default for argument in arguments if argument.kind is argument.POSITIONAL_OR_KEYWORD}
     rest = [0.1, 1.0, None, None, True, 0.5, 3, 8.0, 2, "mine"][1 if "weight_decay" in own else 0 :]
-    optimizer = kind(*values, *rest)
+    optimizer = kind(*own.values(), *rest)
     again = kind.from_config(json.loads(json.dumps(optimizer.get_config())))
     for made in (optimizer, again):
         assert (made.clipnorm, made.use_ema, made.ema_momentum, made.ema_overwrite_frequency) == (1.0, True, 0.5, 3)

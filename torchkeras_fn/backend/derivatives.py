@@ -16,8 +16,8 @@ def gradients(loss: Any, variables: Any) -> list[Any]:
     """Return the gradient of a loss, or of the sum of its elements, with respect to each of some tensors or weights.
 
     Those of a drawn loss are symbolic: put into `K.function` they are computed whenever it is called. `None` stands
-    for a symbolic tensor that the loss does not depend on. Raises `ValueError` for one of integers, and for a real loss or
-    variable that torch keeps no record of.
+    for a symbolic tensor that the loss does not depend on. Raises `ValueError` for one of integers, for a real loss or
+    variable that torch keeps no record of, and for a real loss where a variable is symbolic.
 
     >>> from torchkeras_fn import Input
     >>> from torchkeras_fn import backend as K
@@ -31,10 +31,12 @@ def gradients(loss: Any, variables: Any) -> list[Any]:
             raise ValueError(_NOT_RECORDED)
         return list(torch.autograd.grad(loss.sum(), listed, create_graph=True, allow_unused=True))
     drawn = [variable for variable in listed if isinstance(variable, KerasTensor)]
+    if not isinstance(loss, KerasTensor):
+        raise ValueError(_LOSS_OF_A_STEP.format(names=[tensor.name for tensor in drawn]))
     for tensor in drawn:
         if not tensor.is_floating_point():
             raise ValueError(f"{tensor.name!r} is of type {tensor.dtype}, which has no gradients. Expected a float type.")
-    origins = _origins(loss, drawn) if isinstance(loss, KerasTensor) else []
+    origins = _origins(loss, drawn)
     reached = [variable for variable in listed if isinstance(variable, torch.Tensor) or any(variable is origin for origin in origins)]
     if not origins or not reached:
         return [None] * len(listed)
@@ -47,6 +49,11 @@ _NOT_RECORDED = (
     "gradients() was given real tensors, of which torch did not record how the loss is made of the variables, as inside a Lambda or a "
     "layer that predict() runs. Call it on symbolic tensors, outside of the Lambda: gradients(loss, tensor) is then computed in every "
     "run. Of real tensors let torch record: with torch.enable_grad(): x = x.detach().requires_grad_(), and make the loss of that x."
+)
+
+_LOSS_OF_A_STEP = (
+    "gradients() was given a real loss, which cannot depend on the symbolic {names}, as inside a loss or metric, which gets the values of "
+    "a step. Draw the gradient outside of it: penalty = ... gradients(output, tensor)[0] ..., and model.add_loss(penalty)."
 )
 
 

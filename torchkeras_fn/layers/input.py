@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from torchkeras_fn import config
@@ -42,7 +43,9 @@ class InputLayer(Layer):
         self.batch_shape = sizes(batch_shape, "batch_shape")
         self.declared_dtype = None if dtype is None else config.dtype(dtype)
         self.sparse = sparse
-        self.tensor = tensor
+        self.tensor = _data(tensor)
+        if isinstance(self.tensor, torch.Tensor):
+            self._check_fit(self.tensor)
         self.built = True
         self.open()
 
@@ -51,6 +54,16 @@ class InputLayer(Layer):
         node = Node(self, (), {}, Spec.of(self.batch_shape, self.dtype))
         self._nodes = [node]
         return node.tensors[0]
+
+    def _check_fit(self, tensor: torch.Tensor) -> None:
+        fits = len(tensor.shape) == len(self.batch_shape) and all(
+            wanted in (None, size) for wanted, size in zip(self.batch_shape, tensor.shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"The input is declared with the shape {self.batch_shape}, and its tensor has the shape {tuple(tensor.shape)}. "
+                "Leave the shape out, and it is that of the tensor."
+            )
 
     def feed(self) -> torch.Tensor:
         """Return the tensor of a step, for an input that was given one, or a callable that returns one."""
@@ -74,9 +87,9 @@ def Input(
     """Return a symbolic tensor for data that will come.
 
     `shape` leaves out the batch, whose size may be given in `batch_size`; `batch_shape` includes it. Unknown dimensions are
-    `None`. `dtype` is `floatx()`
-    unless given; data for an input that feeds an `Embedding` and declares no dtype stays integer. `tensor` (or a
-    callable that returns one per step) feeds the input itself. Raises `ValueError` where no shape can be told.
+    `None`. `dtype` is `floatx()` unless given; data for an input that feeds an `Embedding` and declares no dtype stays integer.
+    `tensor` (or an array, or a callable that returns a tensor per step) feeds the input itself. Raises `ValueError` where no
+    shape can be told or the tensor has another, and `TypeError` for a symbolic tensor, which is an input of layers already.
 
     >>> Input(shape=(28, 28, 1)).shape
     (None, 28, 28, 1)
@@ -89,6 +102,7 @@ def Input(
         batch_shape = (batch_size, *sizes(shape, "shape"))
     elif batch_shape is not None and batch_size is not None:
         raise ValueError(f"batch_size={batch_size!r} goes with a shape to Input; batch_shape={batch_shape!r} includes the batch already.")
+    tensor = _data(tensor)
     if isinstance(tensor, torch.Tensor):
         batch_shape = batch_shape or (None, *tensor.shape[1:])
         dtype = dtype or tensor.dtype
@@ -97,3 +111,16 @@ def Input(
     layer = InputLayer(batch_shape=batch_shape, dtype=dtype, sparse=sparse, tensor=tensor, name=name)
     output: KerasTensor = layer.output
     return output
+
+
+def _data(tensor: Any) -> Any:
+    """What feeds an input, as a tensor: floats of an array become `floatx()`, as those in the data of `fit` do."""
+    if isinstance(tensor, np.ndarray | np.generic):
+        return torch.as_tensor(tensor, dtype=config.dtype(None) if tensor.dtype.kind == "f" else None)
+    if isinstance(tensor, KerasTensor):
+        raise TypeError(
+            f"The tensor of an input holds the data of every step, and {tensor!r} is symbolic. Call the layers on it, in place of an Input."
+        )
+    if tensor is None or isinstance(tensor, torch.Tensor) or callable(tensor):
+        return tensor
+    raise TypeError(f"The tensor of an input is a tensor, an array, or a callable that returns a tensor; got a {type(tensor).__name__}.")
