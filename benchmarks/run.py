@@ -95,7 +95,10 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, dict[str, Re
 def gpu_figures() -> str:
     """Return what `gpu.py` prints, which a process of its own measures."""
     command = [sys.executable, str(HERE / "gpu.py")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment("cuda", {}))
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment("cuda", {}))
+    except subprocess.TimeoutExpired:
+        return "gpu.py was not done after 15 minutes."
     return f"{done.stdout}\n{done.stderr[-500:] if done.returncode else ''}".strip()
 
 
