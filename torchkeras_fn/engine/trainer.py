@@ -1,12 +1,10 @@
 """`Trainer`: fit, evaluate and predict for any `nn.Module`. `fit → _run_epoch → train_step → optimizer.step`."""
 
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from numbers import Integral
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from torchkeras_fn.arguments import positive_integer
 from torchkeras_fn.callbacks.base import CallbackList
 from torchkeras_fn.callbacks.history import History
 from torchkeras_fn.callbacks.progress import Progress
@@ -22,6 +20,7 @@ from torchkeras_fn.engine.session import Session
 from torchkeras_fn.engine.sink import Sink
 from torchkeras_fn.engine.telling import length_of
 from torchkeras_fn.engine.unpacking import parts_of
+from torchkeras_fn.engine.validation import check_epochs, is_due, parts_of_validation
 from torchkeras_fn.engine.weights import weighted_in
 from torchkeras_fn.engine.workers import Loading
 from torchkeras_fn.saving.methods import Saving
@@ -219,7 +218,7 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         if shuffle not in (True, False, "batch"):
             raise ValueError(f"shuffle is True, False or 'batch', got {shuffle!r}.")
         if not type(epochs) is type(initial_epoch) is type(validation_freq) is int or min(epochs, initial_epoch, validation_freq - 1) < 0:
-            _check_epochs(epochs, initial_epoch, validation_freq)
+            check_epochs(epochs, initial_epoch, validation_freq)
         self._warn_of_changes()
         size = check_batch_size(batch_size)
         with self._failing_together():
@@ -242,7 +241,7 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
             try:
                 run = Run(self, train, validation, listeners, initial_epoch)
                 for epoch in run.epochs_to_do(epochs):
-                    validating = validation if validation is not None and _is_due(epoch, validation_freq) else None
+                    validating = validation if validation is not None and is_due(epoch, validation_freq) else None
                     self._fit_epoch(epoch, epochs, train, validating, listeners, progress, run)
                     self._agree_to_stop()
                     run.epoch_is_over(epoch)
@@ -260,7 +259,7 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
             return history
 
     def _open_validation(self, data: Any, size: int, steps: int | None, loading: Loading) -> Epochs | None:
-        return None if data is None else self._open(*_parts(data), batch_size=size, steps=steps, loading=loading)
+        return None if data is None else self._open(*parts_of_validation(data), batch_size=size, steps=steps, loading=loading)
 
     def _fit_epoch(
         self, epoch: int, epochs: int, train: Epochs, validation: Epochs | None, listeners: CallbackList, progress: Progress, run: Run
@@ -414,30 +413,3 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         if return_dict:
             return read
         return list(read.values()) if len(read) > 1 else next(iter(read.values()), None)
-
-
-def _check_epochs(epochs: Any, initial_epoch: Any, validation_freq: Any) -> None:
-    """Raise, before anything is done, for what cannot be a number of epochs."""
-    positive_integer(epochs, "epochs", minimum=0)
-    positive_integer(initial_epoch, "initial_epoch", minimum=0)
-    if isinstance(validation_freq, Integral):
-        positive_integer(validation_freq, "validation_freq")
-    elif not isinstance(validation_freq, Collection) or isinstance(validation_freq, str):
-        raise TypeError(f"validation_freq is a number of epochs, or a list of the epochs to validate after; got {validation_freq!r}.")
-
-
-def _is_due(epoch: int, validation_freq: Any) -> bool:
-    """Whether there is a validation after this epoch: every so many epochs, or after those listed, counted from 1."""
-    if isinstance(validation_freq, Integral):
-        return (epoch + 1) % validation_freq == 0
-    return epoch + 1 in validation_freq
-
-
-def _parts(validation_data: Any) -> tuple[Any, Any, Any]:
-    if is_batches(validation_data):
-        return validation_data, None, None
-    if not isinstance(validation_data, (list, tuple)) or len(validation_data) not in (2, 3):
-        count = f"{len(validation_data)} parts" if isinstance(validation_data, (list, tuple)) else f"a {type(validation_data).__name__}"
-        raise ValueError(f"validation_data is (x, y), (x, y, sample_weight), or something that gives batches; got {count}.")
-    x, y, *weight = validation_data
-    return x, y, weight[0] if weight else None
