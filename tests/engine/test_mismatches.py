@@ -24,6 +24,12 @@ def test_targets_that_do_not_fit_an_output_name_it():
         two().check([(None, 1), (None, 3)], [torch.zeros(4, 1), torch.zeros(4, 2)])
 
 
+def test_a_metric_that_fits_one_output_of_several_says_how_to_ask_for_it_there():
+    objective = Objective(["mse", "sparse_categorical_crossentropy"], metrics=["mae"], output_names=["a", "b"])
+    with pytest.raises(ValueError, match="Metric 'b_mae': .* flat list of metrics is for every output; pass a dict"):
+        objective.check([(None, 1), (None, 3)], [torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64)])
+
+
 def test_unknown_dimensions_are_left_to_the_step():
     two(["mse", "mse"]).check([(None, None), (None, None, 3)], [torch.zeros(4, 7), torch.zeros(4, 5, 3)])
 

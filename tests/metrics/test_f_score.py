@@ -31,6 +31,11 @@ def test_one_output_with_flat_targets():
     assert float(metrics.F1Score(threshold=0.5)(torch.tensor([1.0, 0.0]), torch.tensor([[0.9], [0.8]]))) == pytest.approx(2 / 3)
 
 
+def test_predictions_may_be_booleans():
+    called = torch.tensor([[True, False], [False, False], [False, True]])
+    assert metrics.F1Score()([[1, 0], [0, 1], [1, 0]], called).tolist() == pytest.approx([2 / 3, 0.0], abs=1e-6)
+
+
 def test_the_state_follows_the_predictions():
     metric = metrics.F1Score()
     metric.update_state(Y_TRUE.to("meta"), Y_PRED.to("meta"))

@@ -40,6 +40,11 @@ def test_scores_along_an_axis(axis):
     assert float(metrics.OneHotMeanIoU(2, axis=axis)(scores, scores)) == 1.0
 
 
+def test_one_hot_classes_may_be_booleans():
+    y_true, y_pred = torch.eye(3)[[0, 1, 2]].bool(), torch.eye(3)[[0, 1, 1]].bool()
+    assert float(metrics.OneHotIoU(3, [0, 1])(y_true, y_pred)) == 0.75
+
+
 def test_the_state_is_a_confusion_matrix():
     metric = metrics.MeanIoU(2)
     metric.update_state([0, 0, 1], [0, 1, 1])

@@ -31,6 +31,21 @@ def test_as_a_metric_similarity_is_positive(name):
     assert float(metrics.get(name)(torch.ones(1, 3), torch.ones(1, 3))) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("name", ["CosineSimilarity", "PearsonCorrelation", "ConcordanceCorrelation", "RootMeanSquaredError", "R2Score"])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool], ids=str)
+def test_predictions_may_be_whole_numbers_or_booleans(name, dtype):
+    y_true, y_pred = torch.tensor([[1, 0, 1], [0, 0, 1]], dtype=dtype), torch.tensor([[1, 1, 0], [1, 0, 1]], dtype=dtype)
+    metric = getattr(metrics, name)
+    torch.testing.assert_close(metric()(y_true, y_pred), metric()(y_true.float(), y_pred.float()))
+
+
+@pytest.mark.parametrize("name", ["CosineSimilarity", "PearsonCorrelation", "ConcordanceCorrelation", "RootMeanSquaredError", "R2Score"])
+def test_targets_keep_their_precision_beside_predictions_in_half(name):
+    y_true, y_pred = torch.tensor([[70000.0, 1.0003], [3.0, 2.0]]), torch.tensor([[2.0, 1.0], [3.0, 4.0]])
+    metric = getattr(metrics, name)
+    torch.testing.assert_close(metric()(y_true, y_pred.half()), metric()(y_true, y_pred))
+
+
 def test_explained_variance_over_batches_is_that_of_all_samples():
     y_true, y_pred = torch.randn(20, 1), torch.randn(20, 1)
     metric = metrics.R2Score()

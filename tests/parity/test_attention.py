@@ -139,6 +139,19 @@ def test_masks_that_are_passed(masks, options, call):
     compare(recipe, *arrays, modes=(False,) if "dropout" in options else (True, False))
 
 
+@pytest.mark.parametrize("call", BOTH_PATHS, ids=str)
+@pytest.mark.parametrize("is_padded", [False, True], ids=["alone", "padded"])
+@pytest.mark.parametrize("masks", GIVEN_MASKS[:2] + GIVEN_MASKS[3:], ids=str)  # Keras reads one for each head as one for each sample
+def test_masks_that_are_passed_to_grouped_heads(masks, is_padded, call):
+    def recipe(k):
+        inputs, tensors = embedded(k, *[is_padded] * 3, lengths=(4, 5, 5))
+        given = {name: k.Input(shape=shape, dtype="bool") for name, shape in masks.items()}
+        outputs = k.layers.GroupQueryAttention(3, 4, 2)(*tensors, **given, **call)
+        return k.Model([*inputs, *given.values()], list(outputs) if isinstance(outputs, (list, tuple)) else outputs)
+
+    compare(recipe, IDS[:2], OTHER_IDS[:2], OTHER_IDS[1:], *(mask_of(*shape) for shape in masks.values()))
+
+
 @pytest.mark.parametrize(
     ("axes", "shape", "mask"),
     [(2, (3, 4, 6), (3, 4, 4)), (2, (3, 4, 6), (1, 4, 4)), (1, (4, 3, 6), (3, 4, 4)), ((1, 2), (3, 4, 6), (3, 4, 3, 4))],

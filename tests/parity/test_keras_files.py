@@ -571,7 +571,83 @@ def test_names_of_metrics_in_h5_are_those_of_the_logs_in_keras(tmp_path):
     assert set(keras.models.load_model(tmp_path / "m.h5").evaluate(X, Y, verbose=0, return_dict=True)) == {"loss", "mae"}
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"metrics": [name]} for name in ("huber", "log_cosh", "logcosh", "kld", "cosine_proximity", "Huber")),
+        *({"loss": name} for name in ("logcosh", "huber_loss", "kullback_leibler_divergence")),
+        {"metrics": [tk.metrics.MeanMetricWrapper(tk.losses.huber, name="near", delta=0.5)]},
+    ],
+    ids=str,
+)
+def test_names_that_keras_does_not_know_are_written_as_what_they_stand_for(settings, ending, tmp_path):
+    ours = network(tk)
+    ours.compile("sgd", **{"loss": "mse", **settings})
+    ours.save(tmp_path / f"m{ending}")
+    expected = ours.evaluate(X, abs(Y), batch_size=5, verbose=0, return_dict=True)
+    for lib in (tk, keras):
+        found = lib.models.load_model(tmp_path / f"m{ending}").evaluate(X, abs(Y), batch_size=5, verbose=0, return_dict=True)
+        assert set(found) == set(expected)
+        same([found[name] for name in expected], list(expected.values()), 1e-4)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_weighted_metrics_with_names_of_losses_alone_come_back_averaged_as_losses(ending, tmp_path):
+    weights = np.linspace(0, 2, len(X)).astype("float32")
+    ours = network(tk)
+    ours.compile("sgd", "huber", weighted_metrics=["huber"])
+    ours.save(tmp_path / f"m{ending}")
+    models = ours, tk.models.load_model(tmp_path / f"m{ending}")
+    expected, found = (model.evaluate(X, Y, sample_weight=weights, verbose=0, return_dict=True)["huber"] for model in models)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def squared(y_true, y_pred):
+    return ((y_true - y_pred) ** 2).mean(-1)
+
+
+def furthest(y_true, y_pred):
+    return abs(y_true - y_pred).max(-1)[0]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": squared},
+        {"loss": "mse", "metrics": [furthest]},
+        {"loss": "mse", "weighted_metrics": [furthest]},
+        {"loss": "mse", "metrics": [tk.metrics.MeanMetricWrapper(furthest)]},
+        {"loss": "mse", "metrics": [tk.metrics.MeanMetricWrapper(furthest, name="far")]},
+    ],
+    ids=["loss", "metric", "weighted", "wrapped", "renamed"],
+)
+def test_functions_of_ones_own_are_losses_and_metrics_in_keras_too(settings, ending, tmp_path):
+    given = {"squared": squared, "furthest": furthest}
+    ours = network(tk)
+    ours.compile("sgd", **settings)
+    ours.save(tmp_path / f"m{ending}")
+    expected = ours.evaluate(X, Y, batch_size=5, verbose=0, return_dict=True)
+    for lib in (tk, keras):
+        back = lib.models.load_model(tmp_path / f"m{ending}", custom_objects=given)
+        found = back.evaluate(X, Y, batch_size=5, verbose=0, return_dict=True)
+        assert set(found) == set(expected)
+        same([found[name] for name in expected], list(expected.values()), 1e-4)
+
+
 # ---------------------------------------------------------------------- the user's own
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("name", ["LeakyReLU", "ReLU", "Softmax", "ELU"])
+def test_a_layer_may_be_the_activation_of_another(name, ending, tmp_path):
+    x = tk.Input((4,))
+    ours = tk.Model(x, tk.layers.Dense(3, activation=getattr(tk.layers, name)())(x))
+    ours.save(tmp_path / f"m{ending}")
+    data = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    for lib in (tk, keras):
+        same(lib.models.load_model(tmp_path / f"m{ending}").predict(data, verbose=0), ours.predict(data, verbose=0))
 
 
 def own_layer(lib):

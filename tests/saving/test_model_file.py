@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras_fn import Input, Model, Sequential, Trainer, layers, losses, models, optimizers, utils
+from torchkeras_fn import Input, Model, Sequential, Trainer, layers, losses, metrics, models, optimizers, utils
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.models import load_model, save_model
 from torchkeras_fn.saving.training_state import load_training_state, training_state
@@ -289,6 +289,22 @@ def test_what_is_registered_need_not_be_given(tmp_path):
         return model
 
     check_resumed(make, tmp_path / "m.model")
+
+
+class Bias(metrics.Mean):
+    def __init__(self, name="off_by", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(y_pred - y_true)
+
+
+@pytest.mark.parametrize("ending", [".model", ".keras", ".h5"])
+def test_a_metric_given_as_a_class_keeps_its_name_in_the_logs(ending, tmp_path):
+    model = dense_stack(metrics=[Bias, metrics.MeanAbsoluteError])
+    model.save(tmp_path / f"m{ending}")
+    back = load_model(tmp_path / f"m{ending}", custom_objects={"Bias": Bias})
+    assert back.metrics_names == model.metrics_names == ["loss", "off_by", "mean_absolute_error"]
 
 
 @pytest.mark.parametrize("missing", ["twice", "halves", "Scale", "cubic", "wrapped"])

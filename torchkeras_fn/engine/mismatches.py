@@ -8,6 +8,7 @@ import torch
 from torchkeras_fn.engine.output import Output
 from torchkeras_fn.metrics import Metric
 
+_PER_OUTPUT = " A flat list of metrics is for every output; pass a dict by the names of the outputs, or a list of a list for each."
 _OUTPUTS_ARE_TENSORS = "A model returns a tensor, or a list, tuple or dict of tensors, one for each output"
 
 
@@ -32,7 +33,7 @@ def check_targets(outputs: Sequence[Output], shapes: Sequence[Any], targets: Seq
                 if isinstance(metric, Metric) and metric.is_plain:
                     metric.check(y_true, y_pred)
             except ValueError as error:
-                raise ValueError(f"Metric {name!r}: {error}") from None
+                raise ValueError(f"Metric {name!r}: {error}{_PER_OUTPUT if len(outputs) > 1 else ''}") from None
 
 
 def check_returned(outputs: Sequence[Output], predictions: Sequence[Any], targets: Sequence[Any]) -> None:

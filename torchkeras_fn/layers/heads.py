@@ -49,6 +49,9 @@ class MultiHead(nn.Module):
     torch.Size([2, 5, 8])
     """
 
+    heeds_query_mask = False
+    """Whether a `query_mask` in the call counts: in Keras that of grouped heads does, in place of one that comes with the query."""
+
     def __init__(self, projections: Mapping[str, Projection], axes: Sequence[int], rank: int, window: int | None, drop: PatternedDropout):
         super().__init__()
         self.query, self.key, self.value = (projections[name] for name in ("query", "key", "value"))
@@ -76,7 +79,9 @@ class MultiHead(nn.Module):
         use_causal_mask: bool = False,
         query_padding: torch.Tensor | None = None,
     ) -> Any:
-        """Return the outputs, and the weights where they are asked for. `query_mask` is taken, and not looked at, as Keras does."""
+        """Return the outputs, and the weights where they are asked for. `query_mask` counts with `heeds_query_mask` alone."""
+        if query_mask is not None and self.heeds_query_mask:
+            query_padding = query_mask
         if len(self.axes) > 1 and (use_causal_mask or self.window is not None):
             raise ValueError(f"use_causal_mask and sliding_window need one axis of steps, but attention goes along {self.axes}.")
         by_hand = return_attention_scores or self.training and self.drop.rate > 0 and self.drop.seed is not None

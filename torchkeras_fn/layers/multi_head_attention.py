@@ -52,7 +52,7 @@ class _Heads(Layer):
         training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> Any:
-        """Attend: see the class. As in Keras 3 the query's mask counts where it comes with the query; one given here does not."""
+        """Attend: see the class. As in Keras 3 the query's mask counts where it comes with the query; one given here for grouped heads."""
         if query is None or value is None:
             missing = "query" if query is None else "value"
             raise TypeError(f"{describe_operation(self)} is called on a query and a value, layer(query, value); got no {missing}.")
@@ -88,7 +88,7 @@ class _Heads(Layer):
             raise ValueError("the number of features must be known, got None")
         return query[-1], value[-1], key[-1]
 
-    def attention(self, projections: Mapping[str, Projection], axes: Sequence[int], rank: int) -> nn.Module:
+    def attention(self, projections: Mapping[str, Projection], axes: Sequence[int], rank: int) -> MultiHead:
         """Return the torch module for inputs of this rank."""
         for name, projection in projections.items():  # what each kernel reads, and what it writes, may be several axes
             reads, writes = range(len(projection.inputs)), range(len(projection.inputs), projection.kernel.ndim)
@@ -175,9 +175,10 @@ class MultiHeadAttention(_Heads):
 class GroupedQueryAttention(_Heads):
     """Attention in `num_query_heads` parts, of which several share a key and a value, `num_key_value_heads` in all.
 
-    The call and its masks are those of `MultiHeadAttention`, for inputs of 3 dimensions; the outputs have as many features
-    as the query. Weights: `query`, `key`, `gate` (with `use_gate`) and `value`, each a `kernel` `(dim, heads, head_dim)` and
-    a `bias` `(heads, head_dim)`, then `attention_output`: `(num_query_heads, head_dim, dim)` and `(dim,)`.
+    The call and its masks are those of `MultiHeadAttention`, for inputs of 3 dimensions, but that a `query_mask` given in the call
+    counts too; the outputs have as many features as the query. Weights: `query`, `key`, `gate` (with `use_gate`) and `value`,
+    each a `kernel` `(dim, heads, head_dim)` and a `bias` `(heads, head_dim)`, then `attention_output`:
+    `(num_query_heads, head_dim, dim)` and `(dim,)`.
     Source: Ainslie et al., 2023, https://arxiv.org/abs/2305.13245
 
     >>> import torch
@@ -231,7 +232,9 @@ class GroupedQueryAttention(_Heads):
         }
         if self.use_gate:
             projections["gate"] = Projection([query], own, self.use_bias)
-        return self.attention(projections, [1], 3)
+        attention = self.attention(projections, [1], 3)
+        attention.heeds_query_mask = True
+        return attention
 
 
 GroupQueryAttention = GroupedQueryAttention

@@ -78,7 +78,7 @@ class FBetaScore(Metric):
     def _predicted(self, y_pred: torch.Tensor) -> torch.Tensor:
         if self.threshold is not None:
             return y_pred > self.threshold
-        return (y_pred >= y_pred.amax(-1, keepdim=True)) & (y_pred.abs() > 1e-9)
+        return (y_pred >= y_pred.amax(-1, keepdim=True)) & (y_pred.float().abs() > 1e-9)
 
     def reset_state(self) -> None:
         """Forget all batches."""

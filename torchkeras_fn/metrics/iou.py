@@ -62,7 +62,7 @@ class IoU(Metric):
 
     def _classes(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Class indices of one shape."""
-        y_true = y_true.long() if self.sparse_y_true else y_true.argmax(self.axis)
+        y_true = y_true.long() if self.sparse_y_true else _largest(y_true, self.axis)
         y_pred = self._predicted(y_pred)
         if y_true.ndim > y_pred.ndim and y_true.shape == (*y_pred.shape, 1):
             y_true = y_true.squeeze(-1)
@@ -76,7 +76,7 @@ class IoU(Metric):
         return y_true, y_pred
 
     def _predicted(self, y_pred: torch.Tensor) -> torch.Tensor:
-        return y_pred.long() if self.sparse_y_pred else y_pred.argmax(self.axis)
+        return y_pred.long() if self.sparse_y_pred else _largest(y_pred, self.axis)
 
     def result(self) -> torch.Tensor:
         """Return the mean over the classes that there are, 0 where there are none."""
@@ -89,6 +89,11 @@ class IoU(Metric):
 
     def _finish(self, value: torch.Tensor) -> torch.Tensor:
         return value.float() if self._dtype.startswith("int") else super()._finish(value)  # the default dtype is Keras' int32
+
+
+def _largest(scores: torch.Tensor, axis: int) -> torch.Tensor:
+    """The class of the largest score; torch finds none among booleans."""
+    return (scores.byte() if scores.dtype == torch.bool else scores).argmax(axis)
 
 
 class BinaryIoU(IoU):

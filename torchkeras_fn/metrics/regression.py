@@ -21,8 +21,7 @@ def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> torch.Tensor:
     >>> cosine_similarity([[0.0, 1.0], [1.0, 1.0]], [[1.0, 0.0], [1.0, 1.0]])
     tensor([0.0000, 1.0000])
     """
-    y_true, y_pred = as_tensor(y_true), as_tensor(y_pred)
-    return F.cosine_similarity(align(y_true, y_pred), y_pred, axis)
+    return F.cosine_similarity(*_as_floats(y_true, y_pred), axis)
 
 
 def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> torch.Tensor:
@@ -31,8 +30,7 @@ def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> torch.Tenso
     >>> pearson_correlation([[0.0, 1.0, 0.5]], [[0.1, 0.9, 0.5]])
     tensor([1.])
     """
-    y_true, y_pred = as_tensor(y_true), as_tensor(y_pred)
-    y_true = align(y_true, y_pred)
+    y_true, y_pred = _as_floats(y_true, y_pred)
     return F.cosine_similarity(y_true - y_true.mean(axis, keepdim=True), y_pred - y_pred.mean(axis, keepdim=True), axis)
 
 
@@ -42,13 +40,20 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> torch.T
     >>> concordance_correlation([[0.0, 1.0, 2.0]], [[0.0, 1.0, 2.0]])
     tensor([1.0000])
     """
-    y_true, y_pred = as_tensor(y_true), as_tensor(y_pred)
-    y_true = align(y_true, y_pred)
+    y_true, y_pred = _as_floats(y_true, y_pred)
     means = [values.mean(axis, keepdim=True) for values in (y_true, y_pred)]
     off_true, off_pred = y_true - means[0], y_pred - means[1]
     spread = off_true.square().mean(axis) + off_pred.square().mean(axis) + (means[0] - means[1]).square().squeeze(axis)
     correlation: torch.Tensor = 2 * (off_true * off_pred).mean(axis) / (spread + config.epsilon())
     return correlation
+
+
+def _as_floats(y_true: Any, y_pred: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Targets and predictions of one shape, in float32 or finer: in half precision large targets would be infinite."""
+    y_pred = as_tensor(y_pred)
+    wanted = torch.promote_types(y_pred.dtype, torch.float32)
+    y_pred = y_pred if y_pred.dtype == wanted else y_pred.to(wanted)
+    return align(as_tensor(y_true, like=y_pred), y_pred), y_pred
 
 
 class _AlongAxis(MeanMetricWrapper):
@@ -57,6 +62,11 @@ class _AlongAxis(MeanMetricWrapper):
     def _along(self, axis: int) -> None:
         self.axis = axis
         self.options = {"axis": axis}
+
+    def compare(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
+        """Return the value of each sample."""
+        value: torch.Tensor = self.fn(y_true, y_pred, axis=self.axis)
+        return value
 
 
 class CosineSimilarity(_AlongAxis):
@@ -113,8 +123,8 @@ class RootMeanSquaredError(Mean):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Take in a batch."""
-        y_true, y_pred = torch.as_tensor(y_true), torch.as_tensor(y_pred)
-        self._gather((align(y_true, y_pred).float() - y_pred).square(), sample_weight)
+        y_true, y_pred = _as_floats(y_true, y_pred)
+        self._gather((y_true - y_pred).square(), sample_weight)
 
     def result(self) -> torch.Tensor:
         """Return the root of the mean."""
@@ -162,8 +172,9 @@ class R2Score(Metric):
         """Take in a batch."""
         y_true, y_pred = torch.as_tensor(y_true), torch.as_tensor(y_pred)
         self.check(y_true, y_pred)
-        y_true = align(y_true, y_pred).to(self.num_samples.dtype).reshape(len(y_pred), -1)
-        y_pred = y_pred.to(y_true.dtype).reshape(y_true.shape)
+        y_pred = y_pred.to(self.num_samples.dtype)
+        y_true = align(y_true, y_pred).reshape(len(y_pred), -1)
+        y_pred = y_pred.reshape(y_true.shape)
         weight = torch.ones_like(y_true) if sample_weight is None else spread_weights(sample_weight, y_true)
         if self.squared_sum is None:
             for name, called in (("squared_sum", "squared_sum"), ("sum", "sum"), ("total_mse", "residual"), ("count", "count")):

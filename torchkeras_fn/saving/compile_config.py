@@ -85,6 +85,8 @@ def _entry_config(entry: Any, serialize: Callable[[Any], Any]) -> Any:
         if "$torch" not in described:
             raise ValueError(_advice(f"{type(entry).__name__} is a module of your own; make it a Loss or Metric with a get_config"))
         return described
+    if inspect.isclass(entry):
+        entry = entry()  # whose name in the logs need not be that of the class
     if inspect.isroutine(entry) and not is_own(entry):
         return encode(entry, owner="compile")  # which comes back as it is, under its own name in the logs
     try:

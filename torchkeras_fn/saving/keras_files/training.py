@@ -6,7 +6,7 @@ from typing import Any
 from torchkeras_fn import losses, metrics
 from torchkeras_fn.engine.execution import Execution
 from torchkeras_fn.optimizers import LossScaleOptimizer, Optimizer
-from torchkeras_fn.registry import get_custom_objects
+from torchkeras_fn.registry import get_custom_objects, snake_case
 from torchkeras_fn.saving.compile_config import compile_config, compile_from
 from torchkeras_fn.saving.keras_files.reading import Reader
 from torchkeras_fn.saving.keras_files.values import from_keras, to_keras
@@ -15,6 +15,7 @@ _ARGUMENTS = ("loss", "metrics", "weighted_metrics", "loss_weights")
 _SETTINGS = ("jit_compile", "auto_scale_loss", "steps_per_execution")
 _OWN_SETTINGS = ("precision", "gradient_accumulation_steps", "steps_per_execution")
 _WEIGHTED = "weighted_metrics"
+_METRICS = ("metrics", _WEIGHTED)
 _SCALE = "loss_scale"
 OWN = "torchkeras_fn"
 """The key, beside what Keras reads, of the settings that it has no word for, or that it cannot do on every backend."""
@@ -32,8 +33,7 @@ def compile_as_saved(model: Any, config: Any, reader: Reader, own: Any = None) -
         return False
     optimizer = from_keras(config.get("optimizer") or config["optimizer_config"], reader.layer)
     mode, execution, named = config.get("sample_weight_mode") or None, _execution(config, own or {}), dict(own or {})
-    found = {name: from_keras(config.get(name), reader.layer) for name in _ARGUMENTS}
-    found[_WEIGHTED] = from_keras(named.get(_WEIGHTED, config.get(_WEIGHTED)), reader.layer)
+    found = {name: from_keras(named.get(name, config.get(name)), reader.layer) for name in _ARGUMENTS}
     arguments = {name: _listed(model, value) for name, value in found.items()}
     left_out = ("jit_compile", "is_legacy_optimizer", *({"gradient_accumulation_steps"} & execution.keys()))
     compile_from(model, {"optimizer": _scaled(optimizer, left_out), **arguments, "sample_weight_mode": mode, "execution": execution})
@@ -47,7 +47,7 @@ def own_scale(own: Any) -> Any:
 
 def _execution(config: Mapping[str, Any], own: Any) -> dict[str, Any]:
     """How the steps run: what Keras says of it, and what is said beside. `compile` checks the values."""
-    known = (*_OWN_SETTINGS, _WEIGHTED, _SCALE)
+    known = (*_OWN_SETTINGS, *_METRICS, _SCALE)
     if not isinstance(own, Mapping) or not own.keys() <= set(known):
         raise ValueError(f"{OWN!r} is {own!r:.80}, which is not what is written there: {', '.join(known)}.")
     found = {name: config[name] for name in _SETTINGS if config.get(name) is not None}
@@ -85,15 +85,14 @@ def _listed(model: Any, value: Any) -> Any:
 def written_compile_config(model: Any, in_full: bool = False) -> dict[str, Any]:
     """Return what a model was compiled with as Keras reads it; `in_full` without names for losses and metrics.
 
-    Keras 3 does not read such names as `'mse'` back from `.h5`, not even its own. Raises `ValueError` for what Keras does not
-    know, such as losses and optimizers of torch.
+    Keras 3 does not read such names as `'mse'` back from `.h5`, not even its own, and elsewhere fewer names than there are here.
+    Raises `ValueError` for what Keras does not know, such as losses and optimizers of torch.
     """
     config = compile_config(model)
     if not isinstance(model.optimizer, Optimizer):
         raise ValueError(f"Keras knows no {type(model.optimizer).__name__} of torch. {_ADVICE}")
-    found = {name: to_keras(_plain(config[name]), _no_layer, "compile", _home(name)) for name in _ARGUMENTS}
-    if in_full:
-        found = {name: _in_full(value, _home(name)) for name, value in found.items()}
+    named = {name: _named(_plain(config[name]), _home(name), in_full) for name in _ARGUMENTS}
+    found = {name: to_keras(value, _no_layer, "compile", _home(name)) for name, value in named.items()}
     settings = model._execution
     written = {"run_eagerly": False, "steps_per_execution": 1, "jit_compile": settings.jit_compile}  # on torch, Keras takes no other number
     unscaled = {} if settings.auto_scale_loss else {"auto_scale_loss": False}  # True is Keras' default, and no word of its older versions
@@ -103,7 +102,8 @@ def written_compile_config(model: Any, in_full: bool = False) -> dict[str, Any]:
 def own_settings(model: Any, in_full: bool = False) -> dict[str, Any]:
     """Return, under a key that Keras passes over, how a model was compiled where Keras has no word for it, or cannot do it on torch.
 
-    `in_full` adds the weighted metrics as they were named: a name is averaged as a loss is, and the class that it stands for is not.
+    Metrics that Keras reads by another name stand there as they were named. `in_full` adds all weighted ones: a name is averaged
+    as a loss is, and the class that it stands for is not.
 
     >>> from torchkeras_fn import Sequential, layers
     >>> model = Sequential([layers.Dense(1, input_shape=(2,))])
@@ -113,9 +113,11 @@ def own_settings(model: Any, in_full: bool = False) -> dict[str, Any]:
     """
     settings, usual = model._execution.settings, Execution().settings
     found = {name: settings[name] for name in _OWN_SETTINGS if settings[name] != usual[name]}
-    weighted = to_keras(_plain(compile_config(model)[_WEIGHTED]), _no_layer, "compile", "metrics") if in_full else None
-    if weighted:
-        found[_WEIGHTED] = weighted
+    config = compile_config(model)
+    for name in _METRICS:
+        given = _plain(config[name])
+        if given and (in_full and name == _WEIGHTED or _named(given, "metrics", False) != given):
+            found[name] = to_keras(given, _no_layer, "compile", "metrics")
     scale = model.optimizer.state_dict().get("scaling")
     if scale is not None and not isinstance(model.optimizer, LossScaleOptimizer):  # whose own state Keras knows
         found[_SCALE] = scale
@@ -143,28 +145,46 @@ def _plain(value: Any) -> Any:
     if "$torch" in value or "$function" in value and str(value["$function"]).startswith("torch."):
         raise ValueError(f"Keras does not know {value.get('$torch') or value['$function']!r} of torch. {_ADVICE}")
     if "$function" in value:
-        name = value["$function"]
-        return {"class_name": "function", "config": name}
+        return _function(value["$function"])
     if "$tuple" in value:
         return _plain(value["$tuple"])
     if "$dict" in value:
         return {str(_plain(key)): _plain(part) for key, part in value["$dict"]}
-    return {key: _plain(part) for key, part in value.items()}
+    plain = {key: _plain(part) for key, part in value.items()}
+    if plain.get("class_name") == "MeanMetricWrapper":
+        plain["config"] = {**plain["config"], "fn": _function(plain["config"]["fn"])}
+    return plain
 
 
-def _in_full(value: Any, home: str) -> Any:
-    """Names of losses and metrics as the classes that they stand for; a name that stands for several stays."""
+def _function(name: str) -> dict[str, Any]:
+    return {"class_name": "function", "config": name}
+
+
+def _named(value: Any, home: str, in_full: bool) -> Any:
+    """Names of losses and metrics that Keras does not know, and `in_full` the others too, as the classes that they stand for.
+
+    A loss that is no metric of Keras' is the mean of its function there. A name that stands for several stays.
+    """
     if isinstance(value, list):
-        return [_in_full(part, home) for part in value]
+        return [_named(part, home, in_full) for part in value]
     if isinstance(value, dict) and "class_name" not in value:
-        return {name: _in_full(part, home) for name, part in value.items()}
+        return {name: _named(part, home, in_full) for name, part in value.items()}
     if not isinstance(value, str) or value in _OF_SEVERAL or value in get_custom_objects():
         return value
-    made = (losses if home == "losses" else metrics).registry.get(value)
-    config = {"name": value} if home == "metrics" else {}  # the name in the logs
-    return to_keras({"class_name": type(made).__name__, "config": config}, _no_layer, "compile", home)
+    try:
+        made = (losses if home == "losses" else metrics).registry.get(value)
+    except ValueError:
+        return value  # a function of the user's, which whoever reads the file has to give
+    kind = type(made).__name__
+    if home == "metrics" and isinstance(made, losses.Loss):
+        return {"class_name": "MeanMetricWrapper", "config": {"name": value, "fn": _function(snake_case(kind))}}
+    if not in_full and value in (kind, snake_case(kind), *_SHORT, *(("kld", "KLD") if home == "losses" else ())):
+        return value
+    return {"class_name": kind, "config": {"name": value} if home == "metrics" else {}}  # the name in the logs
 
 
+_SHORT = ("mse", "MSE", "mae", "MAE", "mape", "MAPE", "msle", "MSLE", "bce", "BCE")
+"""The short names that Keras knows, of losses and of metrics."""
 _OF_SEVERAL = ("accuracy", "acc", "crossentropy", "ce")
 
 

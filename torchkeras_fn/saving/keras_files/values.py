@@ -191,6 +191,8 @@ def to_keras(value: Any, describe_layer: Callable[[Layer], Any], owner: str, hom
     if isinstance(value, Mapping):
         if not isinstance(value.get("class_name"), str):
             return {key: to_keras(part, describe_layer, owner, home) for key, part in value.items()}
+        if value["class_name"] == "function":
+            return _named_function(str(value["config"]))
         return _object(value["class_name"], to_keras(value.get("config") or {}, describe_layer, owner, home), home)
     if isinstance(value, nn.Module):
         raise ValueError(f"{owner}: {value!r:.80} is a torch module, which Keras does not know. Name the activation, or use a layer.")
@@ -219,7 +221,10 @@ def _function(value: Callable[..., Any], owner: str) -> Any:
             f"{owner}: {value!r:.80} has no name, so a file cannot refer to it. Define it with def, and give it to load_model in "
             "custom_objects under that name."
         )
-    known_as = get_registered_name(value)
+    return _named_function(get_registered_name(value))
+
+
+def _named_function(known_as: str) -> dict[str, Any]:
     return {"module": "builtins", "class_name": "function", "config": known_as, "registered_name": known_as}
 
 
