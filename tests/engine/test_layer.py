@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras_fn import Input, Model, Sequential
+from torchkeras_fn import Input, Model, Sequential, layers
 from torchkeras_fn.engine.layer import Layer, snake_case
 from torchkeras_fn.layers import (
     LSTM,
@@ -1085,3 +1085,11 @@ def test_weights_stand_layer_by_layer_within_a_layer_of_layers():
 def test_what_a_layer_of_floats_casts_brings_its_mask_along():
     steps = Masking(0)(torch.tensor([[[1], [2], [0], [0]]]))
     assert GlobalAveragePooling1D()(steps).tolist() == [[1.5]]
+
+
+@pytest.mark.parametrize("activation", [layers.LeakyReLU(0.1), layers.ReLU(max_value=0.2), layers.ELU(0.5), layers.PReLU()], ids=repr)
+def test_a_layer_that_is_an_activation_is_written_to_the_config(activation):
+    layer = Dense(2, activation=activation)
+    again = Dense.from_config(layer.get_config())
+    x = torch.tensor([[-1.0, 1.0]])
+    assert type(again.activation) is type(activation) and torch.equal(again.activation(x), activation(x))

@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -165,8 +165,9 @@ class Layer(Made, Additions, Connections, Hooked, Weighted):
     # ------------------------------------------------------------------ describing
 
     def set_activation(self, identifier: Any) -> None:
-        """Set the activation from its name, a function or a torch module; `None` and `'linear'` mean none."""
-        found = activations.get(identifier)
+        """Set the activation from its name, a function, a torch module, a layer or its config; `None` and `'linear'` mean none."""
+        is_layer = isinstance(identifier, Mapping) and identifier.get("class_name") in registry.entries
+        found = registry.deserialize(identifier) if is_layer else activations.get(identifier)
         home = getattr(inspect.getmodule(found), "__name__", "torch").split(".")[0]
         if not isinstance(found, nn.Module) and home not in ("torch", __name__.split(".")[0]):
             found = FunctionModule(found)
