@@ -30,6 +30,14 @@ def seed() -> int:
     return 0
 
 
+@pytest.fixture(autouse=True)
+def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch report no accelerator to what is not marked `cuda`: its numbers, and what it waits for, are the same on every machine."""
+    if request.node.get_closest_marker("cuda") is None:
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what is marked `cuda` on a machine without a CUDA device."""
     if item.get_closest_marker("cuda") is not None and not torch.cuda.is_available():

@@ -7,6 +7,7 @@ import pytest
 
 # Set here, before pytest imports a test module of this folder, since Keras cannot change its backend later.
 os.environ["KERAS_BACKEND"] = "torch"
+os.environ["KERAS_TORCH_DEVICE"] = "cpu"  # where the models are that it is compared with
 
 collect_ignore = ["programs"]  # they are run by test_programs.py, which says where their imports come from
 
