@@ -116,7 +116,8 @@ class ByHand:
     @cached_property
     def run(self) -> Callable[..., Any]:
         """What the view does, with the way back."""
-        return executed(self.source, f"<by hand {type(self.module).__name__}>", self._names)["run"]  # type: ignore[no-any-return]
+        run: Callable[..., Any] = executed(self.source, f"<by hand {type(self.module).__name__}>", self._names)["run"]
+        return run
 
     def is_watched(self) -> Any:
         """Whether the view gives way now."""

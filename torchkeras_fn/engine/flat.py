@@ -74,14 +74,19 @@ class Flat:
         self.source, self._names = writer.write(), writer.names
 
     @cached_property
+    def _functions(self) -> dict[str, Callable[..., Any]]:
+        """What Python compiles of the source when it is first asked for: of a large model that takes a while."""
+        return executed(self.source, f"<flat {type(self.module).__name__}>", self._names)
+
+    @cached_property
     def run(self) -> Callable[..., Any]:
-        """The function, which Python compiles when it is first asked for: of a large model that takes a while."""
-        return executed(self.source, f"<flat {type(self.module).__name__}>", self._names)["run"]  # type: ignore[no-any-return]
+        """The function."""
+        return self._functions["run"]
 
     @cached_property
     def is_watched(self) -> Callable[[], Any]:
         """Says whether it gives way now."""
-        return self.run.__globals__["is_watched"]  # type: ignore[no-any-return]
+        return self._functions["is_watched"]
 
 
 def executed(source: str, title: str, names: dict[str, Any]) -> dict[str, Any]:
