@@ -39,7 +39,7 @@ def leaves_of(tree: Any) -> list[Any]:
     found: list[Any] = []
 
     def gather(value: Any) -> None:
-        if type(value) in (tuple, list):
+        if type(value) in (tuple, list):  # the usual ones without torch, whose walk costs a fifth of the drawing of a layer
             for part in value:
                 gather(part)
         elif type(value) is slice:
@@ -64,7 +64,7 @@ def map_only(kind: Any, function: Callable[[Any], Any], tree: Any) -> Any:
     def mapped(value: Any) -> Any:
         if isinstance(value, kind):
             return function(value)
-        if type(value) in (tuple, list):
+        if type(value) in (tuple, list):  # as in `leaves_of`
             return type(value)(map(mapped, value))
         if type(value) is dict:
             return {key: mapped(part) for key, part in value.items()}
