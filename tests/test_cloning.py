@@ -1,5 +1,8 @@
 """`clone_model`: the same layers with new weights, on new inputs or given ones, made by a function of the user's."""
 
+import copy
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,7 @@ from torch import nn
 
 from torchkeras_fn import Input, Model, Sequential, layers
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.models import clone_model
+from torchkeras_fn.models import clone_model, load_model
 
 
 class Own(Layer):
@@ -37,6 +40,13 @@ def shared_inside(x):
     return layers.Dense(3, name="inside", trainable=False)(layers.Lambda(lambda x: x + 1)(x))
 
 
+def saved_and_loaded(model):
+    file = io.BytesIO()
+    model.save(file)
+    file.seek(0)
+    return load_model(file)
+
+
 def test_the_clone_is_equal_but_for_its_weights():
     model = drawn()
     twin = clone_model(model)
@@ -52,6 +62,17 @@ def test_the_clone_is_equal_but_for_its_weights():
         each.compile("sgd", "mse")
     y = [np.ones((2, 2)), np.ones((2, 3))]
     assert model.evaluate([x, -x], y, verbose=0) == twin.evaluate([x, -x], y, verbose=0)
+
+
+@pytest.mark.parametrize("copied", [clone_model, copy.deepcopy, saved_and_loaded])
+def test_a_model_that_begins_in_the_middle_of_a_drawing_is_copied_without_what_is_in_front(copied):
+    h = layers.Dense(4, name="in_front")(Input(shape=(3,)))
+    model = Model(h, layers.Dense(2, name="behind")(h))
+    twin = copied(model)
+    assert [type(layer).__name__ for layer in twin.layers] == ["InputLayer", "Dense"]
+    twin.set_weights(model.get_weights())
+    x = np.ones((1, 4), "float32")
+    assert np.array_equal(twin.predict(x), model.predict(x))
 
 
 def test_input_tensors_take_the_place_of_the_inputs():

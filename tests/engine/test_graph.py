@@ -147,9 +147,41 @@ def test_a_model_may_begin_in_the_middle_of_a_drawing():
     x = Input(shape=(3,))
     h = Dense(4, name="before")(x)
     y = Dense(2, name="after")(h)
-    graph = Graph([h], [y])
-    assert [graph.names[layer] for layer in graph.layers if layer.given_name == "after"] == ["after"]
-    assert Model(h, y)(torch.ones(2, 4)).shape == (2, 2)
+    model = Model(h, y)
+    assert Graph([h], [y]).layer_names == ["input_1", "after"]
+    assert list(model.state_dict()) == ["after.weight", "after.bias"]
+    assert model(torch.ones(2, 4)).shape == (2, 2)
+
+
+def test_a_model_that_begins_in_the_middle_can_be_drawn_on():
+    h = Dense(4)(Input(shape=(3,)))
+    hidden = Dense(2, name="hidden")(h)
+    model = Model(h, Dense(1)(hidden))
+    assert model.input is h
+    assert Model(model.input, model.get_layer("hidden").output)(torch.ones(2, 4)).shape == (2, 2)
+
+
+def test_a_layer_in_front_of_a_model_may_be_called_in_it_again():
+    layer = Dense(3, name="again")
+    h = layer(Input(shape=(3,)))
+    model = Model(h, layer(h))
+    assert [type(layer).__name__ for layer in model.layers] == ["InputLayer", "Dense"]
+    assert torch.allclose(model(torch.ones(2, 3)), layer(torch.ones(2, 3)))
+
+
+def test_one_output_of_a_call_may_be_an_input_beside_what_the_call_reads():
+    x = Input(shape=(3,))
+    left, right = torch.split(x, [1, 2], 1)
+    model = Model([x, left], torch.cat([left, right], 1))
+    assert model(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[9.0]])).tolist() == [[9.0, 2.0, 3.0]]
+
+
+def test_terms_of_a_model_that_begins_in_the_middle_count():
+    h = Dense(4)(Input(shape=(3,)))
+    model = Model(h, Dense(1, kernel_initializer="zeros")(h))
+    model.add_loss(h.sum())
+    model.compile("sgd", "mse")
+    assert model.train_on_batch(torch.ones(1, 4), torch.zeros(1, 1)) == 4.0
 
 
 def test_automatic_names_count_within_a_model():

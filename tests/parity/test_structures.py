@@ -45,6 +45,12 @@ def with_an_unused_input(k):
     return k.Model([image, text], k.layers.Dense(2, name="k")(image))
 
 
+def from_the_middle(k):
+    image, text = k.Input((4,), name="image"), k.Input((3,), name="text")
+    h = k.layers.Dense(3, name="in_front")(k.layers.Concatenate()([image, text]))
+    return k.Model([h, text], k.layers.Dense(2, name="k")(k.layers.Add()([h, text])))
+
+
 CASES = {
     "dicts": (of_dicts, X, Y, {"loss": {"kind": "mse", "box": "mae"}, "metrics": {"kind": ["mae"], "box": ["mse"]}}),
     "weights of losses": (of_dicts, X, Y, {"loss": {"kind": "mse", "box": "mae"}, "loss_weights": {"kind": 2.0, "box": 0.5}}),
@@ -54,6 +60,7 @@ CASES = {
     "nests": (of_nests, NESTED_X, NESTED_Y, {"loss": {"kind": ["mse", "mae"], "box": "mae"}}),
     "one loss for nests": (of_nests, NESTED_X, NESTED_Y, {"loss": "mse"}),
     "dicts inside": (with_dicts_inside, [IMAGE, TEXT], np.concatenate([OTHER, TEXT[:, :1]], -1), {"loss": "mse"}),
+    "from the middle": (from_the_middle, [TEXT, TEXT + 1], OTHER, {"loss": "mse"}),
     "an unused input": (with_an_unused_input, [IMAGE, TEXT], OTHER, {"loss": "mse"}),
 }
 

@@ -24,7 +24,7 @@ def graph_definition(model: Any) -> Any:
         name = _unique(graph.names[operation] if is_layer else describe_operation(operation), set(names.values()))
         names[id(node)] = name
         box = definition.node.add(name=name, op=type(operation).__name__ if is_layer else describe_operation(operation))
-        box.input.extend(names[id(parent.node)] for parent in node.parents)
+        box.input.extend(names[id(graph.maker(parent))] for parent in node.parents)
         for tensor in node.tensors:
             shape = box.attr["_output_shapes"].list.shape.add()
             for size in tensor.shape:

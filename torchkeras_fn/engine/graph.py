@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from torchkeras_fn.engine.incoming import cast_inside
-from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.mask_ways import mask_ways
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, symbolic_leaves
 
@@ -20,7 +20,8 @@ class Graph:
     `nodes` are the calls in the order in which they run, `layers` the layers bottom-up and breadth first, `names` a
     unique name for each of them. `terms` are further tensors that training needs, such as those of `add_loss`. Raises
     `ValueError` for a non-symbolic input or output, an output that needs an `Input` which is not listed, and two layers
-    given one name. An input that no output needs is taken and left unused, as in Keras 3.
+    given one name. An input that no output needs is taken and left unused, as in Keras 3. One that a call made is where the
+    graph begins: an `InputLayer` stands for that call and what is in front of it.
 
     >>> from torchkeras_fn.layers import Dense, Input
     >>> x = Input(shape=(3,))
@@ -36,6 +37,7 @@ class Graph:
         for tensor in self.inputs:
             if listed.count(id(tensor)) > 1:
                 raise ValueError(f"The input {tensor.name!r} is listed {listed.count(id(tensor))} times. List each input once.")
+        self._entries = {id(tensor): _entry_at(tensor) for tensor in self.inputs}
         order, visited = self._walk([*self.outputs, *self.terms])
         depths, layer_depths = self._depths(order)
         self.nodes = sorted(order, key=lambda node: -depths[id(node)])
@@ -47,9 +49,13 @@ class Graph:
         self.constants, self.constant_keys = self._gather_constants()
         self._consumers: dict[int, list[tuple[Node, int]]] | None = None
 
+    def maker(self, tensor: KerasTensor) -> Node:
+        """Return the call that makes a tensor here: that of its `InputLayer` for an input, wherever in a drawing it was found."""
+        return self._entries.get(id(tensor), tensor.node)
+
     def name_of(self, tensor: KerasTensor) -> str:
         """Return the name of the layer that makes the tensor, or of the function."""
-        operation = tensor.node.operation
+        operation = self.maker(tensor).operation
         return self.names[operation] if operation in self.names else describe_operation(operation)
 
     def layers_of_outputs(self) -> list[Layer]:
@@ -80,15 +86,13 @@ class Graph:
     def input_dtype(self, index: int) -> torch.dtype:
         """Return what data for an input is cast to: its dtype, but integers where it declared none and feeds an `Embedding`."""
         tensor = self.inputs[index]
-        declared = getattr(tensor.node.operation, "declared_dtype", tensor.dtype)
+        declared = getattr(self.maker(tensor).operation, "declared_dtype", tensor.dtype)
         if declared is None and self.takes_integers(tensor):
             return torch.int64
         return tensor.dtype
 
     def _walk(self, ends: Sequence[KerasTensor], through_sizes: bool = True) -> tuple[list[Node], list[Node]]:
         """Return the needed nodes, each after those it reads, and in the order of first visits from the ends."""
-        entries = {id(tensor): tensor for tensor in self.inputs}
-        reached: set[int] = set()
         done: set[int] = set()
         opened: set[int] = set()
         order: list[Node] = []
@@ -97,29 +101,25 @@ class Graph:
             stack: list[tuple[KerasTensor, bool]] = [(output, False)]
             while stack:
                 tensor, leaving = stack.pop()
-                node = tensor.node
+                node = self.maker(tensor)
                 if leaving:
                     if id(node) not in done:
                         done.add(id(node))
                         order.append(node)
                     continue
-                is_entry = id(tensor) in entries
-                if is_entry:
-                    reached.add(id(tensor))
                 if id(node) in opened:
                     continue
-                if not is_entry and not node.parents:
+                if not node.parents and id(tensor) not in self._entries:
                     raise ValueError(
                         f"The output {output.name!r} depends on {tensor.name!r}, which is not among the inputs "
-                        f"{[entry.name for entry in self.inputs]}. Add it to the inputs."
+                        f"{[self.maker(entry).operation.name for entry in self.inputs]}. Add it to the inputs."
                     )
                 opened.add(id(node))
                 visited.append(node)
                 stack.append((tensor, True))
-                if not is_entry:
-                    read = symbolic_leaves((node.args, dict(sorted(node.kwargs.items()))))  # Keras walks through keywords by name
-                    stack.extend((parent, False) for parent in reversed(read) if through_sizes or parent.spec.number is None)
-        unused = [tensor.node for tensor in self.inputs if id(tensor) not in reached]
+                read = symbolic_leaves((node.args, dict(sorted(node.kwargs.items()))))  # Keras walks through keywords by name
+                stack.extend((parent, False) for parent in reversed(read) if through_sizes or parent.spec.number is None)
+        unused = [entry for entry in self._entries.values() if id(entry) not in opened]
         return [*unused, *order], [*unused, *visited]
 
     def _depths(self, order: Sequence[Node]) -> tuple[dict[int, int], dict[int, int]]:
@@ -129,15 +129,17 @@ class Graph:
         """
         depths: dict[int, int] = {}
         layer_depths: dict[int, int] = {}
-        entries = {id(tensor.node) for tensor in self.inputs}
-        ways = mask_ways(order, entries)
+        ways = mask_ways(order, {id(entry) for entry in self._entries.values()})
+        entries = {id(tensor.node): id(self.maker(tensor)) for tensor in self.inputs}
         for node in reversed(order):
             operation = id(node.operation)
             depth = max(depths.setdefault(id(node), 0), layer_depths.get(operation, 0) if isinstance(node.operation, Layer) else 0)
             depths[id(node)] = layer_depths[operation] = depth
-            for parent in [] if id(node) in entries else node.parents:
-                depths[id(parent.node)] = max(depths.get(id(parent.node), 0), depth + int(_is_step(node, parent)))
-            for source, operations in ways.get(id(node), {}).items():
+            for parent in node.parents:
+                source = id(self.maker(parent))
+                depths[source] = max(depths.get(source, 0), depth + int(_is_step(node, parent)))
+            for made_by, operations in ways.get(id(node), {}).items():
+                source = entries.get(made_by, made_by)
                 depths[source] = max(depths.get(source, 0), depth + 1 + operations)
         return depths, layer_depths
 
@@ -183,6 +185,14 @@ class Graph:
             taken[name] = layer
             layer.automatic_name = layer.automatic_name or name
         return names
+
+
+def _entry_at(tensor: KerasTensor) -> Node:
+    """The call of the input layer that made the tensor, or of a new one that stands for whatever else did."""
+    if not tensor.node.parents:
+        return tensor.node
+    entry: Node = registry.find("InputLayer")(batch_shape=tensor.shape, dtype=tensor.dtype).stand_for(tensor)
+    return entry
 
 
 def _is_step(node: Node, parent: KerasTensor) -> bool:

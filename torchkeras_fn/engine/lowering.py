@@ -184,9 +184,8 @@ class _Writer:
         for tensor, value in zip(graph.inputs, inputs, strict=True):
             scope.values[id(tensor)] = value
             _note_shape(value.node, tensor)
-        entries = {id(tensor.node) for tensor in graph.inputs}
         for node in graph.nodes:
-            if id(node) not in entries:
+            if node.parents:
                 self.write_node(scope, node)
         return [scope.values[id(tensor)] for tensor in graph.outputs]
 
@@ -210,7 +209,7 @@ class _Writer:
                     term = self.through(operation.activity_regularizer, self.pick(tensor, result))
                     self.losses.append(self.fx.call_function(of_sum, (term,)))
         for index, tensor in enumerate(node.tensors):
-            scope.values[id(tensor)] = value = _Value(self.pick(tensor, result), self.mask_of(index, mask))
+            value = scope.values.setdefault(id(tensor), _Value(self.pick(tensor, result), self.mask_of(index, mask)))
             _note_shape(value.node, tensor)
 
     def mask_of(self, index: int, mask: Any) -> fx.Node | None:
@@ -234,7 +233,7 @@ class _Writer:
             for index, (tensor, mask) in enumerate(zip(node.parents[:count], masks, strict=True))
         ]
         for tensor, value in zip(node.tensors, self.write_graph(inner, given), strict=True):
-            scope.values[id(tensor)] = value
+            scope.values.setdefault(id(tensor), value)
 
     def read(self, scope: _Scope, node: Node, tensor: KerasTensor) -> fx.Node:
         """The value of a tensor; cast where it is an input of indices and the reader expects floats."""

@@ -47,9 +47,9 @@ def write_records(graph: Graph) -> Records:
     positions: dict[int, Reference] = {}
     calls = []
     for index, node in enumerate(graph.nodes):
-        positions.update((id(tensor), Reference(index, position)) for position, tensor in enumerate(node.tensors))
-        is_entry = not node.parents or any(node is tensor.node for tensor in graph.inputs)
-        args, kwargs = ((), {}) if is_entry else map_symbolic(lambda tensor: positions[id(tensor)], (node.args, node.kwargs))
+        made_here = [(position, tensor) for position, tensor in enumerate(node.tensors) if graph.maker(tensor) is node]
+        positions.update((id(tensor), Reference(index, position)) for position, tensor in made_here)
+        args, kwargs = map_symbolic(lambda tensor: positions[id(tensor)], (node.args, node.kwargs))
         calls.append(Call(node.operation, args, kwargs))
     ends = [[positions[id(tensor)] for tensor in tensors] for tensors in (graph.inputs, graph.outputs, graph.terms)]
     return Records(calls, *ends)

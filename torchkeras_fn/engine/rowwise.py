@@ -37,7 +37,7 @@ def rows_at_once(view: Any, graph: Graph) -> int:
     sizes = [[size for size in tensor.shape[1:] if size is not None] for tensor in tensors]
     if any(not size or len(size) + 1 < tensor.ndim for size, tensor in zip(sizes, tensors, strict=True)):
         return 0
-    if any(getattr(tensor.node.operation, "tensor", None) is not None for tensor in graph.inputs):
+    if any(getattr(graph.maker(tensor).operation, "tensor", None) is not None for tensor in graph.inputs):
         return 0  # the model feeds itself
     if not all(_keeps_rows_apart(node, view) for node in view.graph.nodes):
         return 0

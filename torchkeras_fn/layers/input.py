@@ -55,6 +55,13 @@ class InputLayer(Layer):
         self._nodes = [node]
         return node.tensors[0]
 
+    def stand_for(self, tensor: KerasTensor) -> Node:
+        """Begin a graph at a tensor that another call made: return the call that makes it there."""
+        node = Node(self, (), {}, tensor.spec)
+        node.outputs = tensor
+        self._nodes = [node]
+        return node
+
     def _check_fit(self, tensor: torch.Tensor) -> None:
         fits = len(tensor.shape) == len(self.batch_shape) and all(
             wanted in (None, size) for wanted, size in zip(self.batch_shape, tensor.shape, strict=True)

@@ -388,9 +388,9 @@ def _signature_of(model: Model, graph: Graph) -> dict[str, Any]:
         "output_names": model._output_labels(),
         "output_shapes": [tensor.shape for tensor in graph.outputs],
         "fed": {
-            index: tensor.node.operation.feed
+            index: graph.maker(tensor).operation.feed
             for index, tensor in enumerate(graph.inputs)
-            if getattr(tensor.node.operation, "tensor", None) is not None
+            if getattr(graph.maker(tensor).operation, "tensor", None) is not None
         },
         "input_structure": model._input_structure,
         "output_structure": model._output_structure,

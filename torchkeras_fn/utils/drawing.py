@@ -71,7 +71,7 @@ class _Writer:
                 title = self._title(operation, name) + (f"|{', '.join(dtypes)}" if self._shows_dtype else "")
                 boxes = [self._box(title, str(shapes[0] if len(shapes) == 1 else shapes), indent)] * len(node.tensors)
                 self._connect(parents, boxes[0])
-            made |= {id(tensor): box for tensor, box in zip(node.tensors, boxes, strict=True)}
+            made = {id(tensor): box for tensor, box in zip(node.tensors, boxes, strict=True)} | made
         return [made[id(tensor)] for tensor in graph.outputs]
 
     def _nested(self, model: Any, name: str, sources: list[str], indent: str) -> list[str]:

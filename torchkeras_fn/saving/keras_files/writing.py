@@ -99,7 +99,7 @@ class Writer:
         layers = [self.layer(layer, model.layer_name(layer)) for layer in model.layers]
         config: dict[str, Any] = {"name": name, "trainable": model.trainable, "layers": layers}
         if model.graph is not None:
-            entry, shape = model.inputs[0].node.operation, list(model.inputs[0].shape)
+            entry, shape = model.graph.maker(model.inputs[0]).operation, list(model.inputs[0].shape)
             first = _entry("keras.layers", "InputLayer", _input(entry, model.layer_name(entry), model.graph.input_dtype(0)))
             config |= {"layers": [first, *layers], "build_input_shape": shape}
         return config
@@ -109,8 +109,8 @@ class Writer:
         written_graph = _WrittenGraph(model.graph, self)
         entries = {layer: self.layer(layer, model.graph.names[layer]) for layer in keras_layers(model)}
         for index, tensor in enumerate(model.inputs):
-            entry = entries[tensor.node.operation]
-            entry["config"] = _input(tensor.node.operation, model.graph.name_of(tensor), model.graph.input_dtype(index))
+            layer = model.graph.maker(tensor).operation
+            entries[layer]["config"] = _input(layer, model.graph.name_of(tensor), model.graph.input_dtype(index))
         listed = [
             {**entry, "name": model.graph.names[layer], "inbound_nodes": written_graph.calls[model.graph.names[layer]]}
             for layer, entry in entries.items()
@@ -155,7 +155,7 @@ def _check_graph(model: Any) -> None:
         raise ValueError(f"{model.name}: the graph holds a parameter of torch that is trained, which Keras does not. Put it into a layer.")
     if model.graph.terms:
         raise ValueError(f"{model.name}: Keras 3 has no add_loss and add_metric for tensors of a graph, so they cannot be written.")
-    fed = [tensor.name for tensor in model.inputs if getattr(tensor.node.operation, "tensor", None) is not None]
+    fed = [tensor.name for tensor in model.inputs if getattr(model.graph.maker(tensor).operation, "tensor", None) is not None]
     if fed:
         raise ValueError(f"{model.name}: the input {fed[0]!r} is fed by a tensor, which Keras 3 does not know.")
 
@@ -164,28 +164,28 @@ class _WrittenGraph:
     """The calls of a graph: those of each layer, and those of functions as operations of Keras."""
 
     def __init__(self, graph: Graph, writer: Writer):
+        self._graph = graph
         self._names = graph.names
         self._places: dict[int, list[Any]] = {}
         self._writer = writer
         self.calls: dict[str, list[Any]] = {name: [] for name in graph.names.values()}
         self.operations: list[dict[str, Any]] = []
         self._taken = set(graph.names.values())
-        entries = {id(tensor.node) for tensor in graph.inputs}
         for node in graph.nodes:
             if isinstance(node.operation, Layer):
-                self._write_layer(node, id(node) in entries)
-            elif not any(tensor.spec.number is not None for tensor in node.tensors) and not self._is_cast(graph, node):
+                self._write_layer(node)
+            elif not any(tensor.spec.number is not None for tensor in node.tensors) and not self._is_cast(node):
                 self._write_function(node)
 
-    def _is_cast(self, graph: Graph, node: Node) -> bool:
+    def _is_cast(self, node: Node) -> bool:
         """Whether a call is a cast that a layer of floats asked for, as Keras' layers do inside, and nothing else reads it."""
-        return node.operation is cast_inside and not any(tensor.node is node for tensor in graph.outputs)
+        return node.operation is cast_inside and not any(tensor.node is node for tensor in self._graph.outputs)
 
-    def _write_layer(self, node: Node, is_entry: bool) -> None:
+    def _write_layer(self, node: Node) -> None:
         name = self._names[node.operation]
         calls = self.calls[name]
         self._note(node, name, len(calls))
-        if not is_entry:
+        if node.parents:
             kwargs = {key: self._encode(value, name) for key, value in node.kwargs.items()}
             args = node.args
             if isinstance(node.operation, Drawn) and isinstance(args[0], list):
@@ -205,7 +205,8 @@ class _WrittenGraph:
         self.operations.append({**entry, "name": name, "inbound_nodes": [call]})
 
     def _note(self, node: Node, name: str, number: int) -> None:
-        self._places |= {id(tensor): [name, number, index] for index, tensor in enumerate(node.tensors)}
+        made_here = [(index, tensor) for index, tensor in enumerate(node.tensors) if self._graph.maker(tensor) is node]
+        self._places |= {id(tensor): [name, number, index] for index, tensor in made_here}
 
     def _place(self, tensor: KerasTensor) -> list[Any]:
         if id(tensor) not in self._places:
@@ -239,4 +240,4 @@ class _WrittenGraph:
     def end(self, tensor: KerasTensor) -> list[Any]:
         """Return how an input or output is named: the calls of a nested graph count from 1 there."""
         name, number, index = self._place(tensor)
-        return [name, number + (class_name_of(tensor.node.operation) == "Functional"), index]
+        return [name, number + (class_name_of(self._graph.maker(tensor).operation) == "Functional"), index]
