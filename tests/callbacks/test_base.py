@@ -65,6 +65,19 @@ def test_predict_tells_its_events():
     assert [event for event, *_ in listener.events] == ["on_predict_begin", *batches, "on_predict_end"]
 
 
+def test_the_end_of_training_is_told_with_the_figures_of_the_last_epoch():
+    listener = recorder("on_epoch_end", "on_train_end")
+    compiled().fit(X, Y, epochs=2, verbose=0, validation_data=(X, Y), callbacks=[listener])
+    assert listener.events[-1] == ("on_train_end", listener.events[-2][-1])
+    assert set(listener.events[-1][-1]) == {"loss", "val_loss"}
+
+
+def test_predicted_batches_are_told_with_their_outputs():
+    listener, model = recorder("on_predict_batch_end"), compiled()
+    predicted = model.predict(X, batch_size=5, callbacks=[listener])
+    assert np.array_equal(torch.cat([logs["outputs"] for _, _, logs in listener.events]).numpy(), predicted)
+
+
 @pytest.mark.parametrize("call", ["train_on_batch", "test_on_batch"])
 def test_single_batches_tell_nothing_and_need_no_callbacks(call):
     assert isinstance(getattr(compiled(), call)(X, Y), float)

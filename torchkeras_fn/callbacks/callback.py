@@ -67,7 +67,7 @@ class Callback:
         """React to the start of `fit`."""
 
     def on_train_end(self, logs: Any = None) -> None:
-        """React to the end of `fit`."""
+        """React to the end of `fit`, with the figures of its last epoch."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """React to the start of an epoch, counted from 0."""
@@ -111,7 +111,7 @@ class Callback:
         """React before a predicted batch."""
 
     def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
-        """React after a predicted batch."""
+        """React after a predicted batch; `logs["outputs"]` are its outputs, tensors on the device (with `steps_per_execution`, the last ones)."""
 
 
 def only_if(wanted: Callable[[Any], Any]) -> Callable[[_Method], _Method]:

@@ -61,7 +61,7 @@ class Telling(Together):
         for listener in listeners.listeners(f"on_{stage}_batch_begin"):
             before.append(self._telling(listener, False))
         for listener in listeners.listeners(f"on_{stage}_batch_end"):
-            after.append(self._telling(listener, stage != "predict"))
+            after.append(self._telling(listener, True) if stage != "predict" else _telling_outputs(listener))
         if progress is not None and progress.active:
 
             def show(index: int, batch: Batch, result: Any) -> None:
@@ -78,6 +78,11 @@ class Telling(Together):
             turns.aside(listener, index, Logs({"batch": index, "size": samples_of(batch), **figures}))
 
         return tell
+
+
+def _telling_outputs(listener: Callable[..., None]) -> Listener:
+    """What tells one callback of a predicted batch, and its outputs as they are on the device."""
+    return lambda index, batch, outputs: turns.aside(listener, index, {"batch": index, "size": samples_of(batch), "outputs": outputs})
 
 
 class _OfChangingLength(CallbackList):

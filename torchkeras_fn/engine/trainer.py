@@ -13,6 +13,7 @@ from torchkeras_fn.engine.generator_methods import GeneratorMethods
 from torchkeras_fn.engine.gradient import run_backward
 from torchkeras_fn.engine.groups import Listener, at_the_first, at_the_last, in_groups, step_of_groups
 from torchkeras_fn.engine.loading import Epochs
+from torchkeras_fn.engine.logs import Logs
 from torchkeras_fn.engine.objective import Running
 from torchkeras_fn.engine.own_steps import OwnSteps
 from torchkeras_fn.engine.resuming import Run
@@ -238,11 +239,12 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
             self.__dict__["stop_training"] = False  # past the `__setattr__` of modules, which is slow
             listeners.tell("on_train_begin", {})
             self._meet()
+            logs: Logs | None = None
             try:
                 run = Run(self, train, validation, listeners, initial_epoch)
                 for epoch in run.epochs_to_do(epochs):
                     validating = validation if validation is not None and is_due(epoch, validation_freq) else None
-                    self._fit_epoch(epoch, epochs, train, validating, listeners, progress, run)
+                    logs = self._fit_epoch(epoch, epochs, train, validating, listeners, progress, run) or logs
                     self._agree_to_stop()
                     run.epoch_is_over(epoch)
                     if self.stop_training or train.exhausted:
@@ -253,7 +255,7 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
                 if validation is not None:
                     validation.close()
             self._finalize_weights()
-            listeners.tell("on_train_end", {})
+            listeners.tell("on_train_end", logs or {})
             self._meet()
             run.is_over()
             return history
@@ -263,7 +265,8 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
 
     def _fit_epoch(
         self, epoch: int, epochs: int, train: Epochs, validation: Epochs | None, listeners: CallbackList, progress: Progress, run: Run
-    ) -> None:
+    ) -> Logs | None:
+        """Train for an epoch, and return its figures; `None` where the data had ended with the epoch before."""
         progress.begin(f"Epoch {epoch + 1}/{epochs}", length_of(train), run.batch)
         listeners.tell("on_epoch_begin", epoch, {})
         self._meet()
@@ -277,15 +280,16 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
             batches, step = self._in_lockstep(train, self._training_step(), may_stop, bool(before), last=result)
             result = self._run_epoch(() if stopped else batches, step, before, after, done, result)
             self._agree_to_stop()
-            if result is None and train.exhausted:  # the data ended with the epoch before
+            if result is None and train.exhausted:
                 progress.abandon()
-                return
+                return None
             self._share_buffers()
             logs = self._figures_of_all(result, batches)
         if validation is not None and not self.stop_training:
             logs.update({f"val_{name}": figure for name, figure in self._evaluate(validation, listeners).items()})
         progress.end(logs)
         listeners.tell("on_epoch_end", epoch, logs)
+        return logs
 
     # ------------------------------------------------------------------ evaluate, predict
 
