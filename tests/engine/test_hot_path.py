@@ -280,6 +280,30 @@ def test_a_single_step_has_few_frames_around_it(method: str, budget: int) -> Non
     assert frames_in(train) - frames_in(lambda: model.train_step(batch)) <= budget
 
 
+def test_a_layer_called_by_hand_has_few_frames_around_its_module() -> None:
+    layer, linear, x = Dense(4), nn.Linear(FEATURES, 4), torch.ones(2, FEATURES)
+    layer(x)
+    assert frames_in(lambda: layer(x)) - frames_in(lambda: linear(x)) <= 12
+
+
+@pytest.mark.parametrize("arguments", [{}, {"training": True}])
+def test_a_step_of_ones_own_calls_the_model_with_few_frames(arguments: dict[str, bool]) -> None:
+    counts = []
+
+    class Own(Model):
+        def train_step(self, data: Any) -> Any:
+            x, _ = data
+            counts.append(frames_in(lambda: self(x, **arguments)))
+            return super().train_step(data)
+
+    x, y = make_data()
+    inputs = Input(shape=(FEATURES,))
+    model = Own(inputs, Dense(CLASSES)(inputs))
+    model.compile("sgd", "mse", device="cpu")
+    model.fit(x, np.zeros((len(x), CLASSES), np.float32), verbose=0)
+    assert counts[-1] <= 30
+
+
 def test_frames_do_not_grow_with_plain_layers() -> None:
     """Each layer is a line of one function."""
 

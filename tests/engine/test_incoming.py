@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn import Input, Model, layers
+from torchkeras_fn import Input, Model, Sequential, layers
 from torchkeras_fn.engine.incoming import as_tensors, carried_mask, carry_mask
 from torchkeras_fn.layers import Dense, InputSpec, Layer
 
@@ -50,6 +50,38 @@ def test_an_input_given_by_keyword_is_asked_too():
 def test_inputs_that_fit_the_spec_go_through():
     assert Picky(InputSpec(shape=(None, 4), min_ndim=1, axes={1: None}))(torch.ones(2, 4)).shape == (2, 4)
     assert Picky([InputSpec(ndim=2), None])([torch.ones(2, 4), torch.ones(2)]).shape == (2, 4)
+
+
+FLOATS = [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.bool]
+
+
+def model_of(*stack):
+    model = Sequential(stack)
+    model.build((None, 3, 4))
+    return model
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(
+    "make", [lambda: Dense(2), lambda: layers.LSTM(2), lambda: layers.Conv1D(2, 2), lambda: model_of(Dense(2))]
+)
+def test_what_clashes_with_the_weights_is_cast_to_their_type(make, dtype):
+    callee, x = make(), torch.arange(24).view(2, 3, 4).to(dtype)
+    expected = callee(x.to(torch.float32))
+    torch.testing.assert_close(callee(x), expected)
+
+
+def test_a_model_that_was_cast_casts_what_it_is_given():
+    assert model_of(Dense(2)).double()(torch.ones(1, 3, 4)).dtype is torch.float64
+
+
+def test_a_layer_without_weights_keeps_the_type():
+    assert layers.GlobalAveragePooling1D()(torch.ones(1, 3, 4, dtype=torch.float64)).dtype is torch.float64
+
+
+def test_what_autocast_casts_is_left_to_it():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert Dense(2)(torch.ones(1, 4, dtype=torch.bfloat16)).dtype is torch.bfloat16
 
 
 INDICES = torch.tensor([[1, 2, 0], [3, 0, 0]])

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
+from torchkeras_fn.engine import turns
 from torchkeras_fn.engine.connections import shapes_of
 from torchkeras_fn.engine.graph import Graph, numbered
-from torchkeras_fn.engine.incoming import drawing_again
-from torchkeras_fn.engine.layer import Layer, as_tensors, registry
+from torchkeras_fn.engine.incoming import as_floats, as_tensors, drawing_again
+from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.lowering import GraphModule, lower
-from torchkeras_fn.engine.modes import mode_of, with_own_mode
+from torchkeras_fn.engine.modes import is_in_mode, mode_of, with_own_mode
 from torchkeras_fn.engine.naming import module_keys
 from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
 from torchkeras_fn.engine.structure import Structure, nested
@@ -197,14 +199,25 @@ class Drawn(Layer):
         if graph is None or type(self).call is not Layer.call:
             return super().forward(*args, **kwargs)
         training = kwargs.pop("training", None)
-        if training is not None:
+        if training is not None and not (turns.is_in_own(bool(training)) and is_in_mode(self, bool(training))):
             with mode_of(self, training=bool(training)):
                 return self.forward(*args, **kwargs)
         given = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple, Mapping)) else args
-        inputs = [as_tensors(part, self.dtype) for part in self._ordered(graph, given)]
+        inputs = [
+            part if type(part) is torch.Tensor and part.dtype is self.dtype else self._as_drawn(index, part)
+            for index, part in enumerate(self._ordered(graph, given))
+        ]
         if self._running is not None:
             return self._running(*inputs)
         return self.lowered(*inputs) if self._sharding is None else self._sharding.call(self.lowered, *inputs)
+
+    def _as_drawn(self, index: int, value: Any) -> Any:
+        """A value for an input as a tensor, in the float type that data for the input has."""
+        tensor, wanted = as_tensors(value, self.dtype), self._input_dtype(index)
+        return as_floats(tensor, wanted) if wanted.is_floating_point else tensor
+
+    def _input_dtype(self, index: int) -> torch.dtype:
+        return self._drawn().input_dtype(index)
 
     def _ordered(self, graph: Graph, inputs: Any) -> Sequence[Any]:
         """The inputs in the graph's order. Raises `ValueError` unless there is one for each of the graph's inputs."""

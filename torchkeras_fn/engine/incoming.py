@@ -27,7 +27,7 @@ def as_tensors(argument: Any, dtype: torch.dtype) -> Any:
 
 
 def as_floats(inputs: Any, dtype: torch.dtype) -> Any:
-    """Return integers as floats; and what is drawn with another float type in the layer's own, as data of a known dtype would clash.
+    """Return integers, and floats of another type, in the layer's own, with which they would clash. What autocast casts stays as it is.
 
     >>> as_floats(torch.tensor([1, 2]), torch.float32)
     tensor([1., 2.])
@@ -36,7 +36,8 @@ def as_floats(inputs: Any, dtype: torch.dtype) -> Any:
         return inputs
     if isinstance(inputs, KerasTensor):
         return inputs if _drawing_again else record(cast_inside, (inputs, dtype), {})
-    return inputs if inputs.dtype.is_floating_point else inputs.to(dtype)
+    is_autocast = inputs.dtype.is_floating_point and torch.is_autocast_enabled(inputs.device.type)
+    return inputs if is_autocast else inputs.to(dtype)
 
 
 def cast_inside(inputs: Any, dtype: torch.dtype) -> Any:

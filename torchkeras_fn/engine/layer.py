@@ -21,7 +21,7 @@ from torchkeras_fn.engine.hooks import Hooked
 from torchkeras_fn.engine.incoming import as_floats, as_tensors, carried_mask, carry_mask, check_inputs
 from torchkeras_fn.engine.making import Made
 from torchkeras_fn.engine.modes import mode_of
-from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, is_symbolic, record, symbolic_leaves
+from torchkeras_fn.engine.symbolic import KerasTensor, Node, calls_symbolic, describe_operation, is_symbolic, record, symbolic_leaves
 from torchkeras_fn.engine.weights import Weighted
 from torchkeras_fn.portion import of_sum
 from torchkeras_fn.registry import Registry, snake_case
@@ -211,12 +211,15 @@ class Layer(Made, Additions, Connections, Hooked, Weighted):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not args and "inputs" in kwargs:
             args = (kwargs.pop("inputs"),)
-        if is_symbolic((args, kwargs)):
+        if calls_symbolic(args, kwargs):
             return self._draw(*args, **kwargs)
         return super().__call__(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Build the layer for the tensors that came, if it is not built, and call it."""
+        if self._needs_only_its_call(args, kwargs):
+            self.forget_losses()
+            return self.call(args[0])
         args = tuple(as_tensors(argument, self.dtype) for argument in args)
         kwargs = {name: as_tensors(argument, self.dtype) for name, argument in kwargs.items()}
         if not self.built:
@@ -231,7 +234,7 @@ class Layer(Made, Additions, Connections, Hooked, Weighted):
             check_inputs(self.input_spec, args[0] if args else next(iter(kwargs.values())), self)
         in_order = _call_arguments(type(self))[1 : len(args) + 1]
         masks = [carried_mask(argument) for argument in args]
-        if self.needs_floats:  # what is cast carries no mask
+        if self.needs_floats and not self._may_keep_its_type(args[0]):  # what is cast carries no mask
             args = (as_floats(args[0], self.dtype), *args[1:])
         is_masked = any(mask is not None for mask in masks)
         if is_masked:
@@ -252,6 +255,25 @@ class Layer(Made, Additions, Connections, Hooked, Weighted):
         if is_masked or self.makes_mask:
             carry_mask(outputs, self.compute_mask(args[0], mask))
         return outputs
+
+    def _needs_only_its_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether nothing is to be done around `call`, as for the usual layer of this library's, once it is built, on a plain tensor."""
+        return (
+            self.built
+            and type(self).call is Layer.call
+            and len(args) == 1
+            and not kwargs
+            and type(args[0]) is torch.Tensor
+            and (args[0].dtype is self.dtype or not self.needs_floats)
+            and not (self._is_users or self._writes_to_inputs or self.makes_mask)
+            and self.input_spec is self.activity_regularizer is carried_mask(args[0]) is None
+        )
+
+    def _may_keep_its_type(self, inputs: Any) -> bool:
+        """Whether inputs are floats that clash with no weights."""
+        if not isinstance(inputs, torch.Tensor) or inputs.dtype is self.dtype:
+            return True
+        return inputs.dtype.is_floating_point and self._weight_device() is None
 
     def call_takes(self, argument: str) -> bool:
         """Return whether `call` names an argument, such as `training` or `mask`, or the torch module takes it."""

@@ -187,6 +187,21 @@ def is_symbolic(tree: Any) -> bool:
     return bool(symbolic_leaves(tree))
 
 
+_REAL = frozenset((torch.Tensor, nn.Parameter, np.ndarray, bool, int, float, str, type(None)))
+
+
+def calls_symbolic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Return whether a call has a symbolic tensor among its arguments; of usual calls their types say that it has none.
+
+    >>> calls_symbolic([torch.ones(2)], {"training": True})
+    False
+    """
+    for part in (*args, *kwargs.values()):
+        if type(part) not in _REAL:
+            return is_symbolic((args, kwargs))
+    return False
+
+
 def record(
     operation: Any,
     args: Sequence[Any],

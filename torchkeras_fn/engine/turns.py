@@ -108,6 +108,16 @@ class Turn:
         return self._needs_another_mode_than(other)
 
 
+def is_in_own(training: bool) -> bool:
+    """Return whether this thread is in the middle of a turn in the mode.
+
+    >>> is_in_own(training=True)
+    False
+    """
+    thread = threading.get_ident()
+    return any(turn._thread == thread and turn._training is training and not turn._is_resting for turn in list(under_way))
+
+
 def is_among_others() -> bool:
     """Return whether another thread has begun a turn.
 

@@ -189,6 +189,9 @@ class Model(Trainer, Drawn):
             signature.float_dtype = self.dtype
         return signature
 
+    def _input_dtype(self, index: int) -> torch.dtype:
+        return self._signature().input_dtypes[index]
+
     def _is_built(self) -> bool:
         if self.graph is not None:
             return True
