@@ -111,7 +111,7 @@ class Callback:
         """React before a predicted batch."""
 
     def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
-        """React after a predicted batch; `logs["outputs"]` are its outputs, tensors on the device (with `steps_per_execution`, the last ones)."""
+        """React after a predicted batch; `logs["outputs"]` are its outputs as tensors (with `steps_per_execution`, the last ones)."""
 
 
 def only_if(wanted: Callable[[Any], Any]) -> Callable[[_Method], _Method]:

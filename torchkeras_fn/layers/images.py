@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from torchkeras_fn.arguments import number, one_of, positive_integer, seed_of
-from torchkeras_fn.engine.layer import as_tensors
+from torchkeras_fn.engine.incoming import as_tensors
 from torchkeras_fn.engine.layout import Spatial
 from torchkeras_fn.layers.randomized import Randomized
 
