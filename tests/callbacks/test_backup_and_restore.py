@@ -380,6 +380,74 @@ def test_the_one_before_a_damaged_one_is_used(folder):
     assert not folder.exists()
 
 
+def test_a_damaged_one_never_takes_the_place_of_the_good_one_before_it(folder, monkeypatch):
+    """A training that goes on from the one before may be killed in the middle of its own first backup."""
+    previous = folder / "backup.previous"
+    path = interrupted(folder, backup=BackupAndRestore(folder, double_checkpoint=True))
+    good = previous.read_bytes()
+    path.write_bytes(b"0")
+
+    def killed(*_):
+        raise Interruption
+
+    with monkeypatch.context() as patch, pytest.warns(UserWarning, match="backup before it"), pytest.raises(Interruption):
+        patch.setattr("torchkeras_fn.callbacks.backup_and_restore.write_archive", killed)
+        fit(folder, backup=BackupAndRestore(folder, double_checkpoint=True))
+    assert previous.read_bytes() == good
+
+
+def test_the_one_before_is_kept_again_after_a_damaged_one_was_replaced(folder):
+    path = interrupted(folder, backup=BackupAndRestore(folder, double_checkpoint=True))
+    path.write_bytes(b"0")
+    with pytest.warns(UserWarning, match="backup before it"):
+        fit(folder, backup=BackupAndRestore(folder, double_checkpoint=True, delete_checkpoint=False), epochs=3)
+    path.write_bytes(b"0")
+    with pytest.warns(UserWarning, match="backup before it"):
+        assert fit(folder, backup=BackupAndRestore(folder, double_checkpoint=True)).epoch == [0, 1, 2, 3]
+
+
+# ---------------------------------------------------------------------- odd things in the folder
+
+ODD = {
+    "a pipe": os.mkfifo if hasattr(os, "mkfifo") else None,
+    "a link to itself": lambda path: os.symlink(path, path),
+    "a link to nothing": lambda path: os.symlink("/nowhere/at/all", path),
+    "a link to a device": lambda path: os.symlink("/dev/zero", path),
+    "a damaged file": lambda path: path.write_bytes(b"[1"),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes, links and devices are those of POSIX")
+@pytest.mark.parametrize("name", [".backup.begun", ".backup.trial.tmp", "..backup.begun.1a2b.tmp"])
+@pytest.mark.parametrize("thing", ODD)
+def test_what_stands_where_only_callbacks_take_notes_is_cleared_away(thing, name, folder, tmp_path):
+    folder.mkdir(parents=True)
+    ODD[thing](folder / name)
+    assert fit(folder, CSVLogger(tmp_path / "log.csv", append=True)).epoch == [0, 1, 2, 3]
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", [".backup.begun", ".backup.trial.tmp", "..backup.begun.1a2b.tmp"])
+def test_a_folder_in_the_folder_stays(name, folder):
+    (folder / name / "mine").mkdir(parents=True)
+    interrupted(folder)
+    assert fit(folder).epoch == [0, 1, 2, 3]
+    assert os.listdir(folder) == [name]
+    assert os.listdir(folder / name) == ["mine"]
+
+
+def test_a_folder_where_callbacks_take_notes_is_reported_before_the_first_epoch(folder, tmp_path):
+    (folder / ".backup.begun").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"begun' is a folder\. Give the path of a file\.:"):
+        fit(folder, CSVLogger(tmp_path / "log.csv", append=True))
+
+
+def test_a_folder_in_the_place_of_the_backup_is_reported(folder):
+    (folder / "backup").mkdir(parents=True)
+    with pytest.raises(ValueError, match="is a folder, where the file of a backup was expected. Remove it to begin anew"):
+        fit(folder)
+
+
 # ---------------------------------------------------------------------- disks
 
 
@@ -451,6 +519,18 @@ def test_a_read_only_folder_is_reported_before_the_first_epoch(folder, monkeypat
         fit(folder)
     assert path.read_bytes() == before
     assert fit(folder).epoch == [0, 1, 2, 3]
+
+
+def test_a_folder_that_is_only_to_be_read_needs_no_writing(folder, monkeypatch):
+    interrupted(folder)
+
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        for call in ("unlink", "makedirs", "mkdir"):
+            patch.setattr(os, call, read_only)
+        assert fit(folder, backup=BackupAndRestore(folder, save_freq=False, delete_checkpoint=False)).epoch == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("thing", [object(), 2**80])

@@ -211,6 +211,42 @@ def test_processes_stay_over_the_epochs_of_a_sequence_that_does_not_change():
     assert set(first) == set(second)
 
 
+@pytest.mark.parametrize("kind", [Numbers, Fixed])
+@EVERY
+def test_what_a_callback_changes_about_a_sequence_between_epochs_counts(loading, kind):
+    class Curriculum(kind):
+        level = {"power": 0}
+
+        def __getitem__(self, index):
+            return index + 100 * self.level["power"]
+
+    sequence = Curriculum(3)
+    sequence.level = {"power": 0}
+    batches = Epochs(SequenceSource(sequence, False, loading), same)
+    found = [list(batches)]
+    sequence.level["power"] = 1
+    found.append(list(batches))
+    sequence.count = 2
+    found.append(list(batches))
+    batches.close()
+    assert found == [[0, 1, 2], [100, 101, 102], [100, 101]]
+
+
+@EVERY
+def test_an_item_that_ends_with_stop_iteration_is_an_error_and_not_the_end_of_the_epoch(loading):
+    class Ends(Numbers):
+        def __getitem__(self, index):
+            return next(iter([index] if index < 3 else []))
+
+    with pytest.raises(RuntimeError, match="Reading item 3 of the data raised StopIteration"):
+        run(SequenceSource(Ends(), False, loading))
+
+
+@EVERY
+def test_a_sequence_of_endless_length_is_read_in_order(loading):
+    assert run(SequenceSource(Numbers(2**62), False, loading), epochs=2, steps=3) == [[0, 1, 2], [3, 4, 5]]
+
+
 @pytest.mark.parametrize("loading", [Loading(1, max_queue_size=2), Loading(3, max_queue_size=4)])
 def test_threads_read_a_sequence_at_most_the_queue_ahead(loading):
     numbers = Numbers(50)
@@ -395,6 +431,46 @@ def test_an_epoch_of_a_stream_that_promised_more_is_what_came():
 def test_a_data_set_gives_every_sample_once(loading):
     assert lists(run(dataset_source(Points(), 4, False, loading), epochs=2)) == [[[0, 1, 2, 3], [4, 5]]] * 2
     assert sorted(sum(lists(run(dataset_source(Points(), 4, True, loading)))[0], [])) == list(range(6))
+
+
+@pytest.mark.parametrize("loading", [MAIN, PROCESSES], ids=["main", "processes"])
+def test_what_a_callback_changes_about_a_data_set_between_epochs_counts(loading):
+    class Leveled(Points):
+        level = 0
+
+        def __getitem__(self, index):
+            return index + 100 * self.level
+
+    dataset = Leveled()
+    batches = Epochs(dataset_source(dataset, 4, False, loading), same)
+    list(batches)
+    dataset.level = 1
+    found = lists([list(batches)])
+    batches.close()
+    assert found == [[[100, 101, 102, 103], [104, 105]]]
+
+
+def test_processes_stay_over_the_epochs_of_a_data_set_that_does_not_change():
+    class Where(Points):
+        def __getitem__(self, index):
+            return os.getpid()
+
+    first, second = lists(run(dataset_source(Where(), 6, False, PROCESS), epochs=2))
+    assert first == second
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_sample_that_ends_with_stop_iteration_in_a_process_is_an_error(several):
+    class Ends(Points):
+        def __getitem__(self, index):
+            return next(iter([index] if index < 3 else []))
+
+    class Several(Ends):
+        def __getitems__(self, indices):
+            return [self[index] for index in indices]
+
+    with pytest.raises(RuntimeError, match="of the data raised StopIteration"):
+        run(dataset_source((Several if several else Ends)(), 4, False, PROCESS))
 
 
 def test_an_iterable_object_can_begin_again():

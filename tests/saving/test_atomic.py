@@ -43,6 +43,14 @@ def test_so_does_a_disk_that_is_full(call, tmp_path, monkeypatch):
     assert path.read_bytes() == before and names(tmp_path) == ["m.model"]
 
 
+@pytest.mark.parametrize(("number", "named"), [(errno.ENOSPC, True), (errno.EFBIG, True), (errno.EIO, False)])
+def test_a_disk_without_room_is_an_error_that_names_the_file(number, named, tmp_path):
+    path = tmp_path / "m.model"
+    with pytest.raises(OSError) as caught, replacing(path):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.filename == (str(path.resolve()) if named else None)
+
+
 def test_so_does_a_limit_on_the_size_of_files(tmp_path):
     path = tmp_path / "m.model"
     path.write_bytes(b"old")

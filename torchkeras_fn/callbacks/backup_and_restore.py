@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from torchkeras_fn.arguments import positive_integer
 from torchkeras_fn.callbacks.callback import Callback
 from torchkeras_fn.saving.archive import Archive, write_archive
 from torchkeras_fn.saving.atomic import replacing
+from torchkeras_fn.saving.formats import open_to_read
 from torchkeras_fn.saving.tensors import pack, unpack
 from torchkeras_fn.saving.trees import MOST_TEXT, decode, encode, parse_json, write_json
 
@@ -86,6 +88,7 @@ class BackupAndRestore(Callback):
         self.double_checkpoint = double_checkpoint
         self.delete_checkpoint = delete_checkpoint
         self._batches_since = 0
+        self._is_damaged = False
         self._notes: dict[str, Any] | None = None
 
     @property
@@ -109,17 +112,17 @@ class BackupAndRestore(Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Make the folder, see whether it can be written to, and clear away what a kill left half written."""
         self._batches_since, self._notes = 0, None
-        if not self._speaks:
+        if not self._speaks or (self.save_freq is False and not self.delete_checkpoint):  # which leaves all as it is
             return
         with self._reporting():
             os.makedirs(self.backup_dir, exist_ok=True)
             for name in os.listdir(self.backup_dir):
                 if name.lstrip(".").startswith(_NAME) and name.startswith(".") and name.endswith(".tmp"):
-                    os.unlink(os.path.join(self.backup_dir, name))
-            trial = os.path.join(self.backup_dir, f".{_NAME}.trial.tmp")
-            with open(trial, "wb"):
+                    _remove(os.path.join(self.backup_dir, name))
+            trial = os.path.join(self.backup_dir, f".{_NAME}.{secrets.token_hex(4)}.tmp")
+            with open(trial, "xb"):
                 pass
-            os.unlink(trial)
+            _remove(trial)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of batches since the last backup."""
@@ -136,9 +139,13 @@ class BackupAndRestore(Callback):
         if not self._speaks or self.save_freq is False:
             return
         self._notes = {}
-        with contextlib.suppress(OSError, ValueError), open(self._notes_path, "rb") as file:
-            found = parse_json(file.read(MOST_TEXT + 1))
-            self._notes = found if isinstance(found, dict) else {}
+        try:
+            with open_to_read(self._notes_path) as file:
+                found = parse_json(file.read(MOST_TEXT + 1))
+                self._notes = found if isinstance(found, dict) else {}
+        except (OSError, ValueError):  # whatever it is, no callback has noted anything in it
+            with self._reporting():
+                _remove(self._notes_path)
 
     def noted(self, name: str) -> Any:
         """Return what was noted under a name; `None` where nothing was, and where the training goes on from a backup."""
@@ -156,10 +163,8 @@ class BackupAndRestore(Callback):
 
     def _forget_notes(self) -> None:
         self._notes = None
-        if not self._speaks:
-            return
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._notes_path)
+        if self._speaks:
+            _remove(self._notes_path)
 
     # ------------------------------------------------------------------ what fit asks
 
@@ -183,10 +188,11 @@ class BackupAndRestore(Callback):
         config = {"format": FORMAT, "version": _VERSION, "made_for": encode(made_for)}
         with self._reporting():
             os.makedirs(self.backup_dir, exist_ok=True)  # somebody may have cleared it away
-            if self.double_checkpoint and os.path.exists(self.path):
+            if self.double_checkpoint and os.path.exists(self.path) and not self._is_damaged:
                 with open(self.path, "rb") as last, replacing(self._previous) as copy:
                     shutil.copyfileobj(last, copy)
             write_archive(self.path, config, {_STATE: [text], _TENSORS: pack(tensors)})
+            self._is_damaged = False
             self._forget_notes()
 
     @contextlib.contextmanager
@@ -194,8 +200,8 @@ class BackupAndRestore(Callback):
         try:
             yield
         except OSError as error:
-            whole = " The last backup is whole." if os.path.exists(self.path) else ""
-            reason = f"the backup of the training cannot be written: {error.strerror or error}.{whole}"
+            whole = " The last backup is whole." if os.path.exists(self.path) and not self._is_damaged else ""
+            reason = f"the backup of the training cannot be written: {str(error.strerror or error).rstrip('.')}.{whole}"
             raise OSError(error.errno, reason, self.path) from error
 
     def load(self, made_for: Mapping[str, Any]) -> Any:
@@ -203,18 +209,22 @@ class BackupAndRestore(Callback):
         paths = [path for path in (self.path, self._previous) if os.path.exists(path)]
         if not self.double_checkpoint:
             paths = paths[:1]
+        self._is_damaged = False
         for path in paths:
             try:
                 state = self._read(path, made_for)
                 self._forget_notes()
                 return state
             except _DamagedError as error:
+                self._is_damaged |= path == self.path  # which must not take the place of a good one
                 if path == paths[-1]:
                     raise ValueError(f"{error} Remove it to begin anew.") from error.__cause__
                 warnings.warn(f"{error} Training goes on from the backup before it.", UserWarning, stacklevel=2)
         return None
 
     def _read(self, path: str, made_for: Mapping[str, Any]) -> Any:
+        if os.path.isdir(path):
+            raise _DamagedError(f"{path} is a folder, where the file of a backup was expected.")
         try:
             with Archive(path, {_STATE, _TENSORS}, FORMAT) as archive:
                 with archive.part("config.json"):
@@ -242,14 +252,20 @@ class BackupAndRestore(Callback):
         self._forget_notes()
         if self.delete_checkpoint and self._speaks:
             for path in (self.path, self._previous):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
+                _remove(path)
             with contextlib.suppress(OSError):
                 os.rmdir(self.backup_dir)
 
 
 class _DamagedError(ValueError):
     """A backup of which a part is bad."""
+
+
+def _remove(path: str) -> None:
+    """Remove a file, or whatever else stands in its place; but not a folder, which is somebody else's."""
+    if os.path.islink(path) or (os.path.exists(path) and not os.path.isdir(path)):
+        with contextlib.suppress(FileNotFoundError):  # another process may do the same
+            os.unlink(path)
 
 
 def _check_table(value: Any) -> None:

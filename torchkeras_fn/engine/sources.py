@@ -5,13 +5,14 @@ A `Source` gives passes over the data. Batches are prepared ahead in order, and 
 
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
 from torchkeras_fn.engine.dealing import Dealt, dealt, dealt_loader, is_repeat, own_rows
+from torchkeras_fn.engine.picture import Picture
 from torchkeras_fn.engine.position import Epochwise, Place, Reading, plain_attributes, set_attributes
 from torchkeras_fn.engine.processes import Processes
 from torchkeras_fn.engine.workers import (
@@ -25,6 +26,7 @@ from torchkeras_fn.engine.workers import (
     end_workers,
     in_threads,
     loader_of,
+    one_by_one,
     process_options,
 )
 
@@ -99,6 +101,7 @@ class SequenceSource(Source):
         self.sequence, self.shuffle, self.loading, self.processes = sequence, shuffle, loading, processes
         self.is_dealt = processes is not None
         self._loader: DataLoader[Any] | None = None
+        self._handed_over: Picture | None = None
         self._epochwise = Epochwise(sequence)
 
     @property
@@ -129,14 +132,14 @@ class SequenceSource(Source):
         elif self.loading.workers:
             batches = self._from_threads(order[count:])
         else:
-            batches = (self.sequence[index] for index in order[count:])
+            batches = one_by_one(self.sequence.__getitem__, order[count:])
         return self._with_an_end(batches)
 
-    def _order(self) -> list[int]:
+    def _order(self) -> Sequence[int]:
         """The numbers of this process's batches."""
         steps = len(self.sequence)
         if self.processes is None:
-            return torch.randperm(steps).tolist() if self.shuffle else list(range(steps))
+            return torch.randperm(steps).tolist() if self.shuffle else range(steps)  # type: ignore[no-any-return]
         drawn = self.processes.as_first(lambda: torch.randperm(steps).tolist()) if self.shuffle else range(steps)
         return dealt(drawn, self.processes)
 
@@ -152,7 +155,7 @@ class SequenceSource(Source):
         reaction = getattr(type(self.sequence), "on_epoch_end", None)
         return reaction is not None and getattr(reaction, "__module__", None) != "torchkeras_fn.utils.sequence"
 
-    def _from_threads(self, order: list[int]) -> Iterator[Any]:
+    def _from_threads(self, order: Sequence[int]) -> Iterator[Any]:
         if not self.is_watched or self.loading.workers > 1:
             yield from in_threads(self.sequence.__getitem__, order, self.loading)
             return
@@ -162,11 +165,12 @@ class SequenceSource(Source):
             yield batch
         self.ahead = None
 
-    def _from_processes(self, order: list[int]) -> Iterator[Any]:
+    def _from_processes(self, order: Sequence[int]) -> Iterator[Any]:
         # a sequence that changes between epochs is handed to new processes each time, as the main process has it
         keeps = not self._changes() and not self.is_watched
-        if self._loader is None or not keeps:
-            self._sampler = Order()
+        if self._loader is None or not keeps or self._handed_over != Picture(self.sequence):
+            self.close()
+            self._sampler, self._handed_over = Order(), Picture(self.sequence) if keeps else None
             self._loader = loader_of(Items(self.sequence), self.loading, sampler=self._sampler, persistent=keeps)
         self._sampler.order = order
         yield from batches_from(self._loader, ends=not keeps)
@@ -251,6 +255,7 @@ class LoaderSource(Source):
         self._begun: Iterator[Any] | None = None
         self._passes_begun = 0
         self._begun_at: Place | None = None
+        self._handed_over: Picture | None = None
         try:
             self.steps = len(self.loader)
         except TypeError:
@@ -278,6 +283,8 @@ class LoaderSource(Source):
         keeps = getattr(self.loader, "persistent_workers", False)
         if self.is_watched and keeps:
             return self._from_new_processes()
+        if self._ours and keeps:
+            self._end_processes_with_old_data()
         return begun or batches_from(self.loader, ends=not keeps)
 
     def _from_new_processes(self) -> Iterator[Any]:
@@ -321,6 +328,12 @@ class LoaderSource(Source):
     def close(self) -> None:
         """End the worker processes of a loader made here."""
         if self._ours:
+            self._end_processes()
+
+    def _end_processes_with_old_data(self) -> None:
+        """End those that have the data as it was before somebody changed it."""
+        before, self._handed_over = self._handed_over, Picture(self.loader.dataset)
+        if before != self._handed_over:
             self._end_processes()
 
     def _end_processes(self) -> None:

@@ -129,7 +129,10 @@ class _Spared:
         self._first: list[Any] | None = None
 
     def __call__(self, index: Any) -> Any:
-        item = self._read(index)
+        try:
+            item = self._read(index)
+        except StopIteration as error:
+            raise no_item(index) from error
         if self._first is None:
             self._first = list(filter(_is_array, leaves_of(item)))
         elif self._first:
@@ -140,6 +143,33 @@ class _Spared:
 
 def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, (np.ndarray, torch.Tensor))
+
+
+def no_item(index: Any) -> RuntimeError:
+    """Return what is raised for an item that ends with `StopIteration`, which would pass for the end of all items.
+
+    >>> raise no_item(3)
+    Traceback (most recent call last):
+        ...
+    RuntimeError: Reading item 3 of the data raised StopIteration. Items are read by their numbers: return one for each below the length.
+    """
+    return RuntimeError(
+        f"Reading item {index} of the data raised StopIteration. Items are read by their numbers: return one for each below the length."
+    )
+
+
+def one_by_one(read: Callable[[Any], Any], order: Sequence[Any]) -> Iterator[Any]:
+    """Read the items of an order one after the other, each when it is asked for.
+
+    >>> list(one_by_one(str, [2, 1]))
+    ['2', '1']
+    """
+    for index in order:
+        try:
+            item = read(index)
+        except StopIteration as error:
+            raise no_item(index) from error
+        yield item
 
 
 def in_threads(read: Callable[[Any], Any], order: Sequence[Any], loading: Loading) -> Iterator[Any]:
@@ -189,6 +219,8 @@ class _Readers:
                 return
             try:
                 future.set_result(self._read(index))
+            except StopIteration as error:
+                future.set_exception(_caused(no_item(index), error))
             except BaseException as error:  # handed over to the caller, whatever it is
                 future.set_exception(error)
             del future  # which may hold a batch, or an error that holds this frame
@@ -215,6 +247,8 @@ class Items(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         try:
             return self.sequence[index]
+        except StopIteration as error:
+            raise no_item(index) from error
         except Exception as error:
             raise _sendable(error)  # noqa: B904 - it says itself what it comes from
 
@@ -225,6 +259,8 @@ class Items(Dataset[Any]):
             return [self[index] for index in indices]
         try:
             return list(several(indices))
+        except StopIteration as error:
+            raise no_item(indices) from error
         except Exception as error:
             raise _sendable(error)  # noqa: B904 - it says itself what it comes from
 
@@ -245,7 +281,7 @@ class Stream(IterableDataset[Any]):
 class Order:
     """A sampler whose order is set before each epoch."""
 
-    order: list[int] = []
+    order: Sequence[int] = ()
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.order)
@@ -258,9 +294,12 @@ def _sendable(error: Exception) -> Exception:
     """The error, or one that tells of it where its class cannot be pickled: such an error is lost between processes."""
     if _can_be_pickled(type(error)):
         return error
-    told = RuntimeError(f"{type(error).__name__}: {error}")
-    told.__cause__ = error
-    return told
+    return _caused(RuntimeError(f"{type(error).__name__}: {error}"), error)
+
+
+def _caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
 
 
 def _checked(batch: Any) -> Any:

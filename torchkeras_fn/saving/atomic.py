@@ -1,6 +1,7 @@
 """Files that are there whole or not at all: written beside their place, synced, and put there in one step."""
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -15,12 +16,16 @@ except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
 
+_NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
 @contextmanager
 def replacing(path: Any) -> Iterator[BinaryIO]:
     """Give a file to write; when the block ends it stands at `path`, and when it fails `path` is what it was.
 
     A crash at any moment leaves the old file or the new one. Raises `FileNotFoundError` for a folder that is not there,
-    `IsADirectoryError` and `ValueError` for a path at which stands something that is no file.
+    `IsADirectoryError` and `ValueError` for a path at which stands something that is no file, and `OSError`, naming the
+    file, where there is no room for it.
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "numbers")
@@ -49,7 +54,9 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
         if mode is not None:
             os.chmod(temporary, stat.S_IMODE(mode))
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            error.filename = target  # the system does not say which file there is no room for
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
