@@ -89,6 +89,20 @@ def test_another_number_than_the_optimizers_own_is_refused(wanted):
     assert model_of(optimizer, gradient_accumulation_steps=2).optimizer is optimizer
 
 
+def test_a_torch_optimizer_goes_on_with_what_was_gathered_when_it_is_compiled_again():
+    weights = []
+    for is_compiled_again in (False, True):
+        model = Sequential([layers.Dense(1, use_bias=False, kernel_initializer="ones", input_shape=(1,))])
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        model.compile(optimizer, "mse", gradient_accumulation_steps=2)
+        for _ in range(5):
+            model.train_on_batch(np.ones((1, 1)), np.zeros((1, 1)))
+            if is_compiled_again:
+                model.compile(optimizer, "mse", gradient_accumulation_steps=2)
+        weights.append(model.get_weights()[0].item())
+    assert weights == pytest.approx([0.64, 0.64])
+
+
 def test_the_users_torch_optimizer_stays_his():
     model = model_of("sgd")
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)

@@ -81,8 +81,9 @@ def test_integer_targets_take_the_weight_of_their_class(target):
     assert weights_of(target, {0: 2.0, 2: 3.0}, indices=True) == [2.0, 3.0, 1.0]
 
 
-def test_one_hot_targets_take_the_weight_of_their_class():
-    assert weights_of([[1.0, 0, 0], [0, 0, 1.0], [0, 1.0, 0]], {0: 2.0, 2: 3.0}) == [2.0, 3.0, 1.0]
+@pytest.mark.parametrize("dtype", [float, bool, int])
+def test_one_hot_targets_take_the_weight_of_their_class(dtype):
+    assert weights_of(np.eye(3, dtype=dtype)[[0, 2, 1]], {0: 2.0, 2: 3.0}) == [2.0, 3.0, 1.0]
 
 
 @pytest.mark.parametrize("target", [[0.0, 1.0], [[0.0], [1.0]], [False, True]])

@@ -21,7 +21,11 @@ EXPECTED = float((SCORES.argmax(1) == CLASSES).float().mean())
 
 
 @pytest.mark.parametrize(
-    "targets", [CLASSES, CLASSES[:, None], CLASSES.float(), CLASSES.float()[:, None], torch.eye(3)[CLASSES], CLASSES.to(torch.int32)]
+    "targets",
+    [
+        *(CLASSES, CLASSES[:, None], CLASSES.float(), CLASSES.float()[:, None], CLASSES.to(torch.int32)),
+        *(torch.eye(3)[CLASSES], torch.eye(3)[CLASSES].bool()),
+    ],
 )
 def test_targets_of_any_form_are_classes(targets):
     metric = metrics.get(multiclass())

@@ -47,6 +47,31 @@ def test_bound_again_to_the_same_parameters_it_goes_on(kind):
     assert again.iterations == uninterrupted.iterations == 4
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_bound_again_between_two_steps_it_goes_on_with_what_it_gathered(kind):
+    options = {"learning_rate": ExponentialDecay(0.1, 2, 0.5), "gradient_accumulation_steps": 3}
+    p, q = parameter(), parameter()
+    again, uninterrupted = bound(kind(**options), p), bound(kind(**options), q)
+    for gradient in (1.0, 0.5, 0.25, -0.5, 2.0, -0.25, 1.0):
+        for optimizer in (again, uninterrupted):
+            step(optimizer, gradient)
+        again.bind([p])
+        assert again.learning_rate == uninterrupted.learning_rate
+    torch.testing.assert_close(p, q, rtol=0, atol=0)
+    assert again.iterations == uninterrupted.iterations == 2
+
+
+def test_a_parameter_that_joins_between_two_steps_adds_nothing_for_the_batches_before():
+    p, q = parameter(), parameter()
+    optimizer = bound(optimizers.SGD(1.0, gradient_accumulation_steps=2), p)
+    step(optimizer, 1.0)
+    before = p.detach().clone(), q.detach().clone()
+    optimizer.bind([p, q])
+    step(optimizer, 3.0)
+    torch.testing.assert_close(p, before[0] - 2.0)
+    torch.testing.assert_close(q, before[1] - 1.5)
+
+
 def test_a_parameter_that_joins_later_begins_and_the_others_go_on():
     p, q, alone, later = parameter(), parameter(), parameter(), parameter()
     optimizer, of_p, of_q = bound(optimizers.Adam(0.1), p), bound(optimizers.Adam(0.1), alone), bound(optimizers.Adam(0.1), later)

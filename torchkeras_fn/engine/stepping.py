@@ -61,7 +61,7 @@ class Stepping:
         execution = self._execution
         scaling = optimizers.Scaling(device.type) if execution.scales_loss else None
         wanted = execution.gradient_accumulation_steps
-        self._scale_loss = self._around_steps = None
+        before, self._scale_loss, self._around_steps = self._around_steps, None, None
         if isinstance(self.optimizer, optimizers.Optimizer):
             self.optimizer.bind(parameters, names=names, gradient_accumulation_steps=wanted, scaling=scaling)
             self._scale_loss = self.optimizer.scale_loss if self.optimizer.scales_loss else None
@@ -70,6 +70,7 @@ class Stepping:
             self.optimizer = self.optimizer(parameters)
         if scaling is not None or (wanted or 1) > 1:
             self._around_steps = optimizers.AroundSteps(wanted, scaling)
+            self._around_steps.go_on(before, self.optimizer)
             self._scale_loss = scaling.scale if scaling is not None else None
 
     def _accompany_steps(self) -> None:

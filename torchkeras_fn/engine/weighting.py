@@ -121,7 +121,7 @@ class ClassWeights:
 
     def _classes(self, target: torch.Tensor, index: int) -> torch.Tensor:
         if not self._indices[index] and target.ndim > 1 and target.shape[-1] > 1:
-            return target.argmax(-1)
+            return (target.byte() if target.dtype is torch.bool else target).argmax(-1)  # torch finds no largest among booleans
         return (target.squeeze(-1) if target.ndim > 1 and target.shape[-1] == 1 else target).long()
 
 

@@ -58,7 +58,7 @@ class TorchMetric(Metric):
 
     def _as_torchmetrics_takes_it(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self._is_multiclass and y_true.shape == y_pred.shape and y_pred.ndim == 2 and y_pred.shape[1] > 1:
-            y_true = y_true.argmax(1)
+            y_true = y_true.to(y_pred.dtype).argmax(1)  # torch finds no largest among booleans, which one-hot targets may be
         y_true, y_pred = (values.squeeze(1) if values.ndim == 2 and values.shape[1] == 1 else values for values in (y_true, y_pred))
         return y_true.long() if self._takes_classes else y_true, y_pred
 

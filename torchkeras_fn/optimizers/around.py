@@ -36,6 +36,12 @@ class AroundSteps:
         self._optimizer: torch.optim.Optimizer | None = None
         self._handles: list[Any] = []
 
+    def go_on(self, before: "AroundSteps | None", optimizer: torch.optim.Optimizer) -> None:
+        """Go on with what another one has gathered for the same steps."""
+        gathered = before.gathered if before is not None and before._optimizer is optimizer else None
+        if gathered is not None and self.gathered is not None and gathered.count == self.gathered.count:
+            self.gathered = gathered
+
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Begin with the steps of this optimizer, where its parameters are now."""
         parameters = _parameters(optimizer)

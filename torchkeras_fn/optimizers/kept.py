@@ -16,7 +16,10 @@ from torchkeras_fn.shards import like, state_in_parts, whole
 
 
 class Before(NamedTuple):
-    """What an optimizer knew when it was bound before: of each parameter its state, with the rate of its last step, and its mean."""
+    """What an optimizer knew when it was bound before.
+
+    Of each parameter that is its state, with the rate of its last step, its mean, and the sum of its gathered gradients.
+    """
 
     iterations: int
     rate: float
@@ -24,6 +27,8 @@ class Before(NamedTuple):
     set_aside: Mapping[torch.Tensor, tuple[float, Any]]
     means: dict[torch.Tensor, torch.Tensor]
     swapped: bool
+    gathered: Gathered | None
+    sums: dict[torch.Tensor, torch.Tensor]
 
 
 def _shapes(places: Sequence[tuple[torch.Tensor, str]], states: Mapping[Any, Any]) -> list[tuple[int, ...]]:
@@ -181,10 +186,12 @@ class Kept(Rated):
         """Return what to go on with; `None` where the optimizer was not bound yet."""
         if self.torch_optimizer is None:
             return None
-        rate, averages = self.param_groups[0]["lr"], self._averages
+        rate, averages, gathered = self.param_groups[0]["lr"], self._averages, self._gathered
         states = {parameter: (rate, state) for parameter, state in self.torch_optimizer.state.items()}
         means = dict(zip(self.parameters, averages.means, strict=False)) if averages is not None else {}
-        return Before(int(self.iterations), rate, states, self._set_aside, means, averages is not None and averages.swapped)
+        sums = dict(zip(self.parameters, gathered.sums, strict=False)) if gathered is not None else {}
+        swapped = averages is not None and averages.swapped
+        return Before(int(self.iterations), rate, states, self._set_aside, means, swapped, gathered, sums)
 
     def _go_on(self, before: Before | None) -> None:
         """Go on after the steps taken before, with what was kept for the parameters; what is kept for others is set aside."""
@@ -210,3 +217,7 @@ class Kept(Rated):
         if self._averages is not None and before.means:
             self._averages.means = [before.means.get(parameter, parameter.detach().clone()) for parameter in self.parameters]
             self._averages.swapped = before.swapped
+        gathered = before.gathered
+        if self._gathered is not None and gathered is not None and gathered.batches and gathered.count == self._gathered.count:
+            self._gathered.load(gathered.batches, [before.sums.get(own, torch.zeros_like(own)) for own in self.parameters])
+            self._batches += gathered.batches
