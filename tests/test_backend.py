@@ -608,3 +608,42 @@ def test_the_names_of_keras_2_are_there(name):
 @pytest.mark.parametrize("function", [K.mean, K.exp, K.softmax, K.relu, K.sqrt, K.l2_normalize, lambda x: K.maximum(x, 0.5)])
 def test_the_dtype_stays(function, dtype):
     assert function(torch.ones(2, 3, dtype=dtype)).dtype == dtype
+
+
+# ---------------------------------------------------------------------- arguments and results as in Keras 2
+
+
+@pytest.mark.parametrize("name", ["exp", "relu", "sigmoid", "softmax", "sqrt", "tanh"])
+def test_a_result_may_be_written_to_and_differentiated(name):
+    """Attention layers say `weights = K.exp(x)` and `weights /= total`, which makes a new tensor in TensorFlow."""
+    x = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    written = getattr(K, name)(x)
+    written /= K.sum(written, axis=1, keepdims=True)
+    apart = getattr(K, name)(x)
+    apart = apart / K.sum(apart, axis=1, keepdims=True)
+    (gradient,), (expected,) = torch.autograd.grad(written[0, 0], x), torch.autograd.grad(apart[0, 0], x)
+    torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("name", ["exp", "relu", "sigmoid", "softmax", "sqrt", "tanh"])
+def test_a_function_whose_result_may_be_written_to_is_pickled(name):
+    function = getattr(K, name)
+    assert pickle.loads(pickle.dumps(function)) is function
+
+
+@pytest.mark.parametrize("name", ["dot", "equal", "greater", "greater_equal", "less", "less_equal", "maximum", "minimum", "not_equal"])
+def test_two_tensors_are_x_and_y(name):
+    x, y = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0], [3.0]])
+    torch.testing.assert_close(getattr(K, name)(y=y, x=x), getattr(K, name)(x, y))
+
+
+def test_classes_are_indices():
+    assert K.one_hot(indices=K.argmax(torch.eye(3), 1), num_classes=3).tolist() == torch.eye(3).tolist()
+
+
+def test_an_exponent_is_a():
+    assert K.pow(torch.tensor([3.0]), a=2).item() == 9
+
+
+def test_what_gradients_stop_at_are_variables():
+    assert not K.stop_gradient(variables=torch.ones(1, requires_grad=True)).requires_grad

@@ -139,3 +139,17 @@ def test_a_model_with_its_own_call_is_made_by_its_constructor():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         clone_model(**{"model": drawn(), **arguments})
+
+
+@pytest.mark.parametrize("copied", [clone_model, lambda stack: Sequential.from_config(stack.get_config())])
+def test_copies_of_stacks_stand_side_by_side_in_one_model(copied):
+    """Nobody named their inputs, which are no layers of a stack that somebody could rename."""
+    stack = Sequential([layers.Dense(2, input_shape=(3,))])
+    copies = [copied(stack), copied(stack)]
+    model = Model([copy.input for copy in copies], [copy.output for copy in copies])
+    assert model.input_names == ["input_1", "input_2"]
+
+
+@pytest.mark.parametrize("copied", [clone_model, lambda stack: Sequential.from_config(stack.get_config())])
+def test_the_input_of_the_copy_of_a_stack_has_the_name_it_was_given(copied):
+    assert copied(Sequential([Input((3,), name="pixels"), layers.Dense(2)])).input_names == ["pixels"]

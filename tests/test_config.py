@@ -79,6 +79,11 @@ def test_an_unknown_image_layout_is_refused():
         config.set_image_data_format("channels_middle")
 
 
+def test_the_image_layout_is_set_by_keras_keyword():
+    config.set_image_data_format(data_format="channels_first")
+    assert config.image_data_format() == "channels_first"
+
+
 @pytest.mark.parametrize("seed", [7, 2**40])
 def test_one_seed_repeats_all_generators(seed):
     def draw():

@@ -84,15 +84,15 @@ def image_data_format() -> str:
     return _image_data_format
 
 
-def set_image_data_format(value: str) -> None:
+def set_image_data_format(data_format: str) -> None:
     """Set the axis order that image layers assume. Raises `ValueError` for any other word.
 
     >>> set_image_data_format("channels_last")
     """
     global _image_data_format
-    if value not in ("channels_last", "channels_first"):
-        raise ValueError(f"The image data format is 'channels_last' or 'channels_first', got {value!r}.")
-    _image_data_format = value
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(f"The image data format is 'channels_last' or 'channels_first', got {data_format!r}.")
+    _image_data_format = data_format
 
 
 def set_random_seed(seed: int) -> None:

@@ -21,12 +21,16 @@ from torchkeras_fn.backend.elements import (
     clip,
     cumprod,
     cumsum,
+    exp,
     hard_sigmoid,
     in_top_k,
     l2_normalize,
     normalize_batch_in_training,
     relu,
+    sigmoid,
+    softmax,
     sqrt,
+    tanh,
 )
 from torchkeras_fn.backend.loops import ctc_batch_cost, ctc_decode, foldl, foldr, map_fn, rnn
 from torchkeras_fn.backend.noise import (
@@ -38,6 +42,20 @@ from torchkeras_fn.backend.noise import (
     random_uniform,
     random_uniform_variable,
     truncated_normal,
+)
+from torchkeras_fn.backend.pairs import (
+    dot,
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    maximum,
+    minimum,
+    not_equal,
+    one_hot,
+    pow,
+    stop_gradient,
 )
 from torchkeras_fn.backend.session import (
     Function,
@@ -122,40 +140,9 @@ from torchkeras_fn.backend.windows import (
 )
 from torchkeras_fn.config import epsilon, floatx, image_data_format, set_epsilon, set_floatx, set_image_data_format
 from torchkeras_fn.ops.conversion import is_tensor
-from torchkeras_fn.ops.core import cast, dtype, stop_gradient
-from torchkeras_fn.ops.elementwise import (
-    abs,
-    cos,
-    equal,
-    exp,
-    greater,
-    greater_equal,
-    less,
-    less_equal,
-    log,
-    maximum,
-    minimum,
-    not_equal,
-    pow,
-    round,
-    sign,
-    sin,
-    square,
-    tan,
-    tanh,
-)
-from torchkeras_fn.ops.indexing import one_hot
-from torchkeras_fn.ops.linalg import dot
-from torchkeras_fn.ops.nn import (
-    binary_crossentropy,
-    categorical_crossentropy,
-    elu,
-    sigmoid,
-    softmax,
-    softplus,
-    softsign,
-    sparse_categorical_crossentropy,
-)
+from torchkeras_fn.ops.core import cast, dtype
+from torchkeras_fn.ops.elementwise import abs, cos, log, round, sign, sin, square, tan
+from torchkeras_fn.ops.nn import binary_crossentropy, categorical_crossentropy, elu, softplus, softsign, sparse_categorical_crossentropy
 from torchkeras_fn.ops.reductions import all, any, logsumexp, max, mean, min, prod, std, sum, var
 from torchkeras_fn.ops.shaping import expand_dims, ndim, shape, size, squeeze, stack, transpose
 from torchkeras_fn.ops.shaping import ravel as flatten

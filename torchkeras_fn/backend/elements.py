@@ -1,6 +1,7 @@
 """Functions of single elements and reductions of which Keras 2's defaults or arguments are others than those of `ops`."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,28 @@ from torchkeras_fn import activations, ops
 from torchkeras_fn.ops.conversion import as_floats, as_tensor, axes_of
 
 
+def _writable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose result may be written to: programs say `weights /= total`, which makes a new tensor in TensorFlow.
+
+    torch writes where the tensor is, and these functions keep what they return for the gradient; they return a copy instead.
+    """
+
+    @functools.wraps(function)
+    def of_its_own(*args: Any, **kwargs: Any) -> Any:
+        made = function(*args, **kwargs)
+        return made.clone() if isinstance(made, torch.Tensor) and made.requires_grad else made
+
+    of_its_own.__module__ = __name__
+    return of_its_own
+
+
+exp = _writable(ops.exp)
+sigmoid = _writable(ops.sigmoid)
+softmax = _writable(ops.softmax)
+tanh = _writable(ops.tanh)
+
+
+@_writable
 def sqrt(x: Any) -> Any:
     """Return the square root, and 0 for what is negative.
 
@@ -38,6 +61,7 @@ def hard_sigmoid(x: Any) -> Any:
     return torch.clamp(0.2 * as_floats(x) + 0.5, 0, 1)
 
 
+@_writable
 def relu(x: Any, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Any:
     """Return `x` above `threshold` and `alpha * (x - threshold)` elsewhere, cut off at `max_value`.
 

@@ -14,7 +14,7 @@ from torchkeras_fn.engine.structure import nested
 from torchkeras_fn.engine.symbolic import KerasTensor
 from torchkeras_fn.layers.input import InputLayer
 from torchkeras_fn.layers.time_distributed import Wrapper
-from torchkeras_fn.models.sequential import Sequential
+from torchkeras_fn.models.sequential import Sequential, describe_input, make_input
 
 
 def clone_model(model: Any, input_tensors: Any = None, clone_function: Callable[[Layer], Layer] | None = None) -> Any:
@@ -84,7 +84,7 @@ class _Cloner:
     def stack(self, model: Sequential, inputs: Sequence[KerasTensor] | None) -> Any:
         entry = list(inputs or [])
         if not entry and model._tensors:
-            entry = [InputLayer.from_config(model._tensors[0].node.operation.get_config()).open()]
+            entry = [make_input(describe_input(model._tensors[0].node.operation)).open()]
         twin = type(model)([*entry, *(self.layer(layer, model.layer_name(layer)) for layer in model.layers)])
         twin.take_own_config(model.own_config())
         return twin

@@ -64,7 +64,7 @@ class Sequential(Model):
         """Return the layers' configurations, and the input's shape where it is known."""
         if not is_own(type(self).__init__):
             return super().get_config()
-        entry = self._tensors[0].node.operation.get_config() if self._tensors else None
+        entry = describe_input(self._tensors[0].node.operation) if self._tensors else None
         names = [self.layer_name(layer) for layer in self._stack]
         with shared_layers():
             layers = [describe_layer(layer, name) for layer, name in zip(self._stack, names, strict=True)]
@@ -75,7 +75,7 @@ class Sequential(Model):
         """Return a new stack, with new weights, of the layers that `get_config` described."""
         with custom_object_scope(custom_objects or {}), shared_layers():
             layers = [make_layer(entry, layer_of) for entry in config["layers"]]
-        entry = [InputLayer.from_config(config["input"])] if config.get("input") else []
+        entry = [make_input(config["input"])] if config.get("input") else []
         model = cls([*entry, *layers])
         model.take_own_config(config)
         return model
@@ -193,6 +193,30 @@ class Sequential(Model):
     def predict_proba(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Any:
         """Return what `predict` returns, under the name it has for classifiers."""
         return self.predict(x, batch_size=batch_size, verbose=verbose)
+
+
+def describe_input(entry: InputLayer) -> dict[str, Any]:
+    """Return the configuration of a stack's input, and whether somebody named it: another name may be found for it if nobody did.
+
+    >>> entry = describe_input(InputLayer((3,), name="pixels"))
+    >>> entry["name"], entry["named"]
+    ('pixels', True)
+    """
+    return {**entry.get_config(), "named": entry.given_name is not None}
+
+
+def make_input(config: Mapping[str, Any]) -> InputLayer:
+    """Return a new input of the configuration that `describe_input` gave.
+
+    >>> make_input(describe_input(InputLayer((3,), name="pixels"))).name
+    'pixels'
+    """
+    described = dict(config)
+    is_named = described.pop("named", True)  # configurations of earlier versions do not tell
+    entry: InputLayer = InputLayer.from_config(described)
+    if not is_named:
+        entry.given_name, entry.automatic_name = None, entry.given_name
+    return entry
 
 
 def _single(layer: Layer, output: Any) -> KerasTensor:
