@@ -15,6 +15,7 @@ import torch
 from torchkeras_fn import config
 from torchkeras_fn.arguments import number, one_of
 from torchkeras_fn.configurable import Configurable
+from torchkeras_fn.numpy_arrays import from_numpy
 from torchkeras_fn.random_seeds import Seed, SeedGenerator, seed_source
 from torchkeras_fn.registry import Registry
 
@@ -90,10 +91,11 @@ class Constant(Initializer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the value; an array as nested lists."""
-        return {"value": np.asarray(torch.as_tensor(self.value).cpu()).tolist() if hasattr(self.value, "shape") else self.value}
+        value = self.value.cpu() if isinstance(self.value, torch.Tensor) else self.value
+        return {"value": np.asarray(value).tolist() if hasattr(value, "shape") else value}
 
     def fill(self, tensor: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-        values = torch.as_tensor(self.value, dtype=tensor.dtype)
+        values = torch.as_tensor(from_numpy(self.value) if isinstance(self.value, np.ndarray) else self.value, dtype=tensor.dtype)
         try:
             return tensor.copy_(values)
         except RuntimeError as error:

@@ -10,7 +10,7 @@ import scipy.sparse
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from torchkeras_fn.engine.columns import Column, ReadColumn, column, from_numpy, is_array
+from torchkeras_fn.engine.columns import Column, ReadColumn, column, is_array, is_whole
 
 VALUES = np.arange(24, dtype="float32").reshape(8, 3)
 
@@ -285,12 +285,6 @@ def test_an_hdf5_scalar_is_refused(tmp_path):
         column(file.create_dataset("x", data=1.0), "x")
 
 
-def test_from_numpy_shares_memory():
-    array = np.zeros(2, "float32")
-    from_numpy(array)[0] = 5
-    assert array[0] == 5
-
-
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
@@ -313,6 +307,35 @@ def test_from_numpy_shares_memory():
 )
 def test_is_array_tells_one_array_from_several(data, expected):
     assert is_array(data) is expected
+
+
+PACKED = torch.nn.utils.rnn.pack_sequence([torch.ones(2)])
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (PACKED, True),
+        (torch.ones(2, 2).to_sparse(), True),
+        (torch.nested.nested_tensor([torch.ones(2)], layout=torch.jagged), True),
+        (torch.ones(2), False),
+        (np.ones(2), False),
+        ([PACKED], False),
+        (pd.Series([1]), False),
+        (torch.nn.Linear(1, 1), False),
+        (torch.Tensor, False),
+        (object(), False),
+        (None, False),
+    ],
+)
+def test_is_whole_tells_what_is_no_array_but_can_be_moved(data, expected):
+    assert is_whole(data) is expected
+
+
+@pytest.mark.parametrize("data", [PACKED, torch.ones(2, 2).to_sparse()])
+def test_what_has_no_rows_is_no_column(data):
+    with pytest.raises(TypeError, match="^y is a .*rows of numbers are expected"):
+        column(data, "y")
 
 
 def test_row_numbers_go_to_another_device_once_for_all_batches():

@@ -127,6 +127,14 @@ def test_a_mask_given_in_the_call_goes_before_the_one_that_is_carried():
     assert torch.allclose(pool(x, everything), x.mean(1))
 
 
+def test_a_mask_given_in_the_call_goes_on_to_the_layers_behind():
+    steps, mask = torch.randn(2, 3, 4), INDICES != 0
+    recurrent, pool = layers.LSTM(3, return_sequences=True), layers.GlobalAveragePooling1D()
+    given, hidden = Input(shape=(3,), dtype="bool"), Input(shape=(3, 4))
+    drawn = Model([hidden, given], pool(recurrent(hidden, mask=given)))
+    torch.testing.assert_close(pool(recurrent(steps, mask=mask)), drawn(steps, mask))
+
+
 def test_a_list_of_outputs_carries_a_list_of_masks():
     first, second = torch.ones(2, 3), torch.ones(2, 3)
     carry_mask([first, second], [None, INDICES != 0])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import Input, Model
-from torchkeras_fn.layers import ELU, LeakyReLU, Masking, PReLU, ReLU, Softmax, ThresholdedReLU
+from torchkeras_fn.layers import ELU, Dense, LeakyReLU, Masking, PReLU, ReLU, Softmax, ThresholdedReLU
 
 X = torch.tensor([[-2.0, -0.5, 0.0, 0.5, 1.0, 9.0]])
 
@@ -100,3 +100,10 @@ def test_a_softmax_layer_at_the_end_gives_its_logits_to_the_loss():
     model.compile("sgd", "categorical_crossentropy")
     assert model.evaluate(torch.tensor([[200.0, 0, 0, 0]]), torch.tensor([[0.0, 1, 0, 0]]), verbose=0) == pytest.approx(200)
     assert not any(isinstance(module, nn.Softmax) for module in model.lowered.modules())
+
+
+def test_the_weights_of_an_activation_are_those_of_its_layer():
+    layer = Dense(2, activation=PReLU(alpha_initializer="ones", alpha_regularizer="l2"))
+    layer(torch.ones(1, 3))
+    assert [weight.name for weight in layer.named_weights()] == ["kernel", "bias", "activation/alpha"]
+    assert len(layer.trainable_weights) == 3

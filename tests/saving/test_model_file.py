@@ -526,3 +526,21 @@ def test_a_loss_among_the_metrics_that_is_called_like_a_metric_goes_round(argume
         model.save(tmp_path / f"m{ending}")
         (again,) = models.load_model(tmp_path / f"m{ending}").objective.settings[argument]
         assert type(again) is losses.MeanAbsoluteError and again.name == "off"
+
+
+def test_constants_of_the_graph_are_no_weights_and_are_kept(tmp_path):
+    big = torch.arange(2000.0).reshape(4, 500)
+    x = Input((4,))
+    model = Model(x, torch.matmul(layers.Dense(4)(x), big) + big[0] + big[0])
+    assert [weight.shape for weight in model.get_weights()] == [(4, 4), (4,)]
+    assert not any("constant" in name for name in model.state_dict())
+    model.save(tmp_path / "m.model")
+    values = np.ones((2, 4), "float32")
+    np.testing.assert_array_equal(load_model(tmp_path / "m.model").predict(values), model.predict(values))
+
+
+def test_a_constant_that_is_read_twice_stays_one(tmp_path):
+    weight = torch.nn.Parameter(torch.ones(4))
+    x = Input((4,))
+    Model(x, x * weight + weight).save(tmp_path / "m.model")
+    assert list(load_model(tmp_path / "m.model").state_dict()) == ["constants.constant_1"]

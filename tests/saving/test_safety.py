@@ -432,7 +432,7 @@ def test_weights_of_another_model_are_refused():
 def test_a_truth_value_is_one_bit():
     model = Model(x := Input(shape=(2,)), torch.where(torch.tensor([True, False]), x, -x))
     members = members_of(file_of(model))
-    members["weights.safetensors"] = members["weights.safetensors"][:-2] + b"\x07\x00"
+    members["constants.safetensors"] = members["constants.safetensors"][:-2] + b"\x07\x00"
     with pytest.raises(ValueError, match="other than 0 and 1"):
         load(forged(members))
 

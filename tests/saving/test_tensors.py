@@ -58,3 +58,8 @@ def test_files_of_others_may_hold_metadata_and_crooked_tensors():
 def test_what_has_no_place_in_the_format_is_refused_at_once(value, message):
     with pytest.raises(ValueError, match=f"'odd one'.*{message}"):
         pack({"odd one": value})
+
+
+def test_a_number_that_was_cut_out_of_a_larger_tensor_is_packed():
+    cut = torch.arange(4)[::2][1:]
+    assert unpack(bytearray(b"".join(pack({"a": cut}))))["a"].tolist() == [2]

@@ -1,15 +1,15 @@
 """One array of samples, whatever holds it: a shape, a dtype, and reading some rows as a tensor. Nothing is ever read whole."""
 
-import functools
-import math
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from numbers import Number
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+
+from torchkeras_fn.numpy_arrays import from_numpy, is_readable
 
 Index = Any
 """A slice, or a one-dimensional tensor of row numbers."""
@@ -117,6 +117,54 @@ class ReadColumn(Column):
         return tensor.unsqueeze(-1) if self._wide else tensor
 
 
+class Whole(Column):
+    """What is one batch as it is, and is never cut into rows: see `is_whole`.
+
+    >>> Whole(nn.utils.rnn.pack_sequence([torch.ones(2)]), "x").on(torch.device("cpu"), torch.float32).data
+    tensor([1., 1.])
+    """
+
+    def __init__(self, value: Any, what: str):
+        self.value, self.what = value, what
+        self.shape, self.dtype = (), torch.float32  # which say nothing of it
+
+    def __len__(self) -> int:
+        """Refuse: what needs a number of rows cannot work with it. Raises `TypeError` that says what to do."""
+        dense = " (or make it dense, .to_dense(), if that fits into memory)" if isinstance(self.value, torch.Tensor) else ""
+        raise TypeError(
+            f"{self.what} is a {_kind_of(self.value)}, which cannot be cut into batches. "
+            f"Give it batch by batch: pass a DataLoader or a generator of (x, y){dense}."
+        )
+
+    def on(self, device: torch.device, floats: torch.dtype) -> Any:
+        """Return it on a device, where it is a tensor with its floats of this type."""
+        value = self.value
+        return value.to(device, floats) if isinstance(value, torch.Tensor) and value.is_floating_point() else value.to(device)
+
+    def part(self, start: int, stop: int) -> "Column":
+        """Return the same: there are no parts."""
+        return self
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether this has no rows to be cut into, but a method `to`, which moves it: a `PackedSequence`, a sparse or nested tensor,
+    or an object of a user's own such as a batch of graphs.
+
+    >>> is_whole(torch.ones(2)), is_whole(torch.ones(2).to_sparse())
+    (False, True)
+    """
+    if isinstance(value, torch.Tensor):
+        return value.layout is not torch.strided or value.is_nested
+    if isinstance(value, (np.ndarray, Mapping, nn.Module, type)) or hasattr(value, "shape") or hasattr(value, "__array__"):
+        return False
+    return callable(getattr(value, "to", None))
+
+
+def _kind_of(value: Any) -> str:
+    layout = "nested" if getattr(value, "is_nested", False) else str(getattr(value, "layout", ""))
+    return f"tensor of the layout {layout}" if isinstance(value, torch.Tensor) else type(value).__name__
+
+
 def column(data: Any, what: str) -> Column:
     """Return anything that has rows of numbers as a column. Raises `ValueError`, named by `what`, for anything else.
 
@@ -128,6 +176,9 @@ def column(data: Any, what: str) -> Column:
     """
     if isinstance(data, Column):
         return data
+    if is_whole(data):
+        dense = ": .to_dense() or, if it is nested, .to_padded_tensor(0.0)" if isinstance(data, torch.Tensor) else ""
+        raise TypeError(f"{what} is a {_kind_of(data)}, but rows of numbers are expected, as in a dense tensor{dense}.")
     if isinstance(data, torch.Tensor):
         return _not_scalar(Column(_to_train_on(data)), what)
     if hasattr(data, "iloc") and hasattr(data, "to_numpy"):
@@ -150,7 +201,7 @@ def column(data: Any, what: str) -> Column:
     _check_numbers(array, data, what)
     if not isinstance(data, np.ndarray) and array.dtype == np.float64:
         array = array.astype(np.float32)
-    if array.ndim and not _is_readable(array):
+    if array.ndim and not is_readable(array):
         return ReadColumn(lambda rows: array[rows], array.shape)
     return _not_scalar(Column(from_numpy(array)), what)
 
@@ -217,46 +268,13 @@ def _reader(data: Any) -> Callable[[Any], Any]:
     return read
 
 
-def _is_readable(array: np.ndarray) -> bool:
-    """Whether torch can read the array as it lies there: forwards, in steps of whole numbers, which fields of records are not."""
-    size = array.dtype.itemsize
-    return min(array.strides, default=0) >= 0 and math.gcd(size, *array.strides) == size and _is_known(array.dtype)
-
-
-@functools.lru_cache(maxsize=64)
-def _is_known(dtype: np.dtype) -> bool:
-    """Whether torch has a dtype of numpy's."""
-    if not dtype.isnative:
-        return False
-    try:
-        torch.from_numpy(np.empty(0, dtype))
-    except TypeError:
-        return False
-    return True
-
-
-def from_numpy(array: np.ndarray) -> torch.Tensor:
-    """Return a numpy array as a tensor: sharing its memory, unless torch cannot read it as it lies there.
-
-    >>> from_numpy(np.ones(2)[::-1]).shape
-    torch.Size([2])
-    """
-    if not _is_readable(array):
-        array = array.astype(np.float32 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="), order="C", copy=True)
-    if array.flags.writeable:
-        return torch.from_numpy(array)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)
-
-
 def is_array(data: Any) -> bool:
     """Return whether this is one array: it has a shape, or it is nested lists of numbers.
 
     >>> is_array([1, 2]), is_array([np.ones(2), np.ones(3)])
     (True, False)
     """
-    if hasattr(data, "shape"):
+    if isinstance(data, torch.Tensor) or hasattr(data, "shape"):
         return True
     while isinstance(data, (list, tuple)) and data:
         if any(hasattr(part, "shape") and len(part.shape) > 0 for part in data):

@@ -144,7 +144,10 @@ class Graph:
         return depths, layer_depths
 
     def _gather_constants(self) -> tuple[nn.Module, dict[int, str]]:
-        """Keep the tensors that were mixed into the calls: `x * weight` owns `constants.constant_1`, trained if a parameter."""
+        """Keep the tensors that were mixed into the calls: `x * weight` owns `constants.constant_1`, trained if a parameter.
+
+        Any other is no weight: what draws the graph again has it, as in Keras, where it is a part of the configuration.
+        """
         container, keys = nn.Module(), dict[int, str]()
         for node in self.nodes:
             for value in tree_leaves((node.args, node.kwargs)):
@@ -153,7 +156,7 @@ class Graph:
                     if isinstance(value, nn.Parameter):
                         container.register_parameter(key, value)
                     else:
-                        container.register_buffer(key, value)
+                        container.register_buffer(key, value, persistent=False)
         return container, keys
 
     def _name_layers(self) -> dict[Layer, str]:

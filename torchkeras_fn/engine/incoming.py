@@ -9,6 +9,7 @@ import torch
 
 from torchkeras_fn.engine.inference import leaves_of
 from torchkeras_fn.engine.symbolic import KerasTensor, describe_operation, record
+from torchkeras_fn.numpy_arrays import from_numpy
 
 
 def as_tensors(argument: Any, dtype: torch.dtype) -> Any:
@@ -22,7 +23,8 @@ def as_tensors(argument: Any, dtype: torch.dtype) -> Any:
     if isinstance(argument, dict):
         return {key: as_tensors(part, dtype) for key, part in argument.items()}
     if isinstance(argument, np.ndarray):
-        return torch.as_tensor(argument, dtype=dtype if argument.dtype == np.float64 else None)
+        tensor = from_numpy(argument)
+        return tensor.to(dtype) if tensor.dtype is torch.float64 else tensor
     return argument
 
 

@@ -1,5 +1,6 @@
 """A graph as a flat list of calls: what copies, pickles and configurations of a model are made of."""
 
+import functools
 import keyword
 import operator
 from collections.abc import Callable, Iterator, Mapping
@@ -149,7 +150,8 @@ def to_plain(graph: Graph) -> dict[str, Any]:
     for call in records.calls:
         is_layer = isinstance(call.operation, Layer)
         name = graph.names[call.operation] if is_layer else function_name(call.operation)
-        args, kwargs = [_encode(value) for value in call.args], {key: _encode(value) for key, value in call.kwargs.items()}
+        encode = functools.partial(_encode, keys=graph.constant_keys)
+        args, kwargs = [encode(value) for value in call.args], {key: encode(value) for key, value in call.kwargs.items()}
         nodes.append({"layer" if is_layer else "function": name, "args": args, "kwargs": kwargs})
     with shared_layers():
         layers = [describe_layer(layer, graph.names[layer]) for layer in graph.layers]
@@ -161,11 +163,11 @@ def from_plain(config: Mapping[str, Any], make: Callable[[Mapping[str, Any]], La
     """Draw the graph that `to_plain` described, with new layers from `make`."""
     with shared_layers():
         layers = {entry["name"]: make_layer(entry, make) for entry in config["layers"]}
-    calls = []
+    calls, decode = [], functools.partial(_decode, constants={})
     for node in config["nodes"]:
         operation = layers[node["layer"]] if "layer" in node else find_function(node["function"])
-        args = tuple(_decode(value) for value in node["args"])
-        kwargs = {_checked_keyword(key): _decode(value) for key, value in node["kwargs"].items()}
+        args = tuple(decode(value) for value in node["args"])
+        kwargs = {_checked_keyword(key): decode(value) for key, value in node["kwargs"].items()}
         if "function" in node:
             _check_function_call(node["function"], args, kwargs)
         calls.append(Call(operation, args, kwargs))
@@ -191,45 +193,54 @@ def _check_function_call(name: str, args: Any, kwargs: Any) -> None:
         raise ValueError(f"{name!r} takes numbers and tensors, got {strange[0]!r}.")
 
 
-def _encode(value: Any) -> Any:
+def _encode(value: Any, keys: Mapping[int, str]) -> Any:
+    """A value of a call; `keys` says which constants are the same one."""
     if isinstance(value, Reference):
         return {"tensor": list(value)}
     if isinstance(value, slice):
-        return {"slice": [_encode(part) for part in (value.start, value.stop, value.step)]}
+        return {"slice": [_encode(part, keys) for part in (value.start, value.stop, value.step)]}
     if value is Ellipsis:
         return {"ellipsis": True}
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, torch.Tensor):
-        return {"constant": value.detach().cpu().tolist(), "dtype": str(value.dtype).removeprefix("torch."), "trained": value.requires_grad}
+        kind = str(value.dtype).removeprefix("torch.")
+        return {"constant": value.detach().cpu().tolist(), "dtype": kind, "trained": value.requires_grad, "key": keys.get(id(value))}
     if isinstance(value, tuple):
-        return {"tuple": [_encode(part) for part in value]}
+        return {"tuple": [_encode(part, keys) for part in value]}
     if isinstance(value, list):
-        return [_encode(part) for part in value]
+        return [_encode(part, keys) for part in value]
     if isinstance(value, dict):
-        return {"dict": {name: _encode(part) for name, part in value.items()}}
+        return {"dict": {name: _encode(part, keys) for name, part in value.items()}}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise ValueError(f"{value!r} of type {type(value).__name__} cannot be written to a configuration.")
 
 
-def _decode(value: Any) -> Any:
+def _decode(value: Any, constants: dict[str, torch.Tensor]) -> Any:
+    """What `_encode` was given; of one key there is one constant."""
     if isinstance(value, list):
-        return [_decode(part) for part in value]
+        return [_decode(part, constants) for part in value]
     if not isinstance(value, Mapping):
         return value
     if "tensor" in value:
         return Reference(*value["tensor"])
     if "slice" in value:
-        return slice(*(_decode(part) for part in value["slice"]))
+        return slice(*(_decode(part, constants) for part in value["slice"]))
     if "ellipsis" in value:
         return Ellipsis
     if "constant" in value:
-        kind = dtype_named(value["dtype"])
-        constant = torch.zeros(value["shape"], dtype=kind) if value["constant"] is None else torch.tensor(value["constant"], dtype=kind)
-        return torch.nn.Parameter(constant) if value.get("trained") else constant
+        key = value.get("key")
+        found = constants[key] if key in constants else _constant(value)
+        return found if key is None else constants.setdefault(key, found)
     if "dtype" in value:
         return dtype_named(value["dtype"])
     if "tuple" in value:
-        return tuple(_decode(part) for part in value["tuple"])
-    return {name: _decode(part) for name, part in value["dict"].items()}
+        return tuple(_decode(part, constants) for part in value["tuple"])
+    return {name: _decode(part, constants) for name, part in value["dict"].items()}
+
+
+def _constant(value: Mapping[str, Any]) -> torch.Tensor:
+    kind = dtype_named(value["dtype"])
+    constant = torch.zeros(value["shape"], dtype=kind) if value["constant"] is None else torch.tensor(value["constant"], dtype=kind)
+    return torch.nn.Parameter(constant) if value.get("trained") else constant

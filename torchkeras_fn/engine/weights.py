@@ -2,7 +2,7 @@
 
 import itertools
 import numbers
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -15,8 +15,11 @@ from torchkeras_fn.engine.device import to_host
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.engine.walking import modules_of
 from torchkeras_fn.metrics.state import State
+from torchkeras_fn.numpy_arrays import from_numpy
 from torchkeras_fn.shards import gathered, is_sharded, outside_inference, set_whole, whole
 
+ACTIVATIONS = ("activation", "recurrent_activation")
+"""The attributes under which a layer may hold another one, or a torch module, that activates what it computes."""
 _SUMS = (regularizers.L1, regularizers.L2, regularizers.L1L2)
 """The regularizers that are sums over all numbers of a weight: each process adds up its part, without having the whole."""
 
@@ -222,7 +225,7 @@ class Weighted(nn.Module):
 
     def _initialize(self) -> None:
         with torch.no_grad():
-            for weight in self.named_weights():
+            for weight in self._mapped_weights() if self.weight_map else self.named_weights():
                 if weight.options.initializer is not None:
                     view = weight.view
                     weight.write(torch.as_tensor(weight.options.initializer(tuple(view.shape), dtype=view.dtype)))
@@ -249,21 +252,19 @@ class Weighted(nn.Module):
         """Return the weights in Keras' order: this layer's own, those that can be trained first, then layer by layer those inside."""
         nothing = WeightOptions(None)
         if self.weight_map and self.module is not None:
-            found = [(name, weight, self._read(weight.path)) for name, weight in self.weight_map.items()]
-            return [
-                NamedWeight(name, tensor, weight.axes, self._weight_options.get(name, nothing), weight.blocks)
-                for name, weight, tensor in found
-                if tensor is not None
-            ]
+            held = {getattr(self, name, None): name for name in reversed(ACTIVATIONS)}  # of one that stands for both, the first name
+            return [*self._mapped_weights(), *_weights_inside((name, module) for module, name in reversed(held.items()))]
         own = [*self._parameters.items(), *((k, b) for k, b in self._buffers.items() if k not in self._non_persistent_buffers_set)]
         weights = [NamedWeight(k, t, None, self._weight_options.get(k, nothing)) for k, t in own if t is not None]
-        for name, child in self._modules.items():
-            if isinstance(child, Weighted):
-                weights += [weight._replace(name=f"{name}/{weight.name}") for weight in child.named_weights()]
-            elif child is not None:
-                tensors = [*child.named_parameters(prefix=name), *_kept_buffers(child, name)]
-                weights += [NamedWeight(key, tensor, None, nothing) for key, tensor in tensors]
-        return weights
+        return [*weights, *_weights_inside(self._modules.items())]
+
+    def _mapped_weights(self) -> list[NamedWeight]:
+        found = [(name, weight, self._read(weight.path)) for name, weight in self.weight_map.items()]
+        return [
+            NamedWeight(name, tensor, weight.axes, self._weight_options.get(name, WeightOptions(None)), weight.blocks)
+            for name, weight, tensor in found
+            if tensor is not None
+        ]
 
     def __getattr__(self, name: str) -> Any:
         """A weight of the torch module under its Keras name and in Keras' layout; gradients pass, and `no_grad` writes change it."""
@@ -331,7 +332,7 @@ class Weighted(nn.Module):
             raise ValueError(
                 f"{describe_operation(self)} has {len(named)} weights {[w.name for w in named]}, but {len(weights)} arrays were given."
             )
-        arrays = [torch.as_tensor(np.asarray(w.detach().cpu() if isinstance(w, torch.Tensor) else w)) for w in weights]
+        arrays = [from_numpy(np.asarray(w.detach().cpu() if isinstance(w, torch.Tensor) else w)) for w in weights]
         for weight, array in zip(named, arrays, strict=True):
             if weight.shape != array.shape:
                 raise ValueError(
@@ -356,6 +357,16 @@ def _as_state(tensor: torch.Tensor, name: str) -> torch.Tensor:
     state = tensor.as_subclass(State)
     state.name = name
     return state
+
+
+def _weights_inside(modules: Iterable[tuple[str, Any]]) -> Iterator[NamedWeight]:
+    """The weights of layers and torch modules that a layer holds under these names; what is neither has none."""
+    for name, module in modules:
+        if isinstance(module, Weighted):
+            yield from (weight._replace(name=f"{name}/{weight.name}") for weight in module.named_weights())
+        elif isinstance(module, nn.Module):
+            tensors = [*module.named_parameters(prefix=name), *_kept_buffers(module, name)]
+            yield from (NamedWeight(key, tensor, None, WeightOptions(None)) for key, tensor in tensors)
 
 
 def _kept_buffers(module: nn.Module, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:

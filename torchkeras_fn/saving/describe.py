@@ -58,7 +58,7 @@ def _without_constants(value: Any) -> Any:
         return [_without_constants(part) for part in value]
     if not isinstance(value, Mapping):
         return value
-    if value.keys() == {"constant", "dtype", "trained"}:
+    if value.keys() == {"constant", "dtype", "trained", "key"}:
         shape, part = [], value["constant"]
         while isinstance(part, list):
             shape.append(len(part))

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.writing import first_writes
 from torchkeras_fn.registry import custom_object_scope
 from torchkeras_fn.saving.archive import Archive, write_archive
@@ -28,6 +29,9 @@ WEIGHTS = "weights.safetensors"
 COMPILE = "compile.json"
 STATE = "optimizer.json"
 STATE_TENSORS = "optimizer.safetensors"
+CONSTANTS = "constants.safetensors"
+"""The tensors that were mixed into the graphs, which are no weights."""
+MEMBERS = frozenset((WEIGHTS, COMPILE, STATE, STATE_TENSORS, CONSTANTS))
 
 
 def save_model(model: Any, filepath: Any, overwrite: bool = True, include_optimizer: bool = True, **options: Any) -> None:
@@ -66,10 +70,22 @@ def check_overwrite(filepath: Any, overwrite: bool) -> None:
 def _save(model: Any, filepath: Any, include_optimizer: bool) -> None:
     config = {**header(FORMAT), "model": describe_model(model, with_constants=False)}
     members: dict[str, Iterable[Any]] = {WEIGHTS: pack(model.state_dict())}
+    if constants := _constants_of(model):
+        members[CONSTANTS] = pack(constants)
     if include_optimizer and model.objective is not None:
         check_kept(model)
         members |= _training_members(model)
     write_archive(filepath, config, members)
+
+
+def _constants_of(model: Any) -> dict[str, torch.Tensor]:
+    """The constants of the graph, and of those inside, by their names among the buffers."""
+    return {
+        f"{path}.constants.{key}".removeprefix("."): constant
+        for path, module in model.named_modules()
+        if isinstance(module, Drawn) and module.graph is not None
+        for key, constant in module.graph.constants.named_buffers()
+    }
 
 
 def header(format: str) -> dict[str, Any]:
@@ -108,11 +124,11 @@ def load_model(filepath: Any, custom_objects: Mapping[str, Any] | None = None, c
 
 
 def _load(filepath: Any, custom_objects: Mapping[str, Any], compile: bool) -> Any:
-    with Archive(filepath, {WEIGHTS, COMPILE, STATE, STATE_TENSORS}) as archive, custom_object_scope(custom_objects):
+    with Archive(filepath, MEMBERS) as archive, custom_object_scope(custom_objects):
         check_header(archive, FORMAT)
         with archive.part(WEIGHTS):
             entries = read_entries(archive, WEIGHTS)
-            weight_bytes = archive.size(WEIGHTS)
+            weight_bytes = archive.size(WEIGHTS) + (archive.size(CONSTANTS) if CONSTANTS in archive else 0)
         with archive.part("config.json"):
             description = archive.config["model"]
             with bounded(weight_bytes, size_of(description)):
@@ -120,6 +136,9 @@ def _load(filepath: Any, custom_objects: Mapping[str, Any], compile: bool) -> An
             check_entries(model.state_dict(), entries)
         with archive.part(WEIGHTS):
             take_weights(model, unpack(archive.read(WEIGHTS)))
+        with archive.part(CONSTANTS):
+            check_entries(_constants_of(model), read_entries(archive, CONSTANTS) if CONSTANTS in archive else {})
+            _take_constants(model, unpack(archive.read(CONSTANTS)) if CONSTANTS in archive else {})
         if compile and COMPILE in archive:
             _load_training(archive, model, weight_bytes)
     return model
@@ -172,12 +191,22 @@ def check_entries(state: Mapping[str, torch.Tensor], entries: Mapping[str, Entry
 
 def take_weights(model: Any, tensors: Mapping[str, torch.Tensor]) -> None:
     """Set the weights of a model that fits, which takes over their dtypes: one that was cast before it was saved stays cast."""
+    _check_and_cast(model, tensors)
+    state = model.state_dict()  # which also says of what version its modules are
+    state.update(tensors)
+    model.load_state_dict(state)
+
+
+def _take_constants(model: Any, tensors: Mapping[str, torch.Tensor]) -> None:
+    _check_and_cast(model, tensors)
+    for name, constant in _constants_of(model).items():
+        constant.copy_(tensors[name])
+
+
+def _check_and_cast(model: Any, tensors: Mapping[str, torch.Tensor]) -> None:
     owned = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     for name, tensor in owned:
         if name in tensors and tensors[name].dtype != tensor.dtype:
             if tensors[name].is_floating_point() != tensor.is_floating_point():
                 raise ValueError(f"weight {name!r} of the model is of {tensor.dtype}, but that in the file of {tensors[name].dtype}.")
             tensor.data = tensor.data.to(tensors[name].dtype)
-    state = model.state_dict()  # which also says of what version its modules are
-    state.update(tensors)
-    model.load_state_dict(state)

@@ -79,7 +79,9 @@ def _pieces(header: bytes, tensors: list[torch.Tensor]) -> Iterator[Any]:
     yield len(header).to_bytes(_LENGTH, "little") + header
     for tensor in tensors:
         if tensor.numel():
-            yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+            dense = tensor.detach().cpu().contiguous()
+            flat = dense.as_strided((dense.numel(),), (1,))  # a single number may keep the stride of what it was cut out of
+            yield flat.view(torch.uint8).numpy().data
 
 
 def _check(name: str, tensor: Any) -> None:

@@ -10,8 +10,8 @@ from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.writing import first_writes
 from torchkeras_fn.saving.archive import Archive, write_archive
 from torchkeras_fn.saving.formats import called, function_for
-from torchkeras_fn.saving.model_file import COMPILE, STATE, STATE_TENSORS, WEIGHTS, check_header, check_overwrite, header
 from torchkeras_fn.saving.model_file import FORMAT as MODEL_FORMAT
+from torchkeras_fn.saving.model_file import MEMBERS, WEIGHTS, check_header, check_overwrite, header
 from torchkeras_fn.saving.tensors import pack, unpack
 from torchkeras_fn.shards import like
 
@@ -67,7 +67,7 @@ def load_weights(model: Any, filepath: Any, by_name: bool = False, skip_mismatch
 
 
 def _load(model: Any, filepath: Any, by_name: bool, skip_mismatch: bool) -> None:
-    with Archive(filepath, {WEIGHTS, COMPILE, STATE, STATE_TENSORS}) as archive:
+    with Archive(filepath, MEMBERS) as archive:
         check_header(archive, FORMAT, MODEL_FORMAT)
         with archive.part(WEIGHTS):
             saved = unpack(archive.read(WEIGHTS))

@@ -15,6 +15,7 @@ import torch
 
 from torchkeras_fn import Input, Model, Sequential, layers, models, optimizers
 from torchkeras_fn.saving.keras_files import hdf5
+from torchkeras_fn.saving.keras_files.operations import drawer_of
 
 ENDINGS = [".keras", ".h5", ".hdf5"]
 X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
@@ -34,6 +35,17 @@ def equal(one, other):
 
 
 # ---------------------------------------------------------------------- round trips
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_loaded_models_stand_side_by_side_in_one_though_nobody_named_their_inputs(ending, tmp_path):
+    loaded = []
+    for index in range(2):
+        Sequential([layers.Dense(2, name=f"dense_of_{index}", input_shape=(3,))]).save(tmp_path / f"{index}{ending}")
+        loaded.append(models.load_model(tmp_path / f"{index}{ending}"))
+    joined = Model([model.input for model in loaded], layers.Add()([model.output for model in loaded]))
+    x = np.ones((1, 3), "float32")
+    np.testing.assert_allclose(joined.predict([x, x]), sum(model.predict(x) for model in loaded), rtol=1e-6)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -289,7 +301,7 @@ def drawn_by(function):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: drawn_by(lambda x: torch.cumsum(x, 1)), "'cumsum' of torch has no twin"),
+        (lambda: drawn_by(lambda x: torch.cummax(x, 1)[0]), "'cummax' of torch has no twin"),
         (lambda: drawn_by(layers.Lambda(lambda x: x + 1, name="plus")), "plus: .* has no name"),
         (lambda: drawn_by(layers.Activation(torch.nn.ReLU(), name="act")), "act: .* is a torch module"),
         (lambda: drawn_by(layers.TorchModuleWrapper(torch.nn.Linear(4, 2), name="wrapped")), "wrapped: there is no TorchModuleWrapper"),
@@ -613,3 +625,13 @@ def test_a_file_that_is_not_there():
     for ending in ENDINGS:
         with pytest.raises(FileNotFoundError):
             models.load_model(f"nowhere{ending}")
+
+
+def test_an_operation_that_cuts_a_tensor_into_very_many_pieces_is_refused():
+    with pytest.raises(ValueError, match="into 1000000000000 pieces"):
+        drawer_of({"class_name": "ArraySplit", "config": {"name": "cut", "indices_or_sections": 10**12, "axis": 1}})
+
+
+def test_an_argument_of_an_operation_that_is_not_known_here_is_refused():
+    with pytest.raises(ValueError, match="reduction='add' of the operation 'ScatterUpdate' is not known here"):
+        drawer_of({"class_name": "ScatterUpdate", "config": {"name": "put", "reduction": "add"}})

@@ -1,6 +1,7 @@
 """From what Keras' configurations say to models here. Nothing is imported, and no class is made but known and given ones."""
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -18,6 +19,8 @@ from torchkeras_fn.saving.keras_files.values import SHARED, dtype_name, find_cla
 
 Place = tuple[str, int]
 """A call in a graph: the name of the layer, and the number of the call."""
+_AUTOMATIC_INPUT = re.compile(r"(input|input_layer|keras_tensor)(_\d+)?|.*_input")
+"""Names that inputs have which nobody named, here, in Keras 3 and in Keras 2: where one is taken, another is found."""
 
 
 class Reader:
@@ -84,7 +87,8 @@ class Reader:
         if not isinstance(made, Layer):
             raise ValueError(f"{entry['class_name']!r:.80}.from_config returned {made!r:.80}, which is no layer.")
         if isinstance(name, str):
-            made.given_name = name
+            is_automatic = entry["class_name"] == "InputLayer" and _AUTOMATIC_INPUT.fullmatch(name) is not None
+            made.given_name, made.automatic_name = (None, name) if is_automatic else (name, None)
         return made
 
     def arguments(self, entry: Mapping[str, Any], kind: type[Layer], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torchkeras_fn.engine.drawn import Drawn, is_own
 from torchkeras_fn.engine.incoming import cast_inside
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.symbolic import KerasTensor
-from torchkeras_fn.engine.weights import NamedWeight
+from torchkeras_fn.engine.weights import ACTIVATIONS, NamedWeight
 
 CLASS_NAMES = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU", "ThresholdedReLU": "ReLU"}
 """Layers of Keras 2, and the layers of Keras 3 that do the same."""
@@ -104,6 +104,7 @@ def _children(layer: Any, layers_of: LayersOf) -> Iterator[tuple[str, Layer]]:
         cells = getattr(layer, "cells", None)
         if isinstance(cells, (list, tuple)):
             yield from ((f"cells/{name}", cell) for name, cell in _numbered([cell for cell in cells if isinstance(cell, Layer)]))
+        yield from ((name, getattr(layer, name)) for name in ACTIVATIONS if isinstance(getattr(layer, name, None), Layer))
     else:
         yield from _attributes(layer)
 

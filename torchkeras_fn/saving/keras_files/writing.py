@@ -11,7 +11,8 @@ from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.incoming import cast_inside
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.structure import nested
-from torchkeras_fn.engine.symbolic import KerasTensor, Node, is_symbolic
+from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, is_symbolic
+from torchkeras_fn.engine.weights import ACTIVATIONS
 from torchkeras_fn.registry import get_registered_name
 from torchkeras_fn.saving.keras_files.operations import written
 from torchkeras_fn.saving.keras_files.state import class_name_of, keras_layers, past_casts, path_name
@@ -77,7 +78,7 @@ class Writer:
         if kind == "InputLayer":
             return _input(layer, name, layer.declared_dtype)
         config = _without_ours(layer.get_config())
-        for held in ("layer", "forward_layer", "backward_layer", "cell", "activation"):
+        for held in ("layer", "forward_layer", "backward_layer", "cell", *ACTIVATIONS):
             if held in config and isinstance(getattr(layer, held, None), Layer):
                 config[held] = getattr(layer, held)
         if kind == "Bidirectional":
@@ -91,6 +92,9 @@ class Writer:
         if kind in ("LeakyReLU", "CuDNNLSTM", "CuDNNGRU") or kind.startswith("SpatialDropout"):
             config = {key: value for key, value in config.items() if key not in ("alpha", "trainable")} | _renamed(layer, config)
         found = to_keras({**config, "name": name, "dtype": str(layer.dtype).removeprefix("torch.")}, self._inner, name)
+        for held in ACTIVATIONS:
+            if isinstance(getattr(layer, held, None), Layer) and isinstance(found.get(held), dict):
+                found[held] |= _built(getattr(layer, held))
         return {key: value for key, value in found.items() if key not in _LEFT_OUT}
 
     # ------------------------------------------------------------------ stacks and graphs
@@ -126,6 +130,13 @@ class Writer:
 
 def _entry(module: str, class_name: str, config: dict[str, Any]) -> dict[str, Any]:
     return {"module": module, "class_name": class_name, "config": config, "registered_name": None}
+
+
+def _built(layer: Layer) -> dict[str, Any]:
+    """What Keras builds an activation with weights by, before it reads them: no layer does it for one that it holds."""
+    shape = layer.built_for
+    is_plain = isinstance(shape, tuple) and all(size is None or isinstance(size, int) for size in shape)
+    return {"build_config": {"input_shape": list(shape)}} if is_plain and layer.weights else {}
 
 
 def _without_ours(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,24 +204,27 @@ class _WrittenGraph:
             calls.append({"args": [self._encode(value, name) for value in args], "kwargs": kwargs})
 
     def _write_function(self, node: Node) -> None:
-        twin = written(node.operation, node.args, node.kwargs, node.tensors[0])
+        twin = written(node.operation, node.args, node.kwargs, node.tensors)
         number, name = 0, path_name(twin.name)
         while name in self._taken:
             number += 1
             name = f"{path_name(twin.name)}_{number}"
         self._taken.add(name)
-        self._note(node, name, 0)
+        self._note(node, name, 0, twin.outputs)
         entry = {**_entry(f"keras.src.ops.{twin.module}", twin.name, {"name": name, **twin.config}), "registered_name": twin.name}
         call = {"args": [self._encode(value, name) for value in twin.args], "kwargs": {}}
         self.operations.append({**entry, "name": name, "inbound_nodes": [call]})
 
-    def _note(self, node: Node, name: str, number: int) -> None:
-        made_here = [(index, tensor) for index, tensor in enumerate(node.tensors) if self._graph.maker(tensor) is node]
+    def _note(self, node: Node, name: str, number: int, count: int | None = None) -> None:
+        made_here = [(index, tensor) for index, tensor in enumerate(node.tensors[:count]) if self._graph.maker(tensor) is node]
         self._places |= {id(tensor): [name, number, index] for index, tensor in made_here}
 
     def _place(self, tensor: KerasTensor) -> list[Any]:
         if id(tensor) not in self._places:
             tensor = past_casts(tensor)
+        if id(tensor) not in self._places and tensor.spec.number is None:
+            name = describe_operation(tensor.node.operation)
+            raise ValueError(f"what {name} makes beside its first tensor is not written to a Keras file: take argsort, or argmax.")
         if id(tensor) not in self._places:
             raise ValueError(
                 f"the size of a tensor that is known only when the model runs, {tensor!r:.80}, cannot be written to a Keras file."
