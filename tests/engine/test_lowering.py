@@ -15,6 +15,8 @@ from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.lowering import lower, lower_for_training
 from torchkeras_fn.layers import (
+    GRU,
+    LSTM,
     Activation,
     Add,
     BatchNormalization,
@@ -25,6 +27,7 @@ from torchkeras_fn.layers import (
     Embedding,
     Flatten,
     GlobalAveragePooling1D,
+    GlobalMaxPooling1D,
     Lambda,
     Masking,
     Multiply,
@@ -434,6 +437,13 @@ def test_a_users_own_mask_goes_on():
     assert torch.equal(mask_of([i], h, INDICES), (INDICES != 0)[:, :1])
 
 
+def test_a_mask_that_is_passed_goes_on_to_the_layers_behind():
+    x, mask = Input(shape=(4, 3)), Input(shape=(4,), dtype="bool")
+    h = LSTM(2, return_sequences=True)(x, mask=mask)
+    given = torch.tensor([[True, True, False, False]])
+    assert torch.equal(mask_of([x, mask], h, torch.ones(1, 4, 3), given), given)
+
+
 def test_a_lambda_may_make_a_mask():
     x = Input(shape=(4, 3))
     h = Lambda(lambda x: x + 1, mask=lambda x, mask: x.sum(-1) > 0)(x)
@@ -632,3 +642,43 @@ def test_the_first_of_several_masks_is_that_of_the_output(hidden):
     embedded = [Embedding(5, 2, "ones", mask_zero=hides)(each) for each, hides in zip(x, hidden, strict=True)]
     words, targets = np.array([[1, 2, 0], [3, 0, 0]]), np.arange(12.0).reshape(2, 3, 2)
     check_that_zeros_are_hidden(Model(x, Product()(embedded)), [words, words[::-1]], targets)
+
+
+class Marked(Embedding):
+    """A subclass with nothing but a mask of its own."""
+
+    def compute_mask(self, inputs, mask=None):
+        return inputs > 1
+
+
+@pytest.mark.parametrize("base", [GRU, LSTM, Embedding])
+def test_subclasses_without_a_call_of_their_own_run_as_their_base(base):
+    own = type("Own", (base,), {})(*((9, 4) if base is Embedding else (4,)))
+    x = Input(shape=(5,) if base is Embedding else (5, 2))
+    model = Model(x, Dense(1)(own(x)))
+    assert model.predict(np.ones((2, *x.shape[1:])), verbose=0).shape[0] == 2
+
+
+def test_a_subclass_without_a_call_makes_its_own_mask():
+    x, plain_x = Input(shape=(4,)), Input(shape=(4,))
+    model = Model(x, LSTM(2)(Marked(5, 3)(x)))
+    twin = Model(plain_x, LSTM(2)(Embedding(5, 3)(plain_x)))
+    twin.set_weights(model.get_weights())
+    rows = np.array([[2, 3, 1, 0]])
+    assert list(model.state_dict()) == ["marked_1.weight", *list(model.state_dict())[1:]]
+    assert not np.allclose(model.predict(rows, verbose=0), twin.predict(rows, verbose=0))
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_a_layer_whose_mask_is_none_goes_into_joins(masks):
+    class Pool(Layer):
+        def compute_mask(self, inputs, mask=None):
+            return None
+
+        def call(self, inputs):
+            return inputs.mean(1)
+
+    x = Input(shape=(7,))
+    hidden = Embedding(12, 5, mask_zero=masks)(x)
+    model = Model(x, Concatenate()([Pool()(hidden), GlobalMaxPooling1D()(hidden)]))
+    assert model.predict(np.ones((2, 7)), verbose=0).shape == (2, 10)

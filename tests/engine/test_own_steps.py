@@ -114,6 +114,18 @@ def test_steps_with_an_argument_called_data_are_given_what_keras_gives_them():
     np.testing.assert_array_equal(model.predict_on_batch(X), model.predict(X))
 
 
+def test_the_object_itself_may_have_any_name_in_a_step():
+    class Own(Model):
+        def train_step(model, data):  # noqa: N805
+            x, y = data
+            return super().train_step((x, y))
+
+    x = Input(shape=(3,))
+    own = Own(x, Dense(1)(x))
+    own.compile("sgd", "mse")
+    assert own.train_on_batch(X, Y) > 0
+
+
 def test_a_step_that_keras_data_is_given_to_ends_an_epoch_when_it_says_so():
     class Stops(Model):
         def train_step(self, data):

@@ -13,6 +13,7 @@ OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.01, fused=True),
     "momentum": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, fused=True),
     "nesterov": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True, fused=True),
+    "dampening": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, dampening=0.5, fused=True),
     "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, fused=True),
     "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.01, lr_decay=0.1, initial_accumulator_value=0.1, fused=True),
     "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.01, foreach=True),
@@ -145,11 +146,11 @@ def test_without_the_private_kernels_the_public_way_is_taken(monkeypatch):
     assert all(torch.equal(a, b) for a, b in zip(public, direct, strict=True))
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
-def test_a_weight_that_gets_its_first_gradient_later_begins_its_momentum_then(nesterov):
+@pytest.mark.parametrize("options", [{}, {"nesterov": True}, {"dampening": 0.5, "weight_decay": 0.1}, {"dampening": 0.5, "maximize": True}])
+def test_a_weight_that_gets_its_first_gradient_later_begins_its_momentum_then(options):
     ours, public = parameters(), parameters()
-    step = FusedStep(torch.optim.SGD(ours, lr=0.1, momentum=0.9, nesterov=nesterov, fused=True), ours)
-    by_hand = torch.optim.SGD(public, lr=0.1, momentum=0.9, nesterov=nesterov)
+    step = FusedStep(torch.optim.SGD(ours, lr=0.1, momentum=0.9, fused=True, **options), ours)
+    by_hand = torch.optim.SGD(public, lr=0.1, momentum=0.9, **options)
     for index in range(5):
         for weights in (ours, public):
             weights[0].grad, weights[1].grad = torch.ones(3, 4), torch.ones(4) if index > 2 else None

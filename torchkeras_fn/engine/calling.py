@@ -60,6 +60,12 @@ class Called(Additions, Connections, Hooked, Weighted):
             return self.finish(inputs)
         if self.module is None:
             raise NotImplementedError(f"{type(self).__name__} needs a call(inputs), or a build(input_shape) that returns a torch module.")
+        if args and (args[0] is None or isinstance(args[0], bool)):  # which layers of Keras take behind the inputs
+            args, kwargs = args[1:], {"training": args[0], **kwargs}
+        if "training" in kwargs:  # as the `call` of a subclass hands it on
+            mode = kwargs.pop("training")
+            with contextlib.nullcontext() if mode is None else mode_of(self.module, training=bool(mode)):
+                return self.finish(self.module(self.prepare(inputs), *args, **kwargs))
         return self.finish(self.module(self.prepare(inputs), *args, **kwargs))
 
     def prepare(self, inputs: Any) -> Any:
@@ -131,7 +137,7 @@ class Called(Additions, Connections, Hooked, Weighted):
             outputs = called_on_copies(self.call, args, kwargs, writes, self.training) if is_careful else self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
             self.add_loss([of_sum(self.activity_regularizer(part)) for part in inference.leaves_of(outputs)])
-        if is_masked or self.makes_mask:
+        if is_masked or self.makes_mask or mask is not None:
             carry_mask(outputs, self.compute_mask(args[0], mask))
         return outputs
 

@@ -57,7 +57,7 @@ class Drawn(Layer):
         self._views = {}
         self._modules.clear()
         for layer, key in module_keys(graph).items():
-            module = layer if layer.module is None or isinstance(layer, Drawn) else layer.module
+            module = layer if layer.module is None or layer._is_called_in_models() or isinstance(layer, Drawn) else layer.module
             if not layer.inline or any(True for _ in layer.children()):
                 self._modules[key] = module
         if graph.constant_keys:

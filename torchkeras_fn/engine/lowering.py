@@ -158,6 +158,21 @@ def is_ours(definition: Any) -> bool:
     return str(definition.__module__).split(".")[0] == __name__.split(".")[0]
 
 
+def _makes_no_mask(layer: Layer, inputs: Any, mask: Any) -> bool:
+    """Whether a user's `compute_mask` returns `None` whatever comes, as it does when it is run on proxies, apart from the graph."""
+    apart = fx.Graph()
+    tracer = GraphAppendingTracer(apart)
+
+    def stand_in(value: Any) -> Any:
+        return fx.node.map_aggregate(value, lambda a: fx.Proxy(apart.placeholder("tensor"), tracer) if isinstance(a, fx.Node) else a)  # type: ignore[arg-type, return-value]
+
+    try:
+        made = layer.compute_mask(stand_in(inputs), stand_in(mask))
+    except Exception:  # it needs tensors, and what it makes of them is seen when it runs
+        return False
+    return all(part is None for part in made) if isinstance(made, (list, tuple)) else made is None
+
+
 class _Writer:
     def __init__(self) -> None:
         self.fx = fx.Graph()
@@ -303,11 +318,13 @@ class _Writer:
         creates = type(layer).compute_mask is not Layer.compute_mask
         if not creates:
             return mask if has_mask and layer.supports_masking else None
-        if is_ours(type(layer)):
+        if is_ours(type(layer).compute_mask):
             return self.through(layer.compute_mask, inputs, mask)
-        if target not in self.modules:
-            self.modules[target] = layer
-        return self.fx.call_method("compute_mask", (self.fx.get_attr(target), inputs, mask))
+        if _makes_no_mask(layer, inputs, mask):
+            return None
+        called = target if self.modules.get(target, layer) is layer else f"{target}_masking"  # there lies what the layer is made of
+        self.modules[called] = layer
+        return self.fx.call_method("compute_mask", (self.fx.get_attr(called), inputs, mask))
 
     def constant(self, scope: _Scope, tensor: torch.Tensor) -> fx.Node:
         self.containers[f"{scope.prefix}{CONSTANTS}"] = scope.graph.constants

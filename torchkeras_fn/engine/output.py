@@ -20,7 +20,7 @@ Update = Callable[[Any, Any, Any], None]
 class Output:
     """One output: its loss, the weight of that loss, and its metrics, in plain form and in the form for logits."""
 
-    def __init__(self, name: str, loss: Any, loss_weight: float, figures: Sequence[tuple[str, Any, bool]], prefix: str = ""):
+    def __init__(self, name: str, loss: Any, loss_weight: Any, figures: Sequence[tuple[str, Any, bool]], prefix: str = ""):
         self.name, self.prefix = name, prefix
         self.loss: Any = loss
         self.loss_weight = loss_weight

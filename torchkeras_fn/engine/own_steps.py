@@ -99,7 +99,7 @@ class OwnSteps(Telling):
         """
         if str(step.__module__).startswith(_PACKAGE):  # this library's own
             return step
-        in_keras = _first_and_all(getattr(step, "__func__", step))[0] == "data"
+        in_keras = _first_and_all(getattr(step, "__func__", step), is_bound=not hasattr(step, "__func__"))[0] == "data"
         key = getattr(step, "__qualname__", step)
         is_predicting = step == self.predict_step  # type: ignore[attr-defined]
 
@@ -149,9 +149,10 @@ def _scalar(value: Any) -> torch.Tensor:
 
 
 @functools.lru_cache(maxsize=64)
-def _first_and_all(function: Callable[..., Any]) -> tuple[str, frozenset[str]]:
-    """The name of a function's first argument after `self`, and those of all that it takes."""
-    names = [name for name in inspect.signature(function).parameters if name != "self"]
+def _first_and_all(function: Callable[..., Any], is_bound: bool = False) -> tuple[str, frozenset[str]]:
+    """The name of a method's first argument after the object itself, and those of all that it takes."""
+    names = list(inspect.signature(function).parameters)
+    names = names if is_bound else names[1:]
     return names[0] if names else "", frozenset(names)
 
 

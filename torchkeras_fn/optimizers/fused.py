@@ -4,7 +4,7 @@ The state stays where the torch optimizer keeps it. Whatever a kernel call here 
 watches `step`, several parameter groups, a missing gradient) takes the public way instead.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -118,7 +118,16 @@ def _complete_momenta(optimizer: Any) -> None:
             if any(state.get("momentum_buffer") is not None for _, state in states):
                 for parameter, state in states:
                     if state.get("momentum_buffer") is None:
-                        state["momentum_buffer"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                        state["momentum_buffer"] = _first_momentum(parameter, group)
+
+
+def _first_momentum(parameter: torch.Tensor, group: Mapping[str, Any]) -> torch.Tensor:
+    """What becomes the gradient in a step that adds to it: a first gradient is not dampened."""
+    if not group["dampening"]:
+        return torch.zeros_like(parameter, memory_format=torch.preserve_format)
+    gradient: Any = -parameter.grad if group["maximize"] else parameter.grad  # type: ignore[operator]
+    first = (gradient + group["weight_decay"] * parameter.detach()) * (group["dampening"] / group["momentum"])
+    return torch.nan_to_num(first, 0.0, 0.0, 0.0)  # of a step that is left out
 
 
 def takes_unfit(optimizer: Any) -> bool:
