@@ -549,3 +549,9 @@ def test_a_lambda_layer_and_a_custom_loss_with_arguments():
     prediction = A.mean(1)
     assert loss == pytest.approx(np.maximum(-0.9 * prediction, 0.1 * prediction).mean(), rel=1e-4)
     assert median == pytest.approx(np.abs(prediction).mean() / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize(("steps", "batches"), [(10 / 4, 3), (np.ceil(2.5), 3), (2.0, 2)])
+def test_a_part_of_a_step_is_one_more(steps, batches):
+    history = one(4).fit_generator(iter([(A, Y_A)] * 9), steps_per_epoch=steps, verbose=0)
+    assert history.params["steps"] == batches

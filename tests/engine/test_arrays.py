@@ -110,6 +110,12 @@ def test_data_that_cannot_be_made_to_fit_is_told_nothing():
         arrays_of(B, None, None, ONE)
 
 
+def test_data_for_a_shape_with_an_unknown_size_is_told_nothing():
+    signature = Signature(input_names=["x"], input_shapes=[(None, None, 4)], input_dtypes=[torch.float32])
+    with pytest.raises(ValueError, match=r"got \(5, 2, 2\)\.$"):
+        arrays_of(np.ones((5, 2, 2)), None, None, signature)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
@@ -122,6 +128,12 @@ def test_data_that_cannot_be_made_to_fit_is_told_nothing():
 def test_a_list_that_was_meant_as_one_array_is_told_how_to_be_one(x, y, message):
     with pytest.raises(ValueError, match=message):
         arrays_of(x, y, None, ONE)
+
+
+@pytest.mark.parametrize("x", [[A, B], [A, 1.0]], ids=["shapes", "a number"])
+def test_a_list_of_arrays_that_are_not_alike_is_not_told_to_be_one(x):
+    with pytest.raises(ValueError, match=r"x holds 2 arrays of shapes \[\(6, 3\), \(.*\)\]\.$"):
+        arrays_of(x, None, None, ONE)
 
 
 def test_a_function_that_was_not_called_is_told_so():

@@ -31,6 +31,8 @@ KNOWN = [
     (Signature(), {"b": ONES, "a": ONES}, np.arange(4)),
     (TWO_INPUTS, {"b": np.ones((4, 2), int), "a": ONES}, np.arange(4)),
     (TWO_OUTPUTS, ONES, {"z": ONES, "y": np.arange(4)}),
+    (Signature(), ONES, {"z": ONES, "y": np.arange(4)}),
+    (Signature(), [ONES, ONES], {"y": np.arange(4)}),
 ]
 
 

@@ -55,6 +55,12 @@ def test_shuffle_uses_every_row_once_in_an_order_of_its_own_each_time():
     assert [len(batch) for batch in first] == [3, 3, 3, 1]
 
 
+def test_rows_are_shuffled_on_the_cpu_whatever_the_default_device():
+    with torch.device("meta"):
+        for rows in (NUMBERS, Rows()):
+            assert sorted(sum(passes(True, rows=rows)[0], [])) == list(range(10))
+
+
 def test_shuffle_repeats_with_the_seed(seed):
     first = passes(True)
     torch.manual_seed(seed)

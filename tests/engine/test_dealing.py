@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, RandomSampler, TensorDataset
 
-from torchkeras_fn.engine.dealing import Dealt, dealt, dealt_loader, in_turn, is_repeat, own_rows, part_of, rows_in
+from torchkeras_fn.engine.dealing import Dealt, dealt, dealt_loader, first_rows, in_turn, is_repeat, own_rows, part_of, rows_in
+
+
+def test_rows_of_an_object_cannot_be_left_out():
+    packed = torch.nn.utils.rnn.pack_sequence([torch.ones(2, 1), torch.ones(1, 1)])
+    with pytest.raises(ValueError, match="in a PackedSequence cannot be left out.*drop_last=True"):
+        first_rows((packed, torch.ones(2), None), 1)
 
 
 def processes(count):

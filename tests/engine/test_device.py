@@ -139,6 +139,8 @@ def test_what_goes_to_the_host_has_no_history_and_a_type_that_numpy_knows():
     assert not device.to_host(weight * 2).requires_grad
     assert device.to_host(torch.ones(2, dtype=torch.bfloat16)).dtype == torch.float32
     assert device.to_host(torch.ones(2, device="meta")).isnan().all()
+    with torch.device("meta"):
+        assert device.to_host(torch.ones(2)).is_cpu
 
 
 def test_what_is_sent_to_the_host_is_waited_for_on_its_own_device_though_another_is_current(monkeypatch):

@@ -52,6 +52,18 @@ def expected(stage, *groups):
     return [entry for first, last in groups for entry in ((f"{stage} begin", first), (f"{stage} end", last))]
 
 
+def test_the_rows_of_an_object_are_told_by_its_targets():
+    class Graph:
+        def to(self, device):
+            return self
+
+        def __len__(self):
+            return 7
+
+    assert samples_of((Graph(), torch.ones(3, 1), None)) == samples_of(([Graph()], {"y": torch.ones(3)}, None)) == 3
+    assert samples_of((Graph(), None, None)) == 1
+
+
 # ---------------------------------------------------------------------- who is told what
 
 

@@ -1048,6 +1048,22 @@ def test_adding_in_place_keeps_the_buffer():
     assert layer._buffers["total"] is buffer
 
 
+def test_a_weight_that_is_given_the_one_of_another_layer_has_its_values():
+    one, other = RunningTotal(), RunningTotal()
+    for layer in (one, other):
+        layer.build((None, 3))
+    other.total.assign(2)
+    one.total = other.total
+    assert one.get_weights()[0].tolist() == [2.0] * 3
+
+
+def test_an_attribute_that_is_set_leaves_the_mode_of_the_module_alone():
+    layer = Dropout(0.5)
+    layer(Input((3,)))
+    layer.note = False
+    assert layer.module.training is layer.training is True
+
+
 class Counting(Layer):
     def __init__(self):
         super().__init__()

@@ -2,17 +2,19 @@
 
 import copy
 import pickle
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader
 
-from torchkeras_fn import Input, Model, Trainer, losses, metrics
+from torchkeras_fn import Input, Model, Trainer, backend, losses, metrics
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective
-from torchkeras_fn.layers import Dense, Embedding
+from torchkeras_fn.layers import Dense, Embedding, Lambda
 
 A = torch.tensor([[0.2], [0.9], [0.6]])
 B = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])
@@ -233,7 +235,9 @@ def test_plain_metrics_leave_the_weights_out_and_weighted_ones_count_them():
 
 
 @pytest.mark.parametrize(
-    "loss", ["mse", "mae", losses.MeanSquaredError(), nn.SmoothL1Loss(), lambda y_true, y_pred: (y_true - y_pred).abs().mean(-1)], ids=str
+    "loss",
+    ["mse", "mae", losses.MeanSquaredError(), nn.SmoothL1Loss(), lambda y_true, y_pred: (y_true - y_pred).abs().mean(-1)],
+    ids=["mse", "mae", "object", "torch", "function"],
 )
 @pytest.mark.parametrize("mask", [None, torch.tensor([True, False, True])], ids=["all", "masked"])
 def test_a_weighted_metric_that_is_the_loss_agrees_with_it(loss, mask):
@@ -481,3 +485,163 @@ def test_a_step_of_ones_own_without_a_loss_needs_a_test_step():
     net.compile("sgd", device="cpu")
     with pytest.raises(ValueError, match="need a test_step"):
         net.fit(x, y, validation_data=(x, y), verbose=0)
+
+
+# ---------------------------------------------------------------------- outputs whose names come with the first batch
+
+
+class Named(NamedTuple):
+    first: torch.Tensor
+    second: torch.Tensor
+
+
+def in_a_dict(first, second):
+    return {"first": first, "second": second}
+
+
+class TwoHeads(Trainer, nn.Module):
+    """Returns two outputs in what `pack` makes of them."""
+
+    def __init__(self, pack):
+        super().__init__()
+        torch.manual_seed(0)
+        self.pack, self.first, self.second = pack, nn.Linear(3, 1), nn.Linear(3, 2)
+
+    def forward(self, x):
+        if len(x) not in (4, 8):
+            raise ValueError("no batch of this size is expected")
+        return self.pack(self.first(x), self.second(x))
+
+
+HEADS_X = torch.linspace(-1, 1, 24).view(8, 3)
+HEADS_Y = {"second": torch.arange(8) % 2, "first": HEADS_X.sum(1, keepdim=True)}
+HEADS_LOSS = {"first": "mse", "second": nn.CrossEntropyLoss()}
+
+
+class Rows(torch.utils.data.Dataset):
+    def __init__(self, *keys):
+        self.keys = keys
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return HEADS_X[index], {key: HEADS_Y[key][index] for key in self.keys}
+
+
+def loader(*keys, **options):
+    return DataLoader(Rows(*keys), 4, **options)
+
+
+def by_hand(pack, weights=(1.0, 1.0)):
+    net = TwoHeads(pack)
+    losses_by_hand = []
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    for rows in (slice(0, 4), slice(4, 8)):
+        found = net(HEADS_X[rows])
+        first, second = found.values() if isinstance(found, dict) else found
+        loss = weights[0] * F.mse_loss(first, HEADS_Y["first"][rows]) + weights[1] * F.cross_entropy(second, HEADS_Y["second"][rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses_by_hand.append(loss.item())
+    return sum(losses_by_hand) / 2, net.state_dict()
+
+
+def two_heads(pack, loss=HEADS_LOSS, **options):
+    net = TwoHeads(pack)
+    net.compile(torch.optim.SGD(net.parameters(), 0.1), loss, **options)
+    return net
+
+
+@pytest.mark.parametrize("keys", [("first", "second"), ("second", "first")])
+@pytest.mark.parametrize("pack", [in_a_dict, Named])
+def test_targets_in_batches_go_by_name_in_whatever_order(pack, keys):
+    net = two_heads(pack)
+    history = net.fit(loader(*keys), verbose=0).history
+    loss, state = by_hand(pack)
+    assert list(history) == ["loss", "first_loss", "second_loss"] and history["loss"] == [pytest.approx(loss, rel=1e-6)]
+    assert all(torch.allclose(weight, state[name], atol=1e-7) for name, weight in net.state_dict().items())
+
+
+@pytest.mark.parametrize("pack", [in_a_dict, Named])
+def test_a_target_for_the_second_output_alone(pack):
+    net = two_heads(pack, {"second": HEADS_LOSS["second"]})
+    expected = F.cross_entropy(net.second(HEADS_X), HEADS_Y["second"]).item()
+    assert net.evaluate(loader("second"), verbose=0)[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_arrays_go_by_name_where_the_outputs_cannot_be_told_before():
+    net = two_heads(in_a_dict)
+    history = net.fit(HEADS_X, HEADS_Y, batch_size=4, shuffle=False, verbose=0).history
+    assert history["loss"] == [pytest.approx(by_hand(in_a_dict)[0], rel=1e-6)]
+
+
+def test_weights_of_samples_in_batches_go_by_name():
+    batches = [(x, y, {"first": torch.zeros(4)}) for x, y in loader("second", "first")]
+    figures = two_heads(in_a_dict).fit(iter(batches), steps_per_epoch=2, verbose=0).history
+    assert figures["first_loss"] == [0.0] and figures["second_loss"][0] > 0
+
+
+@pytest.mark.parametrize("class_weight", [{"second": {0: 0.0, 1: 0.0}}, [None, {0: 0.0, 1: 0.0}]])
+def test_weights_of_classes_by_output_count_from_the_first_batch_on(class_weight):
+    class Seen(TwoHeads):
+        forward = lambda self, x: self.pack(self.first(x), self.second(x))  # noqa: E731
+
+    net = Seen(in_a_dict)
+    net.compile("sgd", HEADS_LOSS)
+    figures = net.fit(loader("second", "first"), class_weight=class_weight, verbose=0).history
+    assert figures["second_loss"] == [0.0] and figures["first_loss"][0] > 0
+
+
+def test_outputs_without_names_take_the_targets_of_a_dict_in_its_order():
+    net = two_heads(lambda first, second: [first, second], list(HEADS_LOSS.values()))
+    batches = [(x, {"a": y["first"], "b": y["second"]}) for x, y in loader("first", "second")]
+    history = net.fit(iter(batches), steps_per_epoch=2, verbose=0).history
+    assert history["loss"] == [pytest.approx(by_hand(in_a_dict)[0], rel=1e-6)]
+
+
+def test_targets_under_other_names_than_those_of_the_outputs_are_refused():
+    with pytest.raises(ValueError, match="'first' has a loss and needs targets"):
+        two_heads(in_a_dict).fit(iter([(HEADS_X, {"one": HEADS_Y["first"], "two": HEADS_Y["second"]})]), steps_per_epoch=1, verbose=0)
+
+
+def test_predictions_of_a_named_tuple_have_its_fields():
+    predicted = two_heads(Named).predict(HEADS_X)
+    assert type(predicted) is Named and predicted.second.shape == (8, 2)
+
+
+def test_a_step_of_ones_own_is_given_the_targets_by_name():
+    class Own(TwoHeads):
+        def train_step(self, batch):
+            x, y, weights = batch
+            assert set(y) == {"first", "second"} and weights is None
+            return super().train_step(batch)
+
+    net = Own(in_a_dict)
+    net.compile(torch.optim.SGD(net.parameters(), 0.1), HEADS_LOSS)
+    assert net.fit(loader("second", "first"), verbose=0).history["loss"] == [pytest.approx(by_hand(in_a_dict)[0], rel=1e-6)]
+
+
+def test_the_weight_of_a_loss_may_be_a_variable_that_is_set_later():
+    weight = backend.variable(0.0)
+    objective = two(loss_weights=[weight, 1.0])
+    assert run(objective)[0] == pytest.approx(SCCE)
+    backend.set_value(weight, 3.0)
+    assert run(objective)[0] == pytest.approx(3 * MSE + SCCE)
+
+
+def test_a_layer_may_compute_the_loss_as_a_single_number():
+    x, target = Input(shape=(3,)), Input(shape=(2,))
+    loss = Lambda(lambda pair: (pair[0] - pair[1]).square().sum(), name="loss_of_all")([Dense(2, kernel_initializer="ones")(x), target])
+    model = Model([x, target], loss)
+    model.compile("sgd", loss={"loss_of_all": lambda y_true, y_pred: y_pred})
+    assert model.train_on_batch([np.ones((4, 3)), np.ones((4, 2))], np.zeros(4)) == 32.0
+
+
+def test_a_single_number_is_no_output_for_other_losses():
+    x = Input(shape=(3,))
+    model = Model(x, Lambda(lambda x: x.sum())(x))
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"do not fit predictions of shape \(\)"):
+        model.test_on_batch(np.ones((4, 3)), np.zeros(4))

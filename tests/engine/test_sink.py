@@ -1,5 +1,7 @@
 """The sink: outputs of batches become arrays, in order, in the structure of the outputs."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,24 @@ def filled(samples, *outputs, rows=None):
     for index, output in enumerate(outputs):
         sink.take(index, batch(rows or len(output)), output)
     return sink.result()
+
+
+class Boxes(NamedTuple):
+    corners: torch.Tensor
+    scores: torch.Tensor
+
+
+def test_a_named_tuple_stays_one():
+    found = filled(3, Boxes(torch.ones(2, 4), torch.zeros(2)), Boxes(torch.ones(1, 4), torch.zeros(1)), rows=2)
+    assert type(found) is Boxes and found.corners.shape == (3, 4) and found.scores.shape == (3,)
+
+
+def test_outputs_are_kept_in_the_cpus_memory_whatever_the_default_device():
+    given, output = batch(2), torch.ones(2, 3)
+    sink = Sink(2)
+    with torch.device("meta"):
+        sink.take(0, given, output)
+        np.testing.assert_array_equal(sink.result(), np.ones((2, 3)))
 
 
 @pytest.mark.parametrize("samples", [5, None])

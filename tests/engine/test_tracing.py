@@ -1,6 +1,7 @@
 """`Traced`: a training step becomes a graph that computes the same, and nothing shows that it was traced."""
 
 import copy
+import random
 
 import numpy as np
 import pytest
@@ -47,6 +48,13 @@ def test_the_graph_changes_running_statistics_and_what_metrics_gather_in_place()
     run(found)
     assert not torch.equal(model.layers[0].module.running_mean, before)
     assert model.objective.mean_loss.total > total
+
+
+def test_tracing_takes_no_number_of_the_generators_of_python_and_numpy():
+    model = ready(layers.Lambda(lambda x: x * random.random() * np.random.random()))
+    state = random_state()
+    traced(model)
+    assert same(random_state(), state)
 
 
 def test_tracing_changes_nothing():

@@ -3,6 +3,7 @@
 import inspect
 import sys
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -489,14 +490,19 @@ def test_indices_stay_integers(given):
     model.fit((np.arange(40).reshape(10, 4) % 5).astype(given), Y, verbose=0)
 
 
-def test_predict_fills_one_array_and_frees_each_batch():
+def test_predict_frees_the_outputs_of_each_batch():
+    made = []
+
     class Watch(Net):
         def predict_step(self, batch):
             assert torch.is_inference_mode_enabled()
-            return super().predict_step(batch)
+            assert not any(memory() is not None for memory in made[:-1])  # that of the last outputs, the loop has in hand
+            memory = super().predict_step(batch).numpy().copy()
+            made.append(weakref.ref(memory))
+            return torch.from_numpy(memory)
 
-    net = Watch()
-    assert net.predict(X, batch_size=3).base is not None or net.predict(X, batch_size=3).flags.owndata
+    assert Watch().predict(X, batch_size=2).shape == (10, 1)
+    assert len(made) == 5
 
 
 @pytest.mark.parametrize("call", ["fit", "train_on_batch"])
@@ -878,6 +884,14 @@ def test_a_model_without_a_weight_to_train_is_warned_of(made, reason, method):
     net.compile("sgd", "mse")
     with pytest.warns(UserWarning, match=f"no weights to train: {reason}"):
         getattr(net, method)(X, Y, **({"verbose": 0} if method == "fit" else {}))
+
+
+def test_the_warning_of_a_model_without_a_weight_to_train_points_at_the_users_line():
+    net = Net().requires_grad_(False)
+    net.compile("sgd", "mse")
+    with pytest.warns(UserWarning) as seen:
+        net.fit(X, Y, verbose=0)
+    assert seen[0].filename == __file__
 
 
 def test_a_step_of_ones_own_may_train_what_the_model_does_not():

@@ -193,7 +193,18 @@ def test_steps_that_are_not_ones_own_take_arrays():
     with pytest.raises(ValueError, match="tuple of 4 came.*step of your own"):
         net.evaluate(iter([(X, X, X, X)]), steps=1, verbose=0)
     with pytest.raises(TypeError, match="x is an array"):
-        net.test_on_batch(Graph(torch.ones(4, 2)), Y)
+        net.test_on_batch(object(), Y)
+
+
+def test_numbers_kept_as_objects_are_named_also_where_a_step_is_ones_own():
+    class Own(Seeing):
+        def train_step(self, batch):
+            return super().train_step(batch)
+
+    net = Own()
+    net.compile("sgd", nn.CrossEntropyLoss())
+    with pytest.raises(ValueError, match="x is not an array of numbers.*astype"):
+        net.fit(iter([(X.astype(object), Y)]), steps_per_epoch=1, verbose=0)
 
 
 def test_weights_of_classes_need_targets():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchkeras_fn.engine.columns import Column, column, is_array
+from torchkeras_fn.engine.columns import Column, Whole, column, is_array, is_whole
 from torchkeras_fn.engine.device import to_device
 from torchkeras_fn.engine.structure import Structure
 from torchkeras_fn.engine.symbolic import Shape
@@ -42,13 +42,17 @@ class Signature:
 
 @dataclass
 class Arrays:
-    """Data that has been checked and put in order: a column of samples per input, and one or `None` per output."""
+    """Data that has been checked and put in order: a column of samples per input, and one or `None` per output.
+
+    `keys` name the targets of a dict where the outputs, and so their order, are not known yet.
+    """
 
     x: list[Column]
     y: list[Column | None]
     sample_weight: list[Column | None]
     x_dtypes: list[torch.dtype | None]
     rebuild: Callable[[list[Any]], Any]
+    keys: list[str] | None = None
 
     @property
     def columns(self) -> list[Column]:
@@ -61,8 +65,13 @@ class Arrays:
 
     @property
     def samples(self) -> int:
-        """The number of samples."""
-        return len(self.columns[0])
+        """The number of samples. Raises `TypeError` where what is whole leaves it open."""
+        return next(len(part) for part in sorted(self.columns, key=_is_open))
+
+    @property
+    def are_whole(self) -> bool:
+        """Whether there is something in `x` that cannot be cut into rows."""
+        return any(map(_is_open, self.x))
 
     def part(self, start: int, stop: int) -> "Arrays":
         """Return the samples from `start` to `stop`, sharing memory."""
@@ -70,7 +79,11 @@ class Arrays:
         def cut(columns: Sequence[Any]) -> list[Any]:
             return [None if part is None else part.part(start, stop) for part in columns]
 
-        return Arrays(cut(self.x), cut(self.y), cut(self.sample_weight), self.x_dtypes, self.rebuild)
+        return Arrays(cut(self.x), cut(self.y), cut(self.sample_weight), self.x_dtypes, self.rebuild, self.keys)
+
+
+def _is_open(part: Column) -> bool:
+    return isinstance(part, Whole)
 
 
 def arrays_of(x: Any, y: Any, sample_weight: Any, signature: Signature) -> Arrays:
@@ -85,10 +98,11 @@ def arrays_of(x: Any, y: Any, sample_weight: Any, signature: Signature) -> Array
     sample_weight = _by_name(sample_weight, "sample_weight", signature.output_structure, signature.output_names)
     inputs, dtypes, rebuild = _inputs(x, signature)
     targets = _targets(y, signature)
-    weights = one_per_sample(_weights(sample_weight, signature.output_names, len(targets)), signature.weight_modes)
+    keys = list(y) if signature.output_names is None and isinstance(y, Mapping) else None
+    weights = one_per_sample(_weights(sample_weight, signature.output_names or keys, len(targets)), signature.weight_modes)
     _check_samples(inputs, targets, weights)
     check_sample_weight(weights, targets, signature.output_shapes, signature.weight_modes)
-    return Arrays(inputs, targets, weights, dtypes, rebuild)
+    return Arrays(inputs, targets, weights, dtypes, rebuild, keys)
 
 
 def _by_name(value: Any, what: str, structure: Structure | None, names: Sequence[str] | None) -> Any:
@@ -111,6 +125,8 @@ def _is_sparse_dict(value: Any) -> bool:
 
 def _parts(value: Any, what: str, expected: int) -> list[Any]:
     """Return the arrays in a value: a list holds several where several are expected, or where it is not one array itself."""
+    if is_whole(value):
+        return [value]
     if expected > 1 and isinstance(value, (list, tuple)):
         return list(value)
     if is_array(value):
@@ -154,13 +170,18 @@ def _inputs_as_they_come(x: Any) -> tuple[list[Column], list[torch.dtype | None]
         raise ValueError("x is None. Expected the input data: arrays, tensors, or something that gives batches.")
     if isinstance(x, Mapping):
         keys = list(x)
-        return [column(x[key], f"x[{key!r}]") for key in keys], [None] * len(keys), lambda parts: dict(zip(keys, parts, strict=True))
-    if is_array(x):
-        return [column(x, "x")], [None], _only
-    parts = [column(part, f"x[{index}]") for index, part in enumerate(_parts(x, "x", 1))]
+        return [_part(x[key], f"x[{key!r}]") for key in keys], [None] * len(keys), lambda parts: dict(zip(keys, parts, strict=True))
+    if is_whole(x) or is_array(x):
+        return [_part(x, "x")], [None], _only
+    parts = [_part(part, f"x[{index}]") for index, part in enumerate(_parts(x, "x", 1))]
     if not parts:
         raise ValueError("x is an empty list. Expected the input data.")
     return parts, [None] * len(parts), list
+
+
+def _part(value: Any, what: str) -> Column:
+    """A column of what has rows, and what has none as it is: a plain module may take that."""
+    return Whole(value, what) if is_whole(value) else column(value, what)
 
 
 def _one_for_each(x: Any, names: Sequence[str]) -> list[Any]:
@@ -304,11 +325,11 @@ def _weights(value: Any, names: Sequence[str] | None, count: int) -> list[Column
 def _check_samples(x: Sequence[Any], y: Sequence[Any], weights: Sequence[Any]) -> None:
     found = set()
     for part in (*x, *y, *weights):
-        if part is not None:
+        if part is not None and not isinstance(part, Whole):
             found.add(len(part))
     if len(found) > 1:
         groups = {"x": x, "y": y, "sample_weight": weights}
-        counts = {name: [len(part) for part in parts if part is not None] for name, parts in groups.items()}
+        counts = {name: [len(part) for part in parts if part is not None and not isinstance(part, Whole)] for name, parts in groups.items()}
         shown = ", ".join(f"{name}: {group}" for name, group in counts.items() if group)
         raise ValueError(f"All arrays must have the same number of samples, got {shown}.")
     if found == {0}:

@@ -67,20 +67,22 @@ class Border:
         to_x = [_maker(part, dtype, device) for part, dtype in zip(inputs, x_types, strict=True)]
         to_y = [_maker(part, _type(one, floats), device) for part, one in zip(targets, arrays.y, strict=False)]
         several = len(arrays.y) > 1
-        count = len(arrays.y)
+        count, keys = len(arrays.y), arrays.keys
 
         def in_order(inputs: Parts, targets: Parts) -> Arrays:
             x, y = ([Column(_read(part)) for part in parts] for parts in (inputs, targets))
-            return Arrays(x, list(y) or [None] * count, [None] * count, x_dtypes, rebuild)
+            return Arrays(x, list(y) or [None] * count, [None] * count, x_dtypes, rebuild, keys)
 
         self.arrays[kind] = in_order
-        if len(to_x) == len(to_y) == 1 and not several and rebuild([self]) is self:
+        if len(to_x) == len(to_y) == 1 and not several and keys is None and rebuild([self]) is self:
             (read_x,), (read_y,) = to_x, to_y
             self.batches[kind] = lambda inputs, targets: (read_x(inputs[0]), read_y(targets[0]), None)
             return
 
         def convert(inputs: Parts, targets: Parts) -> Batch:
             y: Any = [make(part) for make, part in zip(to_y, targets, strict=True)] or [None] * count
+            if keys is not None:
+                return rebuild([make(part) for make, part in zip(to_x, inputs, strict=True)]), dict(zip(keys, y, strict=True)), None
             nothing = [None] * len(y) if several else None
             return rebuild([make(part) for make, part in zip(to_x, inputs, strict=True)]), y if several else y[0] if y else None, nothing
 
@@ -102,7 +104,7 @@ def _kind(x: Any, y: Any, inputs: Parts, targets: Parts) -> Any:
         if type(part) is np.ndarray and part.ndim:
             # of the flags the right to write counts; the strides tell what they do not of axes of size 1, one row among them
             kinds += (part.dtype, part.shape[1:], part.strides, part.flags.num)
-        elif type(part) is torch.Tensor and part.ndim:
+        elif type(part) is torch.Tensor and part.ndim and part.layout is torch.strided and not part.is_nested:
             kinds += (part.dtype, part.shape[1:], part.device, part.requires_grad, part.is_inference())
         else:
             return None

@@ -41,7 +41,7 @@ def alike(tensor: torch.Tensor) -> torch.Tensor:
     >>> (alike(rows).data_ptr() - rows.data_ptr()) % 64
     0
     """
-    is_plain = type(tensor) is torch.Tensor and tensor.is_cpu and tensor.layout is torch.strided
+    is_plain = type(tensor) is torch.Tensor and tensor.is_cpu and tensor.layout is torch.strided and not tensor.is_nested
     if not is_plain or tensor.requires_grad or not tensor.numel():
         return tensor.clone()
     size = 1 + sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True))

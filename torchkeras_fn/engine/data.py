@@ -5,6 +5,7 @@ or the list or dict of tensors that the model takes, and `y` and `sample_weight`
 for each of several outputs.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from torchkeras_fn.engine.arrays import Arrays, Signature, arrays_of, split
 from torchkeras_fn.engine.border import Border
-from torchkeras_fn.engine.columns import Column, column
+from torchkeras_fn.engine.columns import Column, Whole, column
 from torchkeras_fn.engine.dealing import part_of, rows_in
 from torchkeras_fn.engine.device import to_device
 from torchkeras_fn.engine.loading import Epochs
@@ -36,7 +37,7 @@ class Gather:
     def __init__(self, arrays: Arrays, signature: Signature):
         floats, device = signature.float_dtype, signature.device
         self._made_of = arrays, signature
-        self._rebuild, self._weights = arrays.rebuild, signature.class_weights
+        self._rebuild, self._weights, self._keys = arrays.rebuild, signature.class_weights, arrays.keys
         self._x = [_taker(part, device, floats, dtype) for part, dtype in zip(arrays.x, arrays.x_dtypes, strict=True)]
         self._y = [None if part is None else _taker(part, device, floats) for part in arrays.y]
         self._w = [None if part is None else _taker(part, device, floats, floats) for part in arrays.sample_weight]
@@ -56,7 +57,7 @@ class Gather:
                 into.append(None if maybe is None else maybe(index))
         if self._weights is not None:
             weight = self._weights.combine(y, weight)
-        return x, natural(y), natural(weight)
+        return (x, natural(y), natural(weight)) if self._keys is None else (x, *_named(self._keys, y, weight))
 
     def each(self, rows: Sequence[Any]) -> Iterator[Batch]:
         """Yield the batches of several row numbers: made ready ahead of time where the arrays are here and the model is not."""
@@ -65,7 +66,7 @@ class Gather:
             return map(self, rows)
         if len(rows) > 1 and is_worth_it(arrays.columns, signature.device):
             return staged(Gather(arrays, replace(signature, device=torch.device("cpu"))), rows, signature.device, arrays.columns)
-        if self._weights is not None:
+        if self._weights is not None or self._keys is not None:
             return map(self, rows)
         x, y, weight = [[_each(take, rows) for take in takers] for takers in (self._x, self._y, self._w)]
         inputs = x[0] if self._rebuild(x) is x[0] else map(self._rebuild, map(list, zip(*x, strict=True)))
@@ -81,8 +82,15 @@ def natural(parts: list[Any]) -> Any:
     return parts[0] if len(parts) == 1 else parts or None
 
 
+def _named(keys: Sequence[str], y: list[Any], weight: list[Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Targets and weights in dicts by the names of the targets, where the order of the outputs is not known."""
+    return dict(zip(keys, y, strict=True)), None if all(part is None for part in weight) else dict(zip(keys, weight, strict=True))
+
+
 def _taker(part: Column, device: torch.device, floats: torch.dtype, dtype: torch.dtype | None = None) -> Callable[[Any], torch.Tensor]:
     """Return the function that takes some rows, casts them and moves them: only the steps that are needed."""
+    if isinstance(part, Whole):
+        return lambda index: part.on(device, floats)
     target = dtype or (floats if part.dtype.is_floating_point else part.dtype)
     if part.dtype == target and part.device == device:
         return part.take
@@ -139,7 +147,7 @@ class ArraySource(RowSource):
 
     def __init__(self, arrays: Arrays, batch_size: int, shuffle: Any, signature: Signature, processes: Processes | None = None):
         columns = arrays.columns
-        self.arrays, self.samples, self.batch_size = arrays, len(columns[0]), batch_size
+        self.arrays, self.samples, self.batch_size = arrays, len(columns[0]), batch_size  # of what is whole there is no length
         self.shuffle = False if signature.fed or signature.targets_fed else shuffle
         self.processes, self.is_planned = processes, set(map(type, columns)) == {Column}
         self._gather = Gather(arrays, signature)
@@ -189,7 +197,7 @@ def _rows(samples: int, size: int, shuffle: Any, processes: Processes | None = N
         whole = partial(_rows, samples, size * processes.count, shuffle)
         return [part_of(rows, samples, processes) for rows in (processes.as_first(whole) if shuffle else whole())]
     if shuffle and shuffle != "batch":
-        batches: Sequence[torch.Tensor] = torch.randperm(samples).split(size)
+        batches: Sequence[torch.Tensor] = torch.randperm(samples, device="cpu").split(size)
         return batches
     return [slice(start, start + size) for start in batch_starts(samples, size, shuffle=shuffle == "batch")]
 
@@ -220,7 +228,7 @@ def is_batches(x: Any) -> bool:
         return False
     if isinstance(x, (DataLoader, Dataset)) or hasattr(x, "on_epoch_end"):
         return True
-    if x is None or hasattr(x, "shape") or isinstance(x, (list, tuple, Mapping, str)) or hasattr(x, "iloc"):
+    if x is None or isinstance(x, torch.Tensor) or hasattr(x, "shape") or isinstance(x, (list, tuple, Mapping, str)) or hasattr(x, "iloc"):
         return False
     return hasattr(x, "__next__") or hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
 
@@ -295,7 +303,8 @@ def batch_of(x: Any, y: Any, sample_weight: Any, signature: Signature, border: B
     arrays = arrays_of(x, y, sample_weight, signature)
     if border is not None:
         border.learn(x, y, arrays)
-    return Gather(arrays, signature)(slice(0, arrays.samples) if arrays.columns else slice(None))
+    rows = slice(0, arrays.samples) if arrays.columns and not arrays.are_whole else slice(None)
+    return Gather(arrays, signature)(rows)
 
 
 def check_batch_size(batch_size: Any) -> int:
@@ -305,6 +314,16 @@ def check_batch_size(batch_size: Any) -> int:
     32
     """
     return 32 if batch_size is None else check_count(batch_size, "batch_size")
+
+
+def check_steps(steps: Any) -> int:
+    """Return the number of steps: one more for a part of one, as in Keras 2. Raises `ValueError` for what is no positive number.
+
+    >>> check_steps(100 / 32)
+    4
+    """
+    is_part = isinstance(steps, (float, np.floating)) and math.isfinite(steps)
+    return check_count(math.ceil(steps) if is_part else steps, "The number of steps")
 
 
 def check_count(value: Any, argument: str) -> int:
@@ -330,6 +349,7 @@ __all__ = [
     "batch_of",
     "check_batch_size",
     "check_count",
+    "check_steps",
     "converter",
     "is_batches",
     "natural",

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_map
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, SequentialSampler
 
+from torchkeras_fn.engine.columns import is_whole
 from torchkeras_fn.engine.processes import Processes
 
 
@@ -100,12 +101,21 @@ def own_rows(sampler: Any) -> int:
 
 
 def first_rows(batch: Any, count: int) -> Any:
-    """Return the first rows of a batch of tensors.
+    """Return the first rows of a batch of tensors. Raises `ValueError` where something in it cannot be cut.
 
     >>> first_rows((torch.ones(3, 2), None, [torch.ones(3)]), 1)
     (tensor([[1., 1.]]), None, [tensor([1.])])
     """
-    return tree_map_only(torch.Tensor, lambda tensor: tensor[:count], batch)
+
+    def cut(value: Any) -> Any:
+        if is_whole(value):
+            raise ValueError(
+                f"A DistributedSampler repeats rows for processes of equal shares, and those in a {type(value).__name__} cannot be left "
+                "out again. Leave out the sampler, for batches are dealt out without it, or make it with drop_last=True."
+            )
+        return value[:count] if isinstance(value, torch.Tensor) else value
+
+    return tree_map(cut, batch, is_leaf=is_whole)
 
 
 def in_turn(pieces: Iterable[Sequence[Any]]) -> Iterator[Any]:

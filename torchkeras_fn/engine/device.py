@@ -118,7 +118,7 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 def to_host(tensor: torch.Tensor) -> torch.Tensor:
     """Return the tensor in the CPU's memory, without history; NaN where it is on the `meta` device and holds no data."""
     if tensor.is_meta:
-        return torch.full(tensor.shape, float("nan"))
+        return torch.full(tensor.shape, float("nan"), device="cpu")
     tensor = tensor.detach().cpu()
     return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 

@@ -1,10 +1,11 @@
 """`Group`: the batches of one execution. With `compile(steps_per_execution=n)`, callbacks are told once every n batches."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-import torch
+from torchkeras_fn.engine.columns import is_whole
+from torchkeras_fn.engine.unpacking import rows_of
 
 Listener = Callable[[int, Any, Any], None]
 
@@ -30,6 +31,7 @@ def in_groups(batches: Iterable[Any], count: int, done: int = 0) -> Iterator[Gro
 
     `done` is the number of the first batch. Nothing is read before it is needed.
 
+    >>> import torch
     >>> batches = [(torch.zeros(2), None, None)] * 5
     >>> [[number for number, _ in group] for group in in_groups(batches, 2, done=1)]
     [[1], [2, 3], [4, 5]]
@@ -66,21 +68,25 @@ def at_the_last(listeners: Sequence[Listener]) -> list[Listener]:
 
 
 def samples_of(batch: Any) -> int:
-    """Return the number of samples of a batch, or of the batches of a group.
+    """Return the number of samples of a batch, or of the batches of a group: as many as targets, where those of an object cannot be told.
 
+    >>> import torch
     >>> samples_of((torch.zeros(3, 2), None, None))
     3
     """
     if isinstance(batch, Group):
         return batch.samples
-    x = batch[0]
-    first = next(iter(x.values())) if isinstance(x, Mapping) else x if isinstance(x, torch.Tensor) else x[0]
-    return len(first)
+    for part in batch[:2]:
+        rows = rows_of(part[0] if isinstance(part, (list, tuple)) and not is_whole(part) else part)
+        if rows is not None:
+            return rows
+    return 1
 
 
 def steps_of(batch: Any) -> int:
     """Return the number of batches, which a group has more than one of.
 
+    >>> import torch
     >>> steps_of((torch.zeros(3, 2), None, None))
     1
     """

@@ -15,6 +15,7 @@ from torchkeras_fn.engine.mismatches import check_returned, check_targets
 from torchkeras_fn.engine.output import Output, metric_of
 from torchkeras_fn.engine.per_output import entry_per_output, metrics_per_output
 from torchkeras_fn.engine.structure import Structure
+from torchkeras_fn.losses.wrappers import FunctionLoss
 from torchkeras_fn.metrics import Mean, TorchMetric, keep
 from torchkeras_fn.metrics.gathered import gathered, take_up
 from torchkeras_fn.metrics.merging import check_mergeable, merge
@@ -123,14 +124,12 @@ class Objective:
                 used.add(id(identifier))
                 label = identifier if isinstance(identifier, str) else _label(metric)
                 figures.append((_unique(prefix, label, is_weighted, labels), metric, is_weighted))
-            self.outputs.append(Output(name, losses.as_loss(loss), float(1.0 if weight is None else weight), figures, prefix))
+            self.outputs.append(Output(name, losses.as_loss(loss), _loss_weight(weight), figures, prefix))
 
     def outputs_for(self, predictions: Any) -> None:
         """Name the outputs of a module that said nothing of them, after what it returned, and make their losses."""
         if self.output_names is None:
-            self.name_outputs(
-                list(predictions) if isinstance(predictions, Mapping) else [f"output_{i + 1}" for i in range(count_of(predictions))]
-            )
+            self.name_outputs(keys_of(predictions) or _in_order(count_of(predictions)))
 
     def name_outputs(self, names: Sequence[str]) -> None:
         """Make the losses and metrics of the outputs."""
@@ -175,12 +174,18 @@ class Objective:
         return targets, weights
 
     def _entries(self, value: Any) -> Any:
-        """Targets or weights as one entry for each output: a single tensor is the only one, `None` stands for all."""
+        """Targets or weights as one entry for each output: a single tensor is the only one, `None` stands for all.
+
+        Those in a dict go by name; where the outputs have no names but their numbers, its keys may be others, in the order of the outputs.
+        """
         if value is None:
             return [None] * len(self.outputs)
         if isinstance(value, (list, tuple)):
             return value
-        return [value.get(output.name) for output in self.outputs] if isinstance(value, Mapping) else [value]
+        if not isinstance(value, Mapping):
+            return [value]
+        names = self.output_names or []
+        return list(value.values()) if value.keys().isdisjoint(names) and names == _in_order(len(names)) else list(map(value.get, names))
 
     def loss(self, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> torch.Tensor:
         """Return the total loss of a batch: the weighted losses of the outputs, and the terms of the graph."""
@@ -202,7 +207,7 @@ class Objective:
                 if not single:
                     count = targets[index].shape[0]
                     output.mean_loss.add(value.detach(), count, times=count)
-                if output.loss_weight != 1.0:
+                if output.loss_weight is not None:
                     value = value * output.loss_weight
                 total = value if total is None else total + value
         except (AttributeError, IndexError, TypeError):
@@ -225,7 +230,10 @@ class Objective:
         else:
             targets, weights = self._of_each(targets, weights)
         try:
-            samples = outputs.predictions[0].shape[0]
+            first = outputs.predictions[0]
+            if first.ndim == 0 and isinstance(self.outputs[0].loss, FunctionLoss):  # a layer has computed the loss, to be handed on
+                first = targets[0]
+            samples = first.shape[0]
             if loss is not None:
                 self._sees_loss = True
                 self.mean_loss.add(loss.detach(), samples, times=samples)
@@ -341,6 +349,30 @@ class Objective:
 def count_of(predictions: Any) -> int:
     """Return the number of outputs in what a module returned."""
     return len(predictions) if isinstance(predictions, (list, tuple, Mapping)) else 1
+
+
+def keys_of(predictions: Any) -> list[str] | None:
+    """Return what a module calls its outputs: the keys of a dict, or the fields of a named tuple; `None` where they have no names.
+
+    >>> keys_of({"a": 1}), keys_of([1])
+    (['a'], None)
+    """
+    if isinstance(predictions, Mapping):
+        return list(predictions)
+    fields = getattr(predictions, "_fields", None)
+    return None if fields is None else list(fields)
+
+
+def _loss_weight(weight: Any) -> Any:
+    """What the loss of an output is multiplied by, `None` for 1. A variable goes on being read, for a callback may set it."""
+    if isinstance(weight, torch.Tensor):
+        return weight.detach()
+    return None if weight is None or float(weight) == 1.0 else float(weight)
+
+
+def _in_order(count: int) -> list[str]:
+    """The names of outputs that have none of their own."""
+    return [f"output_{index + 1}" for index in range(count)]
 
 
 def _unique(prefix: str, label: str, is_weighted: bool, taken: set[str]) -> str:

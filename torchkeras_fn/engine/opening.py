@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from torchkeras_fn.engine.border import Border
+from torchkeras_fn.engine.columns import is_whole
 from torchkeras_fn.engine.data import (
     Arrays,
     ArraySource,
@@ -15,7 +16,7 @@ from torchkeras_fn.engine.data import (
     Signature,
     arrays_of,
     check_batch_size,
-    check_count,
+    check_steps,
     converter,
     is_batches,
     open_batches,
@@ -23,6 +24,7 @@ from torchkeras_fn.engine.data import (
 from torchkeras_fn.engine.inference import InferenceError, Spec, infer
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.modes import mode_of
+from torchkeras_fn.engine.objective import keys_of
 from torchkeras_fn.engine.preparation import Preparation
 from torchkeras_fn.engine.unpacking import as_it_came, shown, unpack
 from torchkeras_fn.engine.weighting import ClassWeights
@@ -50,7 +52,7 @@ class Opening(Preparation):
     ) -> Epochs:
         """Return the batches of the data, whatever it is, with the model built and bound for them, and fit for the step."""
         size = check_batch_size(batch_size)
-        steps = None if steps is None else check_count(steps, "The number of steps")
+        steps = None if steps is None else check_steps(steps)
         if not is_batches(x):
             arrays = self._ready_arrays(x, y, sample_weight, with_targets)
             return self._open_arrays(arrays, size, shuffle, steps, class_weight, with_targets)
@@ -61,6 +63,9 @@ class Opening(Preparation):
         if not self._is_built():
             self._build_for_first(epochs.peek(), with_targets, epochs.source.batches_are_pairs, own)
         self._bind_if_needed()
+        if class_weight is not None and self._signature().output_names is None and not own:  # whose outputs each have weights of their own
+            first, first_y, _ = unpack(epochs.peek(), with_targets, epochs.source.batches_are_pairs, 1)
+            self._make_ready(arrays_of(first, first_y, None, self._signature()))
         signature = self._weighted_signature(class_weight, with_targets)
         epochs.convert, epochs.source.device = converter(epochs.source, signature, with_targets, own), signature.device
         return self._alike(epochs)
@@ -178,6 +183,10 @@ class Opening(Preparation):
         border.key = key
         return border
 
+    def _forward_takes(self, x: Any) -> bool:
+        """Whether the parts of `x` are arguments of `forward` by themselves, which those of an object are not."""
+        return not is_whole(x) and super()._forward_takes(x)
+
     # ------------------------------------------------------------------ getting ready
 
     def _make_ready(self, arrays: Arrays, with_targets: bool = True) -> None:
@@ -204,6 +213,8 @@ class Opening(Preparation):
         return self._checked[1]
 
     def _infer_outputs(self, arrays: Arrays) -> Any:
+        if arrays.are_whole:
+            return None
         signature = self._signature()
         specs = []
         for part, dtype in zip(arrays.x, arrays.x_dtypes, strict=True):
@@ -214,9 +225,9 @@ class Opening(Preparation):
                 outputs = infer(self._call, (arrays.rebuild(specs),), {}, device=signature.device)
         except InferenceError:
             return None
-        named = isinstance(outputs, Mapping)
-        parts = list(outputs.values()) if named else list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        keys = keys_of(outputs)
+        parts = list(outputs.values() if isinstance(outputs, Mapping) else outputs if isinstance(outputs, (list, tuple)) else [outputs])
         if not all(isinstance(spec, Spec) for spec in parts):
             return None
         shapes = [spec.shape for spec in parts]
-        return dict(zip(outputs, shapes, strict=True)) if named else shapes
+        return shapes if keys is None else dict(zip(keys, shapes, strict=True))

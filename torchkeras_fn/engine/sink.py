@@ -8,6 +8,7 @@ import torch
 
 from torchkeras_fn.engine.dealing import in_turn
 from torchkeras_fn.engine.device import sent, to_host
+from torchkeras_fn.engine.groups import samples_of
 from torchkeras_fn.engine.lockstep import Lockstep
 from torchkeras_fn.engine.structure import Structure
 
@@ -31,11 +32,14 @@ class Sink:
         self._pieces: list[list[torch.Tensor]] = []
         self._names: list[Any] | None = None
         self._structure: Structure | None = None
+        self._kind: Any = None
+        """The type of outputs in a named tuple."""
         self._several = False
         self._arriving: _Arriving | None = None
 
     def take(self, index: int, batch: Any, outputs: Any) -> None:
         """Take the outputs of a batch behind those that came before. Raises `TypeError` for outputs that are no tensors."""
+        self._kind = type(outputs) if hasattr(outputs, "_fields") else None
         if isinstance(outputs, Mapping):
             self._names, outputs = list(outputs), list(outputs.values())
         self._several = isinstance(outputs, (list, tuple))
@@ -44,7 +48,7 @@ class Sink:
             outputs = self._flat(outputs)
         if not self._arrays and not self._pieces:
             _check_tensors(outputs)
-        samples = 0 if self._arrays else _samples_in(batch[0])
+        samples = 0 if self._arrays else samples_of(batch)
         if all([value.is_cpu for value in outputs]):
             self._keep([to_host(value) for value in outputs], samples)
             return
@@ -68,7 +72,8 @@ class Sink:
             self._pieces.append([value.reshape(1) if value.ndim == 0 else value for value in kept])
             return
         if not self._arrays:
-            self._arrays = [torch.empty((int(self._samples or 0), *value.shape[1:]), dtype=value.dtype) for value in values]
+            rows = int(self._samples or 0)
+            self._arrays = [torch.empty((rows, *value.shape[1:]), dtype=value.dtype, device="cpu") for value in values]
         for array, value in zip(self._arrays, values, strict=True):
             array[self._filled : self._filled + value.shape[0]] = value
         self._filled += values[0].shape[0]
@@ -94,6 +99,8 @@ class Sink:
         parts = arrays if self._structure is None else self._structure.pack(arrays)
         if self._names is not None:
             return dict(zip(self._names, parts, strict=True))
+        if self._kind is not None:
+            return self._kind(*parts)
         return parts if self._several else parts[0]
 
 
@@ -108,6 +115,8 @@ class SharedSink(Sink):
         """Take the outputs of a batch behind those that came before, unless all its rows are another's."""
         if self._shared.portion is None or self._shared.portion.rows:
             super().take(index, batch, outputs)
+        else:
+            self._kind = type(outputs) if hasattr(outputs, "_fields") else None
 
     def result(self) -> Any:
         """Return the outputs of all processes; a collective."""
@@ -131,7 +140,8 @@ class SharedSink(Sink):
             if pieces:
                 shape, dtype = pieces[0][index]
                 is_own = rank == self._shared.processes.rank
-                values = torch.cat([piece[index] for piece in self._pieces]) if is_own else torch.empty(sum(rows), *shape[1:], dtype=dtype)
+                empty = torch.empty(0 if is_own else sum(rows), *shape[1:], dtype=dtype, device="cpu")
+                values = torch.cat([piece[index] for piece in self._pieces]) if is_own else empty
                 parts.append(self._shared.processes.from_rank(rank, values.contiguous()).split(rows))
         return torch.cat(list(in_turn(parts)))
 
@@ -141,12 +151,6 @@ def _check_tensors(outputs: Any) -> None:
     if strange or not outputs:
         came = f"something of type {strange[0]}" if strange else "no outputs at all"
         raise TypeError(f"A prediction is a tensor, or a list or dict of tensors, which may be nested, but the model returned {came}.")
-
-
-def _samples_in(x: Any) -> int:
-    """How many samples a batch has: a module may return another number of rows."""
-    first = next(iter(x.values())) if isinstance(x, Mapping) else x if isinstance(x, torch.Tensor) else x[0]
-    return len(first)
 
 
 def _have_rows(values: list[torch.Tensor], samples: int) -> bool:

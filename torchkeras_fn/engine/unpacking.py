@@ -1,14 +1,16 @@
 """What comes as one batch: taken apart as `(x, y, sample_weight)`, or kept whole for a step of the user's that takes more than arrays."""
 
 from collections.abc import Iterable, Mapping
+from numbers import Number
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_leaves, tree_map
 
 from torchkeras_fn.engine.arrays import Signature
-from torchkeras_fn.engine.columns import is_array
+from torchkeras_fn.engine.columns import is_array, is_whole
 from torchkeras_fn.engine.device import to_device
 
 _NUMBERS = "fiub"
@@ -43,7 +45,7 @@ def has_parts(raw: Any, with_targets: bool, lists_are_pairs: bool, inputs: int) 
     >>> has_parts([1, 2], False, False, 1), has_parts((1, 2), False, False, 1)
     (False, True)
     """
-    if isinstance(raw, list) and not with_targets and not lists_are_pairs or not isinstance(raw, (list, tuple)):
+    if isinstance(raw, list) and not with_targets and not lists_are_pairs or not isinstance(raw, (list, tuple)) or is_whole(raw):
         return False
     are_inputs = lists_are_pairs and not with_targets and len(raw) == inputs > 1
     return not are_inputs or any(isinstance(part, (list, tuple, Mapping)) for part in raw)
@@ -72,7 +74,7 @@ class AsItCame(list[Any]):
 
     def __init__(self, raw: Any, batch: Any):
         first = raw[0] if isinstance(raw, (list, tuple)) and raw else raw
-        super().__init__([range(_rows(first) or 1)])
+        super().__init__([range(rows_of(first) or 1)])
         self.data, self.batch = raw, batch
 
 
@@ -127,7 +129,7 @@ def _is_usual(parts: Any, signature: Signature) -> bool:
     if len(parts) == 1 and isinstance(x, Mapping) and names is not None and not is_deep and not set(names) <= set(x):
         return False
     arrays = [one for part in parts if part is not None for one in (tree_leaves(part) if is_deep else _arrays_in(part))]
-    rows = {_rows(one) if is_array(one) and not _holds_no_numbers(one) else None for one in arrays}
+    rows = {rows_of(one) if is_array(one) and not is_whole(one) and not _holds_no_numbers(one) else None for one in arrays}
     return len(rows) == 1 and None not in rows
 
 
@@ -138,17 +140,33 @@ def _arrays_in(part: Any) -> Iterable[Any]:
 
 
 def _holds_no_numbers(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind not in _NUMBERS
+    """Whether this is an array of texts or objects; one of numbers that are kept as objects is usual, and has to be converted."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind in _NUMBERS:
+        return False
+    return value.dtype.kind != "O" or not value.size or not isinstance(next(value.flat), Number)
 
 
-def _rows(value: Any) -> int | None:
-    """How many rows an array has, or the first in a dict, or how long anything else is; `None` where it has no length."""
+def rows_of(value: Any) -> int | None:
+    """Return how many rows an array has, or the first in a dict, or how long anything else is; `None` where that cannot be told.
+
+    >>> rows_of(torch.ones(3, 2)), rows_of({"a": [1, 2]}), rows_of(3)
+    (3, 2, None)
+    """
+    if is_whole(value):
+        return _rows_of_whole(value)
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple):
         return shape[0] if shape else None
     if isinstance(value, Mapping) and value:
-        return _rows(next(iter(value.values())))
+        return rows_of(next(iter(value.values())))
     return len(value) if hasattr(value, "__len__") else None
+
+
+def _rows_of_whole(value: Any) -> int | None:
+    """How many sequences are packed, or rows a sparse or nested tensor has; what an object's length counts is not known."""
+    if isinstance(value, PackedSequence):
+        return int(value.batch_sizes[0])
+    return value.size(0) if isinstance(value, torch.Tensor) and value.ndim else None
 
 
 def _on_device(raw: Any, signature: Signature) -> Any:
