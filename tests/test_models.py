@@ -133,9 +133,17 @@ def test_a_numpy_array_is_welcome():
     assert torch.equal(model(data), model(torch.tensor(data, dtype=torch.float32)))
 
 
-@pytest.mark.parametrize("inputs", [lambda: [torch.ones(2, 3)], lambda: [torch.ones(2, 3)] * 3, lambda: {"a": torch.ones(2, 3)}])
-def test_a_wrong_number_of_inputs_is_told_with_the_names(inputs):
-    with pytest.raises(ValueError, match=r"expects 2 inputs \['a', 'b'\]"):
+@pytest.mark.parametrize(
+    ("inputs", "got"),
+    [
+        (lambda: [torch.ones(2, 3)], "1"),
+        (lambda: [torch.ones(2, 3)] * 3, "3"),
+        (lambda: {"a": torch.ones(2, 3)}, r"\['a'\]"),
+        (lambda: {"c": torch.ones(2, 3), "a": torch.ones(2, 3)}, r"\['a', 'c'\]"),
+    ],
+)
+def test_a_wrong_number_of_inputs_is_told_with_the_names(inputs, got):
+    with pytest.raises(ValueError, match=rf"expects 2 inputs \['a', 'b'\], got {got}\.$"):
         forked()(inputs())
 
 
@@ -312,10 +320,10 @@ def test_a_state_dict_is_loaded_into_the_model_and_its_lowered_module():
     assert torch.equal(second.get_layer("last").weights[1], first.get_layer("last").weights[1] + 1)
 
 
-def test_constants_of_the_graph_are_among_the_weights():
+def test_of_the_constants_of_a_graph_those_that_are_trained_are_weights():
     x = Input(shape=(3,))
     model = Model(x, x * nn.Parameter(torch.ones(3)) + torch.ones(3))
-    assert (len(model.trainable_weights), len(model.non_trainable_weights)) == (1, 1)
+    assert (len(model.trainable_weights), len(model.non_trainable_weights)) == (1, 0)
 
 
 def test_a_model_moved_to_another_type_computes_in_it():
@@ -701,6 +709,22 @@ def round_trip(model):
     copied = type(model).from_config(json.loads(json.dumps(model.get_config())))
     copied.set_weights(model.get_weights())
     return copied
+
+
+def test_the_input_of_a_stack_is_part_of_its_configuration():
+    model = Sequential([Input((3,), dtype="float64", name="rows"), Dense(2)])
+    copied = Sequential.from_config(json.loads(json.dumps(model.get_config())))
+    assert (copied.input_shape, copied.input_names, copied.inputs[0].dtype) == ((None, 3), ["rows"], torch.float64)
+
+
+def test_a_stack_without_an_input_has_none_after_a_round_trip_of_the_configuration():
+    copied = Sequential.from_config(Sequential([Dense(2)]).get_config())
+    assert copied(torch.ones(1, 5)).shape == (1, 2)
+
+
+def test_a_stack_is_called_in_the_mode_that_is_asked_for():
+    model, x = Sequential([Input((100,)), Dropout(0.5)]), torch.ones(1, 100)
+    assert torch.equal(model(x, training=False), x) and not torch.equal(model(x, training=True), x)
 
 
 def test_a_layer_shared_across_a_nested_model_is_one_layer_after_a_round_trip_of_the_configuration():

@@ -1,5 +1,7 @@
 """Areas under curves, and the best of one share where another is good enough."""
 
+import math
+
 import pytest
 import torch
 
@@ -17,6 +19,36 @@ AT = {
 @pytest.mark.parametrize(("curve", "area"), [("ROC", 0.75), ("roc", 0.75)])
 def test_the_area_under_a_curve_is_the_share_of_pairs_in_the_right_order(curve, area):
     assert float(metrics.AUC(curve=curve)(Y_TRUE, Y_PRED)) == pytest.approx(area)
+
+
+@pytest.mark.parametrize(
+    ("curve", "method", "area"),
+    [
+        ("PR", "interpolation", 1 / 2 + (1 - math.log(3 / 2)) / 2),  # from 1 hit of 2 that are called to 2 hits of 3
+        ("PR", "minoring", 1 / 4),
+        ("PR", "majoring", 1 / 2 + 1 / 3),
+        ("PRGAIN", "interpolation", 1 / 4),
+        ("PRGAIN", "minoring", 0.0),
+        ("PRGAIN", "majoring", 1 / 2),
+    ],
+)
+def test_areas_by_hand(curve, method, area):
+    assert float(metrics.AUC(curve=curve, summation_method=method)(Y_TRUE, Y_PRED)) == pytest.approx(area)
+
+
+def test_weights_of_labels_without_curves_of_their_own_weigh_their_predictions():
+    y_true, y_pred = Y_TRUE.reshape(2, 2), Y_PRED.reshape(2, 2)
+    weights = torch.tensor([1.0, 3.0])
+    mine = metrics.AUC(label_weights=weights)(y_true, y_pred)
+    assert float(mine) == pytest.approx(float(metrics.AUC()(Y_TRUE, Y_PRED, sample_weight=weights.repeat(2))))
+    assert float(mine) != pytest.approx(float(metrics.AUC()(Y_TRUE, Y_PRED)))
+
+
+def test_weights_of_labels_and_of_samples_are_multiplied():
+    y_true, y_pred, weights = Y_TRUE.reshape(2, 2), Y_PRED.reshape(2, 2), torch.tensor([[2.0, 1.0], [1.0, 4.0]])
+    mine = metrics.AUC(label_weights=[1.0, 3.0])(y_true, y_pred, sample_weight=weights)
+    expected = metrics.AUC()(Y_TRUE, Y_PRED, sample_weight=(weights * torch.tensor([1.0, 3.0])).flatten())
+    assert float(mine) == pytest.approx(float(expected))
 
 
 def test_labels_have_curves_of_their_own():
@@ -52,9 +84,16 @@ def test_thresholds_stand_in_for_their_number():
     assert metrics.AUC(num_thresholds=None, thresholds=[0.3, 0.5]).num_thresholds == 4
 
 
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [("specificity", 0.0), ("sensitivity", 0.0), ("recall", 0.5), ("precision", 0.0)],
+)
+def test_the_wrong_order_has_no_threshold_but_those_at_which_all_are_called_alike(argument, expected):
+    assert float(AT[argument](1.0)(torch.tensor([0.0, 1.0]), torch.tensor([0.9, 0.1]))) == expected
+
+
 @pytest.mark.parametrize("argument", AT)
-def test_no_threshold_will_do(argument):
-    assert float(AT[argument](1.0)(torch.tensor([0.0, 1.0]), torch.tensor([0.9, 0.1]))) in (0.0, 0.5, 1.0)
+def test_no_batches_give_0(argument):
     assert float(AT[argument](0.5).result()) == 0.0
 
 

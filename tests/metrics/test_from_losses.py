@@ -103,6 +103,13 @@ def test_a_name_is_averaged_as_the_loss_and_a_class_by_its_weights(metric, like_
     assert float(metric.result()) == pytest.approx(3 * float(make()(BITS, P, sample_weight=weight)))
 
 
+def test_a_name_is_averaged_over_what_the_loss_makes_of_targets_and_predictions_in_this_order():
+    y_true, y_pred = torch.tensor([[0.1, 0.9]]), torch.tensor([[0.5, 0.5]])
+    metric = metrics.get("kl_divergence")
+    metric.averaged_as_the_loss()(y_true, y_pred, None)
+    assert float(metric.result()) == pytest.approx(float((y_true * (y_true / y_pred).log()).sum()), rel=1e-5)
+
+
 def test_a_loss_keeps_its_options_and_name_in_the_config():
     metric = metrics.get(losses.Huber(delta=0.5, name="robust"))
     again = metrics.deserialize(json.loads(json.dumps(metrics.serialize(metric))))

@@ -324,6 +324,23 @@ def test_running_means_overwrite_the_weights_every_so_often():
     assert values == [1.0, 1.25, 2.25, 0.75 * (0.75 * 1.25 + 0.25 * 2.25) + 0.25 * 3.25]
 
 
+def test_weights_are_exchanged_for_their_running_means_and_back():
+    p = parameter(0.0)
+    optimizer = bound(optimizers.SGD(1.0, use_ema=True, ema_momentum=0.75), p)
+    step(optimizer, -1.0)
+    step(optimizer, -1.0)
+    for is_swapped, value in ((True, 1.25), (True, 1.25), (False, 2.0)):
+        optimizer.swapped = is_swapped
+        assert (optimizer.swapped, p.item()) == (is_swapped, value)
+
+
+def test_weights_without_running_means_are_not_exchanged():
+    optimizer = bound(optimizers.SGD(1.0))
+    assert optimizer.swapped is False
+    with pytest.raises(ValueError, match="use_ema=True"):
+        optimizer.swapped = True
+
+
 def test_nothing_is_finalized_without_running_means():
     p = parameter(1.0)
     bound(optimizers.SGD(), p).finalize_variable_values([p])
