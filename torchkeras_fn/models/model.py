@@ -31,6 +31,7 @@ from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.engine.trainer import Trainer
 from torchkeras_fn.engine.weights import NamedWeight
 from torchkeras_fn.metrics import Mean
+from torchkeras_fn.models.chosen import Chosen
 from torchkeras_fn.shards import gathered, outside_inference
 from torchkeras_fn.utils.summary import print_summary
 
@@ -52,6 +53,8 @@ class Model(Trainer, Drawn):
     >>> list(Model({"size": x}, {"price": Dense(1)(x)}).predict({"size": [[1.0, 2.0, 3.0]]}, verbose=0))
     ['price']
     """
+
+    loss, loss_weights, weighted_metrics = Chosen(), Chosen(), Chosen()
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any):
         if (inputs is None) != (outputs is None):
