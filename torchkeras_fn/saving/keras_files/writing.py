@@ -14,8 +14,8 @@ from torchkeras_fn.engine.structure import nested
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, is_symbolic
 from torchkeras_fn.engine.weights import ACTIVATIONS
 from torchkeras_fn.registry import get_registered_name
-from torchkeras_fn.saving.keras_files.operations import written
 from torchkeras_fn.saving.keras_files.state import class_name_of, keras_layers, past_casts, path_name
+from torchkeras_fn.saving.keras_files.twins import written
 from torchkeras_fn.saving.keras_files.values import SHARED, to_keras
 
 _UNKNOWN = frozenset(("LocallyConnected1D", "LocallyConnected2D", "TorchModuleWrapper"))
