@@ -789,3 +789,30 @@ def test_the_metric_objects_can_be_asked_for():
     assert [metric.name for metric in model.metrics] == ["loss", "mae"]
     figures = model.evaluate(np.ones((4, 3)), np.ones(4), verbose=0)
     np.testing.assert_allclose([float(metric.result()) for metric in model.metrics], figures, rtol=1e-6)
+
+
+def test_a_subclassed_model_is_called_on_a_packed_sequence():
+    class Reader(Model):
+        def __init__(self):
+            super().__init__()
+            self.read, self.out = nn.GRU(3, 4, batch_first=True), Dense(2)
+
+        def call(self, inputs):
+            return self.out(self.read(inputs)[1][0])
+
+    packed = nn.utils.rnn.pack_sequence([torch.ones(3, 3), torch.ones(2, 3)])
+    assert Reader()(packed).shape == (2, 2)
+
+
+def test_a_regularizer_of_a_weight_that_is_not_trained_costs_nothing():
+    class Scaled(Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight(name="scale", shape=(1,), initializer="ones", regularizer="l2", trainable=False)
+
+        def call(self, inputs):
+            return inputs * self.scale
+
+    x = Input(shape=(1,))
+    model = Model(x, Scaled()(x))
+    model.compile("sgd", "mse")
+    assert model.test_on_batch(np.ones((1, 1)), np.ones((1, 1))) == 0.0

@@ -1,12 +1,14 @@
 """What happens when a layer is called: what the `call` of a subclass hands on."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from torchkeras_fn import Input, Model
-from torchkeras_fn.layers import GRU, LSTM, BatchNormalization, Dense, Dropout, Layer
+from torchkeras_fn import Input, Model, Sequential
+from torchkeras_fn.layers import GRU, LSTM, Activation, BatchNormalization, Dense, Dropout, Flatten, Layer
 
 
 class AlwaysDropping(Dropout):
@@ -88,3 +90,108 @@ def test_a_call_of_ones_own_around_a_torch_module_is_told_the_mode_of_the_model(
     model.compile("sgd", "mse")
     getattr(model, method)(np.ones((1, 3)), *([] if "predict" in method else [np.ones((1, 2))]))
     assert layer.seen == (training, training)
+
+
+@pytest.mark.parametrize("base", [lambda: (Activation, "linear"), lambda: (Flatten,)])
+def test_a_call_of_ones_own_around_a_layer_without_a_module_is_told_the_mode(base):
+    base, *arguments = base()
+
+    class Own(base):
+        def call(self, inputs, training=None):
+            return super().call(inputs) * (2.0 if training else 1.0)
+
+    x = Input(shape=(1,))
+    model = Model(x, Own(*arguments)(x))
+    model.compile("sgd", "mse", metrics=["mae"])
+    given = np.ones((1, 1))
+    assert (model.test_on_batch(given, 0 * given)[1], model.train_on_batch(given, 0 * given)[1]) == (1.0, 2.0)
+
+
+def test_a_weight_of_an_activation_of_ones_own_is_the_models():
+    class Scaled(Activation):
+        def build(self, input_shape):
+            self.scale = self.add_weight(name="scale", shape=(1,), initializer="ones")
+
+        def call(self, inputs):
+            return super().call(inputs) * self.scale
+
+    x = Input(shape=(1,))
+    assert list(Model(x, Scaled("tanh")(x)).state_dict()) == ["scaled_1.scale"]
+
+
+class Doubled(Sequential):
+    def call(self, inputs, training=None):
+        return super().call(inputs, training=training) * (2.0 if training else 1.0)
+
+
+class DoubledGraph(Model):
+    def call(self, inputs, training=None):
+        return super().call(inputs, training) * (2.0 if training else 1.0)
+
+
+def doubled_graph():
+    x = Input(shape=(1,))
+    return DoubledGraph(x, Dense(1, kernel_initializer="ones", activity_regularizer="l1")(x))
+
+
+@pytest.mark.parametrize("make", [lambda: Doubled([Dense(1, kernel_initializer="ones", activity_regularizer="l1")]), doubled_graph])
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_the_call_of_a_drawn_model_hands_on_to_its_graph(make, is_nested):
+    model = make()
+    if is_nested:
+        x = Input(shape=(1,))
+        model = Model(x, model(x))
+    model.compile("sgd", "mse", metrics=["mae"])
+    given = np.ones((1, 1))
+    assert model.test_on_batch(given, 0 * given) == pytest.approx([1.01, 1.0])
+    assert model.train_on_batch(given, 0 * given) == pytest.approx([4.01, 2.0])
+
+
+def test_a_batch_size_written_into_a_layer_of_several_inputs_is_drawn_by_its_declared_shape():
+    class Mixed(Layer):
+        def call(self, inputs):
+            share = torch.rand(4, 1)
+            return share * inputs[0] + (1 - share) * inputs[1]
+
+        def compute_output_shape(self, input_shapes):
+            return input_shapes[0]
+
+    x, y = Input(shape=(3,)), Input(shape=(3,))
+    model = Model([x, y], Mixed()([x, y]))
+    assert model.output_shape == (None, 3) and model.predict([np.ones((4, 3))] * 2).shape == (4, 3)
+
+
+def test_declared_shapes_of_several_outputs_are_drawn():
+    class Halves(Layer):
+        def call(self, inputs):
+            share = torch.rand(4, 1)
+            return [share * inputs, (1 - share) * inputs[:, :1]]
+
+        def compute_output_shape(self, input_shape):
+            return [input_shape, (input_shape[0], 1)]
+
+    assert [output.shape for output in Halves()(Input(shape=(3,)))] == [(None, 3), (None, 1)]
+
+
+def test_a_layer_that_ran_by_hand_and_added_a_loss_is_copied():
+    class Adds(Layer):
+        def call(self, inputs):
+            self.add_loss(inputs.mean())
+            return inputs
+
+    layer = Adds()
+    layer(torch.ones(2, 3, requires_grad=True) * 2)
+    assert copy.deepcopy(layer).losses == []
+
+
+@pytest.mark.parametrize("base", [Layer, Model])
+def test_a_layer_made_within_a_call_has_the_mode_of_that(base):
+    class Dropping(base):
+        def call(self, inputs):
+            return Dropout(1.0)(inputs)
+
+    x, layer = Input(shape=(2,)), Dropping()
+    model = Model(x, layer(x))
+    model.compile("sgd", "mse", metrics=["mae"])
+    given = np.ones((1, 2))
+    assert (model.predict(given).sum(), model.train_on_batch(given, 0 * given)[1]) == (2.0, 0.0)

@@ -216,3 +216,27 @@ def test_a_plain_trainer_tells_the_layers_in_it():
             return self.dense(x)
 
     assert Plain().double()(torch.ones(2, 3, dtype=torch.float64)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("copied", [lambda model: model, copy.deepcopy], ids=["itself", "copy"])
+def test_a_nested_model_casts_floats_of_another_type(copied):
+    x = Input(shape=(4,))
+    inner = Sequential([layers.Dense(2, input_shape=(3,))])
+    model = Model(x, inner(layers.Dense(3, dtype="float64")(x)))
+    assert copied(model).predict(np.ones((2, 4))).dtype == np.float32
+
+
+@pytest.mark.parametrize("copied", [lambda model: model, copy.deepcopy], ids=["itself", "copy"])
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_a_layer_with_heads_casts_each_of_its_arguments(kind, copied):
+    x = Input(shape=(3, 4))
+    other = layers.Dense(4, dtype="float64")(x)
+    model = Model(x, layers.MultiHeadAttention(2, 2, dtype=kind)(x, other, key=x))
+    assert copied(model).predict(np.ones((2, 3, 4))).dtype == np.dtype(kind)
+
+
+def test_what_hides_steps_is_not_cast():
+    layer = layers.MultiHeadAttention(2, 2)
+    x, hidden = torch.rand(1, 3, 4), torch.tensor([[[True, False, False]] * 3])
+    changed = torch.cat([x[:, :1], torch.ones(1, 2, 4)], 1)
+    torch.testing.assert_close(layer(x, x, attention_mask=hidden), layer(x, changed, attention_mask=hidden))

@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -185,3 +186,12 @@ def test_a_model_without_hooks_is_not_called_in_a_step():
     model.compile("sgd", "mse")
     model.fit(x, y, verbose=0)
     assert type(model._views["training"]).__name__ == "Flat"
+
+
+def test_a_hook_may_come_between_two_predictions():
+    x, seen = np.ones((40, 3), "float32"), []
+    model = Sequential([Dense(1, input_shape=(3,))])
+    before = model.predict(x)
+    model.register_forward_hook(lambda *_: seen.append(1))
+    np.testing.assert_allclose(model.predict(x), before, rtol=1e-6)
+    assert seen

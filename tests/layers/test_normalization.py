@@ -218,3 +218,35 @@ def test_the_statistics_are_loaded_from_a_plain_dict_and_from_torchs_layer(of):
     state = {name: torch.rand_like(value, dtype=torch.float32) for name, value in of(model).state_dict().items()}
     assert not model.load_state_dict(state).unexpected_keys
     assert torch.equal(model.state_dict()["batch_normalization_1.running_var"], state["batch_normalization_1.running_var"])
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_freezing_reaches_a_call_in_a_fixed_training_mode(is_nested):
+    x, layer = Input(shape=(3,)), BatchNormalization()
+    model = Model(x, layer(x, training=True))
+    if is_nested:
+        inner = Model(x, layer(x))
+        model = Model(x, inner(x, training=True))
+    data = np.random.RandomState(0).rand(8, 3)
+    model.predict(data)
+    layer.set_weights([np.ones(3), np.zeros(3), np.zeros(3), np.ones(3)])
+    layer.trainable = False
+    np.testing.assert_allclose(model.predict(data), data / np.sqrt(1.001), rtol=1e-5)
+
+
+def test_freezing_reaches_a_sequential_inside_a_layer_of_ones_own():
+    class Block(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = Sequential([BatchNormalization()])
+
+        def call(self, inputs):
+            return self.inner(inputs)
+
+    x, block = Input(shape=(3,)), Block()
+    model = Model(x, block(x))
+    block.trainable = False
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    model.train_on_batch(np.random.RandomState(0).rand(8, 3), np.zeros((8, 3)))
+    assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))

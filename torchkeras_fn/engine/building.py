@@ -5,6 +5,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from torchkeras_fn.engine.connections import shapes_of
 
 
@@ -12,7 +14,9 @@ def whole(build: Callable[..., Any]) -> Callable[..., Any]:
     """Return the `build` of a class as one that does all that building takes, where it is not called from within that.
 
     Keras' layers are built by hand, as in `self.dense.build(input_shape)`; here the torch module that `build` returns has to
-    be taken over too. Shapes of several inputs, in a tuple or one by one, reach a `build` of one argument as a list.
+    be taken over too: at once where the `build` of a user's class calls that of the layer it extends, whose weights it may go
+    on to read, and whose module it need not return. Shapes of several inputs, in a tuple or one by one, reach a `build` of one
+    argument as a list.
 
     >>> from torchkeras_fn.layers import Dense
     >>> layer = Dense(2)
@@ -26,7 +30,10 @@ def whole(build: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(build)
     def built(self: Any, *args: Any, **kwargs: Any) -> Any:
         if self.builds_itself or self._is_being_built or self.built:
-            return build(self, *args, **kwargs)
+            made = build(self, *args, **kwargs)
+            if isinstance(made, nn.Module) and self._is_being_built and _is_extended_by_user(type(self), built):
+                self._take_over(made)
+            return made
         if len(signature.parameters) > 2:
             given = signature.bind(self, *args, **kwargs)
             self._build(*given.args[1:], **given.kwargs)
@@ -38,6 +45,14 @@ def whole(build: Callable[..., Any]) -> Callable[..., Any]:
         return self.module
 
     return built
+
+
+def _is_extended_by_user(cls: Any, build: Any) -> bool:
+    """Whether a `build` of this library's is the one that the `build` of a user's class calls as that of its base."""
+    if not cls._is_users:
+        return False
+    builds = [(part._is_users, vars(part)["build"]) for part in cls.__mro__ if "build" in vars(part)]
+    return builds[0][0] and build is next((found for is_users, found in builds if not is_users), None)
 
 
 def further_shapes(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Called(Additions, Connections, Hooked, Weighted):
         if self.inline:
             return self.finish(inputs)
         if self.module is None:
-            raise NotImplementedError(f"{type(self).__name__} needs a call(inputs), or a build(input_shape) that returns a torch module.")
+            return self.call_drawn(inputs, *args, **kwargs)
         if args and (args[0] is None or isinstance(args[0], bool)):  # which layers of Keras take behind the inputs
             args, kwargs = args[1:], {"training": args[0], **kwargs}
         if "training" in kwargs:  # as the `call` of a subclass hands it on
@@ -67,6 +67,10 @@ class Called(Additions, Connections, Hooked, Weighted):
             with contextlib.nullcontext() if mode is None else mode_of(self.module, training=bool(mode)):
                 return self.finish(self.module(self.prepare(inputs), *args, **kwargs))
         return self.finish(self.module(self.prepare(inputs), *args, **kwargs))
+
+    def call_drawn(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the outputs where there is no torch module: a model runs its graph."""
+        raise NotImplementedError(f"{type(self).__name__} needs a call(inputs), or a build(input_shape) that returns a torch module.")
 
     def prepare(self, inputs: Any) -> Any:
         """Turn the inputs into what the torch module takes, with torch functions."""
@@ -92,6 +96,11 @@ class Called(Additions, Connections, Hooked, Weighted):
         return {"mask": mask} if self.call_takes("mask") else {}
 
     # ------------------------------------------------------------------ calling
+
+    @classmethod
+    def is_inlined(cls) -> bool:
+        """Return whether models run the functions that `call` is made of, and not the layer, as they do where a user's class changed it."""
+        return cls.inline and not (cls._is_users and any(getattr(part, "_is_users", False) and _changes_call(part) for part in cls.__mro__))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not args and "inputs" in kwargs:
@@ -121,6 +130,8 @@ class Called(Additions, Connections, Hooked, Weighted):
         masks = [carried_mask(argument) for argument in args]
         if self.needs_floats and not self._may_keep_its_type(args[0]):  # what is cast carries no mask
             args = (as_floats(args[0], self.dtype), *args[1:])
+        if self.needs_floats and (len(args) > 1 or kwargs):
+            args, kwargs = self._further_floats(args, kwargs)
         is_masked = any(mask is not None for mask in masks)
         if is_masked:
             kwargs = {**{name: mask for name, mask in self.mask_arguments(masks[0], masks).items() if name not in in_order}, **kwargs}
@@ -160,6 +171,15 @@ class Called(Additions, Connections, Hooked, Weighted):
             return True
         return inputs.dtype.is_floating_point and self._weight_device() is None
 
+    def _further_floats(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with the floats behind the first in the layer's own type; masks and indices stay as they are."""
+
+        def own(value: Any) -> Any:
+            is_float = isinstance(value, (torch.Tensor, KerasTensor)) and value.dtype.is_floating_point
+            return as_floats(value, self.dtype) if is_float else value
+
+        return (*args[:1], *map(own, args[1:])), {name: own(value) for name, value in kwargs.items()}
+
     def call_takes(self, argument: str) -> bool:
         """Return whether `call` names an argument, such as `training` or `mask`, or the torch module takes it."""
         return argument in self.module_takes or argument in _call_arguments(type(self))
@@ -176,7 +196,7 @@ class Called(Additions, Connections, Hooked, Weighted):
         if self.input_spec is not None:
             check_inputs(self.input_spec, first, self)
         if self.needs_floats and args:
-            args = (as_floats(first, self.dtype), *args[1:])
+            args, kwargs = self._further_floats((as_floats(first, self.dtype), *args[1:]), kwargs)
         outputs = record(self, args, kwargs, function=self._inferred, device=self._weight_device())
         if self._has_hooks() and not self._is_called_in_models():
             self._warn_of_hooks()
@@ -188,7 +208,7 @@ class Called(Additions, Connections, Hooked, Weighted):
     def _is_called_in_models(self) -> bool:
         """Whether the models that the layer is drawn into call it, and not what it is made of."""
         has_forward = self._is_users and type(self).forward is not Called.forward
-        return self.builds_itself or not (self.inline or type(self).call is Called.call and not has_forward)
+        return self.builds_itself or not (self.is_inlined() or type(self).call is Called.call and not has_forward)
 
     def _run_in_models(self) -> nn.Module | None:
         if not self._nodes or self._is_called_in_models():
@@ -206,12 +226,17 @@ class Called(Additions, Connections, Hooked, Weighted):
                     with contextlib.suppress(Exception):  # a `call` that needs a mask runs with one that hides nothing
                         return self.forward(*args, **{**kwargs, "mask": inference.map_only(torch.Tensor, _all_steps, args[0])})
                 declared = "compute_output_shape" in vars(self) or type(self).compute_output_shape is not Called.compute_output_shape
-                if not declared or not isinstance(args[0], torch.Tensor):
+                tensors = [leaf for leaf in inference.leaves_of(args[:1]) if isinstance(leaf, torch.Tensor)]
+                if not declared or not tensors:
                     raise
-                samples, *shape = self.compute_output_shape(tuple(args[0].shape))
-                if isinstance(samples, (tuple, list)) or None in shape:  # this does not tell what torch would need to know
+                shape = self.compute_output_shape(inference.map_only(torch.Tensor, _shape_of, args[0]))
+                are_several = isinstance(shape, (list, tuple)) and bool(shape) and isinstance(shape[0], (list, tuple))
+                shapes = list(shape) if are_several else [shape]
+                if any(None in one[1:] for one in shapes):  # this does not tell what torch would need to know
                     raise
-                return torch.empty((args[0].shape[0] if samples is None else samples, *shape), dtype=self.dtype, device=args[0].device)
+                rows, kind, device = tensors[0].shape[0], self.dtype, tensors[0].device
+                made = [torch.empty((rows if one[0] is None else one[0], *one[1:]), dtype=kind, device=device) for one in shapes]
+                return made if are_several else made[0]
 
     def _roots(self) -> tuple[nn.Module, ...]:
         return (self,) if self.module is None else (self, self.module)
@@ -220,8 +245,16 @@ class Called(Additions, Connections, Hooked, Weighted):
         return next((tensor.device for tensor in [*self.parameters(), *self.buffers()]), None)
 
 
+def _shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
+
+
 def _all_steps(tensor: torch.Tensor) -> torch.Tensor:
     return torch.ones(tensor.shape[:2], dtype=torch.bool, device=tensor.device)
+
+
+def _changes_call(cls: type) -> bool:
+    return "call" in vars(cls) or "forward" in vars(cls)
 
 
 def _call_arguments(cls: type, cache: dict[type, tuple[str, ...]] = {}) -> tuple[str, ...]:  # noqa: B006 - a cache for the process

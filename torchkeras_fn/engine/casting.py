@@ -72,13 +72,17 @@ def cast_records(records: Records, types: Sequence[torch.dtype]) -> None:
     """
     cast_inputs([records.calls[reference.call].operation for reference in records.inputs], types)
     for call in records.calls:
-        if not getattr(call.operation, "needs_floats", False) or not call.args or not isinstance(call.args[0], Reference):
+        if not getattr(call.operation, "needs_floats", False):
             continue
-        position = call.args[0].call
-        before = records.calls[position]
-        if before.operation in (torch.Tensor.to, cast_inside) and len(before.args) == 2 and isinstance(before.args[1], torch.dtype):
-            note_type(call.operation)
-            records.calls[position] = before._replace(args=(before.args[0], call.operation.dtype))
+        for argument in (*call.args, *call.kwargs.values()):
+            before = records.calls[argument.call] if isinstance(argument, Reference) else None
+            if before is not None and before.operation in (torch.Tensor.to, cast_inside) and _leads_to_type(before.args):
+                note_type(call.operation)
+                records.calls[argument.call] = before._replace(args=(before.args[0], call.operation.dtype))
+
+
+def _leads_to_type(args: Sequence[Any]) -> bool:
+    return len(args) == 2 and isinstance(args[1], torch.dtype)
 
 
 def note_type(layer: Any) -> None:

@@ -1,5 +1,6 @@
 """`Drawn`: a layer with a graph inside. Its layers, its weights, and how it runs, is copied and is written down."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,11 +8,12 @@ import torch
 from torch import nn
 
 from torchkeras_fn.engine import turns
+from torchkeras_fn.engine.additions import Additions
 from torchkeras_fn.engine.connections import shapes_of
 from torchkeras_fn.engine.graph import Graph, numbered
 from torchkeras_fn.engine.incoming import as_floats, as_tensors, drawing_again
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.engine.lowering import GraphModule, lower
+from torchkeras_fn.engine.lowering import GraphModule, as_outputs, lower, lower_for_training
 from torchkeras_fn.engine.modes import is_in_mode, mode_of, with_own_mode
 from torchkeras_fn.engine.naming import module_keys
 from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
@@ -58,7 +60,7 @@ class Drawn(Layer):
         self._modules.clear()
         for layer, key in module_keys(graph).items():
             module = layer if layer.module is None or layer._is_called_in_models() or isinstance(layer, Drawn) else layer.module
-            if not layer.inline or any(True for _ in layer.children()):
+            if not layer.is_inlined() or any(True for _ in layer.children()):
                 self._modules[key] = module
         if graph.constant_keys:
             self._modules["constants"] = graph.constants
@@ -211,6 +213,25 @@ class Drawn(Layer):
             return self._running(*inputs)
         return self.lowered(*inputs) if self._sharding is None else self._sharding.call(self.lowered, *inputs)
 
+    def call_drawn(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run the graph, as the `call` of a subclass asks for with `super().call(inputs, training=training)`."""
+        graph = self.graph
+        if graph is None:
+            return super().call_drawn(inputs, *args, **kwargs)
+        training = kwargs.get("training", args[0] if args else None)
+        if "called" not in self._views:
+            taken = [_takes_no_logits] * len(graph.outputs)
+            self._views["called"] = lower_for_training(graph, taken, self._symbolic_losses, self._symbolic_metrics).module
+        given = inputs if isinstance(inputs, (list, tuple, Mapping)) else [inputs]
+        tensors = [self._as_drawn(index, part) for index, part in enumerate(self._ordered(graph, given))]
+        with contextlib.nullcontext() if training is None else mode_of(self, training=bool(training)):
+            outputs = as_outputs(self._views["called"](*tensors))
+        Additions.add_loss(self, list(outputs.losses))
+        for label, figure in outputs.metrics:
+            Additions.add_metric(self, figure, label)
+        structure = self._output_structure
+        return structure.pack(outputs.predictions) if structure is not None else _one_or_list(outputs.predictions)
+
     def _as_drawn(self, index: int, value: Any) -> Any:
         """A value for an input as a tensor, in the float type that data for the input has."""
         tensor, wanted = as_tensors(value, self.dtype), self._input_dtype(index)
@@ -284,7 +305,8 @@ class Drawn(Layer):
     def _hooked(self) -> nn.Module:
         hooked = super()._hooked()
         self._is_seen = True
-        self._views.pop("flat", None)
+        for name in ("flat", "rows"):
+            self._views.pop(name, None)
         return hooked
 
     def uses_graph(self) -> bool:
@@ -360,6 +382,14 @@ def layer_of(entry: Mapping[str, Any]) -> Layer:
     """Return a new layer, or nested model, of the class and configuration in an entry."""
     layer: Layer = registry.find(entry["class_name"]).from_config(entry["config"])
     return layer
+
+
+def _takes_no_logits(kind: str) -> bool:
+    return False
+
+
+def _one_or_list(tensors: Sequence[Any]) -> Any:
+    return list(tensors) if len(tensors) > 1 else tensors[0]
 
 
 def is_own(function: Any) -> bool:

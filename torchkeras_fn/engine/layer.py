@@ -1,6 +1,7 @@
 """`Layer`: configure, build, and it is a torch module. Every layer, built in or a user's own, starts here."""
 
 import inspect
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -84,6 +85,8 @@ class Layer(Made, Called):
         self.given_name = name
         self.automatic_name: str | None = None
         self.built = False
+        if not _mode_of_running_call():
+            self.training = False
         self._is_being_built = False
         if not hasattr(self, "activation"):  # Keras' base class has none: a program may have set its own before this
             self.activation: Any = None
@@ -92,6 +95,7 @@ class Layer(Made, Called):
         self._nodes: list[Node] = []
         self._writes_to_inputs: dict[bool, bool] = {}
         self._initial_weights = weights
+        self._listed: set[str] = set()
         if batch_input_shape is None and input_shape is None and input_dim is not None:
             input_shape = (input_dim,) if input_length is None and not self.takes_integers else (input_length, input_dim)
             if self.takes_integers:
@@ -165,14 +169,30 @@ class Layer(Made, Called):
             finally:
                 self._is_being_built = False
             if module is not None:
-                if not self.training:
-                    module.eval()
-                self._adopt(module)
-                self._initialize()
+                self._take_over(module)
         self.own_listed_modules()
         self.built, self.built_for = True, input_shape
         if self._initial_weights is not None:
             self.set_weights(self._initial_weights)
+
+    def _take_over(self, module: nn.Module) -> None:
+        """Make a module that was just built this layer's own, with the weights that the layer was told to begin with."""
+        if module is self.module:
+            return
+        if not self.training:
+            module.eval()
+        self._adopt(module)
+        self._initialize()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Own what lists hold before the next layer comes, so that weights are in the order in which the layers were kept."""
+        if self._is_users and isinstance(value, nn.Module) and "_listed" in self.__dict__:
+            self.own_listed_modules()
+            if value in self._modules.values():  # what a list holds is from here on known as this attribute, at its place
+                parts = [(name if part is value and key in self._listed else key, part) for key, part in self._modules.items()]
+                self._modules.clear()
+                self._modules.update(parts)
+        super().__setattr__(name, value)
 
     def own_listed_modules(self) -> None:
         """Own the modules that a user's class keeps in lists, tuples and dicts, as it owns those in attributes: `blocks_0`, `blocks_1`."""
@@ -183,11 +203,14 @@ class Layer(Made, Called):
             for index, part in enumerate(inference.leaves_of(value)):
                 if isinstance(part, nn.Module) and part not in self._modules.values():
                     self._modules[f"{name}_{index}"] = part
+                    self._listed.add(f"{name}_{index}")
 
     def _adopt(self, module: nn.Module) -> None:
         """Make the module's weights this layer's own: one set of tensors, known as `dense_1.weight`, not `dense_1.module.weight`."""
         if self.dtype != torch.get_default_dtype() and self.weight_map:
             module.to(self.dtype)
+        if self._is_users:
+            self._bring_along(module)
         object.__setattr__(self, "module", module)
         self.training = module.training
         self._parameters = module._parameters
@@ -196,6 +219,24 @@ class Layer(Made, Called):
         if isinstance(self.activation, nn.Module) and self.activates_outputs:
             module._modules["activation"] = self.activation
         self._modules = module._modules
+
+    def _bring_along(self, module: nn.Module) -> None:
+        """Give the module the weights and layers that a user's class keeps beside it, so that they are moved, saved and trained with it."""
+        theirs = frozenset((*module._parameters, *module._buffers, *module._modules))
+        inside = {id(part) for part in (*module.modules(), *module.parameters(), *module.buffers())}
+        brought = []
+        for kind in ("_parameters", "_buffers", "_modules"):
+            for name, part in vars(self)[kind].items():
+                if part is None or part is self.activation or id(part) in inside or name in self._of_module:
+                    continue
+                if name in theirs:
+                    kind_of_module = type(module).__name__
+                    raise ValueError(f"{name!r} is what {kind_of_module} calls a part of its own. Give this weight or layer another name.")
+                vars(module)[kind][name] = part
+                brought.append(name)
+        module._non_persistent_buffers_set.update(self._non_persistent_buffers_set.intersection(brought))
+        object.__setattr__(self, "_of_module", theirs)
+        object.__setattr__(self, "_made_before", frozenset(brought))
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """Change all tensors, as torch does for `to`, `double` and the like; weights that are made later are of the type of a cast."""
@@ -207,11 +248,24 @@ class Layer(Made, Called):
         return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy of a layer stands in no graph."""
-        return {**self.__dict__, "_nodes": []}
+        """A copy of a layer stands in no graph, and has not run."""
+        return {**self.__dict__, "_nodes": [], "_last_losses": ()}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.given_name or self.automatic_name or '(unnamed)'}>"
+
+
+def _mode_of_running_call() -> bool:
+    """Whether a layer that is made now begins in training mode, as torch's modules do; made within a `call`, it has the mode of that."""
+    frame = None if torch.compiler.is_compiling() else sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is _FORWARD:
+            return bool(frame.f_locals["self"].training)
+        frame = frame.f_back
+    return True
+
+
+_FORWARD = Called.forward.__code__
 
 
 Layer.build = whole(Layer.build)  # type: ignore[method-assign]

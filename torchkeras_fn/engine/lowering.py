@@ -260,11 +260,11 @@ class _Writer:
         return value
 
     def enter(self, scope: _Scope, tensor: KerasTensor, wanted: torch.dtype) -> fx.Node:
-        """The value of a tensor as the input of a nested model; cast where integers come and the model expects floats."""
+        """The value of a tensor as the input of a nested model; cast where it is of another type than the floats that the model expects."""
         value: fx.Node = scope.values[id(tensor)].node
         is_input = any(tensor is entry for entry in scope.graph.inputs)
-        are_integers = not tensor.dtype.is_floating_point or is_input and scope.graph.takes_integers(tensor)
-        if are_integers and wanted.is_floating_point and not tensor.dtype.is_complex:
+        is_other = tensor.dtype != wanted or is_input and scope.graph.takes_integers(tensor)
+        if is_other and wanted.is_floating_point and not tensor.dtype.is_complex:
             return self.fx.call_method("to", (value, wanted))
         return value
 
@@ -294,7 +294,7 @@ class _Writer:
             kwargs["training"] = mode
         if type(layer).call is Layer.call and is_ours(type(layer).forward):
             result = self.write_described(layer, target, mode, args, kwargs)
-        elif layer.inline:
+        elif layer.is_inlined():
             result = self.through(layer.call, *args, **kwargs)
         else:
             self.modules[target] = layer

@@ -124,6 +124,9 @@ class Weighted(nn.Module):
     weight_map: ClassVar[Mapping[str, Weight]] = {}
     """Where the Keras weights are in `module`; without it the module's own parameters and buffers are the weights."""
     module: nn.Module | None = None
+    _of_module: frozenset[str] = frozenset()
+    """The names of the module's own parts, where a user's class may have made others beside them, in `_made_before` or later."""
+    _made_before: frozenset[str] = frozenset()
     built: bool = False
     _trainable: bool = True
 
@@ -226,7 +229,7 @@ class Weighted(nn.Module):
     def _initialize(self) -> None:
         with torch.no_grad():
             for weight in self._mapped_weights() if self.weight_map else self.named_weights():
-                if weight.options.initializer is not None:
+                if weight.options.initializer is not None and weight.name not in self._made_before:
                     view = weight.view
                     weight.write(torch.as_tensor(weight.options.initializer(tuple(view.shape), dtype=view.dtype)))
 
@@ -249,14 +252,35 @@ class Weighted(nn.Module):
         return iter(weighted_in(self))
 
     def named_weights(self) -> list[NamedWeight]:
-        """Return the weights in Keras' order: this layer's own, those that can be trained first, then layer by layer those inside."""
+        """Return the weights, each once, in Keras' order: this layer's own, the trained first, then layer by layer those inside."""
         nothing = WeightOptions(None)
         if self.weight_map and self.module is not None:
             held = {getattr(self, name, None): name for name in reversed(ACTIVATIONS)}  # of one that stands for both, the first name
-            return [*self._mapped_weights(), *_weights_inside((name, module) for module, name in reversed(held.items()))]
+            mapped = [*self._mapped_weights(), *_weights_inside((name, module) for module, name in reversed(held.items()))]
+            return mapped if not self._of_module else self._with_own(mapped, len(self._mapped_weights()), held)
         own = [*self._parameters.items(), *((k, b) for k, b in self._buffers.items() if k not in self._non_persistent_buffers_set)]
         weights = [NamedWeight(k, t, None, self._weight_options.get(k, nothing)) for k, t in own if t is not None]
-        return [*weights, *_weights_inside(self._modules.items())]
+        found: dict[int, NamedWeight] = {}
+        for weight in (*weights, *_weights_inside(self._modules.items())):
+            found.setdefault(id(weight.tensor), weight)  # of a layer in several attributes the first
+        return list(found.values())
+
+    def _with_own(self, mapped: list[NamedWeight], count: int, held: Mapping[Any, str]) -> list[NamedWeight]:
+        """Put the weights that a user's class made beside the module's among those, of which the last were not of the layer itself."""
+        own, made_before = self._own_weights(), self._made_before
+        before, after = [w for w in own if w.name in made_before], [w for w in own if w.name not in made_before]
+        weights = sorted([*before, *mapped[:count], *after], key=lambda weight: not isinstance(weight.tensor, nn.Parameter))
+        return [*weights, *mapped[count:], *_weights_inside(part for part in self._own_parts() if part[1] not in held)]
+
+    def _own_weights(self) -> list[NamedWeight]:
+        """The weights that a user's class made beside those of the module."""
+        tensors = {**self._parameters, **{k: b for k, b in self._buffers.items() if k not in self._non_persistent_buffers_set}}
+        own = [(key, tensor) for key, tensor in tensors.items() if tensor is not None and key not in self._of_module]
+        return [NamedWeight(key, tensor, None, self._weight_options.get(key, WeightOptions(None))) for key, tensor in own]
+
+    def _own_parts(self) -> list[tuple[str, Any]]:
+        """The layers and modules that a user's class keeps beside those of the module, by their names."""
+        return [(key, part) for key, part in self._modules.items() if key not in self._of_module]
 
     def _mapped_weights(self) -> list[NamedWeight]:
         found = [(name, weight, self._read(weight.path)) for name, weight in self.weight_map.items()]
@@ -309,6 +333,28 @@ class Weighted(nn.Module):
         """The weights that training changes: the parameters of every trainable layer inside; none if this one is not."""
         frozen = self._frozen_parameters()
         return [w for w in _unique(self.weights) if isinstance(w, nn.Parameter) and w.requires_grad and id(w) not in frozen]
+
+    @trainable_weights.setter
+    def trainable_weights(self, weights: Sequence[torch.Tensor]) -> None:
+        """Say which tensors training changes, as the `build` of layers written for Keras 1 and 2 does; others of the layer's own stay.
+
+        A tensor of an attribute becomes a weight under the attribute's name. Raises `ValueError` for one that the layer does not keep.
+        """
+        trained = []
+        for tensor in weights:
+            if not isinstance(tensor, nn.Parameter):
+                name = next((key for key, value in vars(self).items() if value is tensor), None)
+                if name is None:
+                    raise ValueError(f"trainable_weights of {describe_operation(self)} holds a tensor that none of its attributes does.")
+                delattr(self, name)
+                tensor = nn.Parameter(tensor.detach())
+                self.register_parameter(name, tensor)
+            elif not any(tensor is known for known in self.parameters()):
+                self.register_parameter(self._free_name("weight", numbered=True), tensor)
+            trained.append(tensor)
+        for parameter in [*self._parameters.values(), *trained]:
+            if parameter is not None:
+                parameter.requires_grad_(any(parameter is tensor for tensor in trained))
 
     @property
     def non_trainable_weights(self) -> list[torch.Tensor]:
@@ -376,8 +422,17 @@ def _kept_buffers(module: nn.Module, prefix: str) -> Iterator[tuple[str, torch.T
 
 
 def weighted_in(*modules: nn.Module) -> list[Any]:
-    """Return what has Keras' weights among modules and the modules inside them."""
-    return [module for module in modules_of(*modules) if isinstance(module, Weighted)]
+    """Return what has Keras' weights among modules and those inside them, and the layers of which a model in there runs the modules."""
+    found, usual = [], Weighted.sublayers
+    are_usual = True
+    for module in modules_of(*modules):
+        if isinstance(module, Weighted):
+            found.append(module)
+            are_usual = are_usual and type(module).sublayers is usual
+    if are_usual:
+        return found
+    inside = [[part] if type(part).sublayers is usual or part in modules else part.sublayers() for part in found]
+    return list({id(layer): layer for layers in inside for layer in layers}.values())
 
 
 def _unique(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

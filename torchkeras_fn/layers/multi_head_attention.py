@@ -22,6 +22,7 @@ class _Heads(Layer):
 
     weight_map = {f"{name}/{part}": Weight(f"{name}.{part}") for name in _PROJECTIONS for part in ("kernel", "bias")}
     supports_masking = True
+    needs_floats = True
     dropout: float
     attention_axes: tuple[int, ...] | None = None
 

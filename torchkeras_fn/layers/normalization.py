@@ -84,7 +84,7 @@ class BatchNormalization(Layer):
             raise ValueError(f"the size of axis {self.axis} must be known, got None")
         module = BatchNorm(features, self.epsilon, self.momentum, self.center, self.scale)
         module.position = self._position
-        module.frozen = not self.trainable
+        module.frozen[0] = not self.trainable
         module.synchronized = self.synchronized
         return module
 
@@ -100,7 +100,7 @@ class BatchNormalization(Layer):
         """Freeze or unfreeze the weights and the running statistics."""
         super().set_trainable(value)
         if isinstance(self.module, BatchNorm):
-            self.module.frozen = not value
+            self.module.frozen[0] = not value
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -119,7 +119,7 @@ class BatchNorm(nn.BatchNorm1d):
         super().__init__(features, eps=epsilon, momentum=1 - momentum)
         self.num_batches_tracked = None
         self.position = 1
-        self.frozen = False
+        self.frozen = [False]  # in a list, which a twin in a fixed mode shares
         self.synchronized = False
         if not scale:
             self.weight = None
@@ -131,14 +131,14 @@ class BatchNorm(nn.BatchNorm1d):
 
         In training a mask over the leading axes says what counts; those of the layer's input, which had axis 1 at `position`.
         """
-        if self.training and not self.frozen:
+        if self.training and not self.frozen[0]:
             own = portion.current()
             if own is not None and (own.sync_batchnorm or self.synchronized):
                 return self._normalize_shown(input, mask, own)
             if mask is not None:
                 return self._normalize_shown(input, mask)
         rate, count = float(self.momentum or 0.0), input.numel() // input.shape[1] if input.shape[1] else 0
-        if not self.training or self.frozen:
+        if not self.training or self.frozen[0]:
             return self._normalize(input, self.running_mean, self.running_var, False)
         if count <= 1:
             with torch.no_grad():

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 from torchkeras_fn import losses
 from torchkeras_fn.engine.additions import collecting
@@ -109,7 +110,7 @@ class Model(Trainer, Drawn):
     def build_shape(self, *args: Any, **kwargs: Any) -> Any:
         """Return what `build` is given for a call with these arguments, and note the call for `export`."""
         named = {name: value for name, value in kwargs.items() if is_symbolic(value) or isinstance(value, torch.Tensor)}
-        self.called_with = map_only((torch.Tensor, KerasTensor), _spec, (args, named))
+        self.called_with = map_only((torch.Tensor, KerasTensor, PackedSequence), _spec, (args, named))
         return super().build_shape(*args, **kwargs)
 
     def _build(self, input_shape: Any) -> None:
@@ -231,7 +232,7 @@ class Model(Trainer, Drawn):
         layers = list(self.sublayers())
         added = any(layer._symbolic_losses or layer._loss_functions or layer.activity_regularizer for layer in layers)
         regularized = any(weight.options.regularizer is not None for weight in self.named_weights())
-        return added or regularized or any(type(layer).call is not Layer.call and not layer.inline for layer in layers)
+        return added or regularized or any(type(layer).call is not Layer.call and not layer.is_inlined() for layer in layers)
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
         """Add terms to the loss: symbolic tensors of this model's graph, functions without arguments, or, inside `call`, tensors."""
@@ -280,7 +281,8 @@ class Model(Trainer, Drawn):
         for name in ("flat", "rows"):  # those made so far may run in another precision
             self._views.pop(name, None)
         frozen = self._frozen_parameters()
-        regularized = [weight for weight in self.named_weights() if weight.options.regularizer is not None]
+        trained = [weight for weight in self.named_weights() if isinstance(weight.tensor, nn.Parameter)]
+        regularized = [weight for weight in trained if weight.options.regularizer is not None]
         self._terms = [weight.penalty for weight in regularized if id(weight.tensor) not in frozen]
         self._terms += [function for layer in self.sublayers() for function in layer._loss_functions]
         objective.added = {name: Mean(name) for name, _ in self._symbolic_metrics}
@@ -412,7 +414,9 @@ def _is_nothing(value: Any) -> bool:
     return value is None or isinstance(value, list) and all(part is None for part in value)
 
 
-def _spec(tensor: Any) -> Spec:
+def _spec(tensor: Any) -> Spec | None:
+    if isinstance(tensor, PackedSequence):  # checks what it holds, so that it cannot hold these
+        return None
     return Spec.of((None, *tensor.shape[1:]) if len(tensor.shape) else (), tensor.dtype)
 
 

@@ -48,14 +48,19 @@ class OverSteps(Layer):
         return shape_of_sequence(super().build_shape(*args, **kwargs))
 
     def named_weights(self) -> list[NamedWeight]:
-        """Return the weights of the layers inside, in Keras' order; kept states are none."""
-        return weights_of(self.inner_layers())
+        """Return the weights of the layers inside, in Keras' order, and those that a subclass adds; kept states are none."""
+        inside = weights_of(self.inner_layers())
+        return [*self._own_weights(), *inside, *weights_of(dict(self._added_parts()))] if self._is_users else inside
 
     def sublayers(self) -> Iterator[Any]:
         """Yield this layer and every layer inside it."""
         yield self
-        for layer in self.inner_layers().values():
+        for layer in (*self.inner_layers().values(), *(part for _, part in self._added_parts() if self._is_users)):
             yield from sublayers_of(layer)
+
+    def _added_parts(self) -> list[tuple[str, Any]]:
+        inner = list(self.inner_layers().values())
+        return [(name, part) for name, part in self._own_parts() if not any(part is layer for layer in inner)]
 
     def _draw(self, *args: Any, **kwargs: Any) -> Any:
         shape = self.build_shape(*args, **kwargs)
