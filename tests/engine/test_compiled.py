@@ -15,7 +15,7 @@ import torch
 import torch._inductor.config
 from torch import nn
 
-from torchkeras_fn import Input, Model, Sequential, Trainer, layers, losses, metrics, optimizers
+from torchkeras_fn import Input, Model, Sequential, Trainer, layers, losses, metrics, optimizers, regularizers
 from torchkeras_fn.callbacks import BackupAndRestore, Callback, EarlyStopping, LambdaCallback, LearningRateScheduler
 from torchkeras_fn.config import set_random_seed
 from torchkeras_fn.engine import compiled as compiled_module
@@ -437,6 +437,43 @@ def test_an_attribute_of_a_subclass_counts(as_it_is):
     model = Net()
     model(torch.ones(1, 6))
     with_equal_losses(model, lambda model: setattr(model, "factor", 0.5))
+    assert len(as_it_is) == 2
+
+
+class Scaled:
+    """A regularizer of the user's own."""
+
+    l2 = 0.0
+
+    def __init__(self):
+        self.l2 = 0.0
+
+    def __call__(self, weight):
+        return self.l2 * weight.square().sum()
+
+
+@pytest.mark.parametrize("make", [regularizers.L2, lambda: regularizers.L1L2(l2=0.1), Scaled])
+def test_an_attribute_of_a_regularizer_counts(make, as_it_is):
+    grow = LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(regularizer, "l2", float(epoch)))
+    found = []
+    for jit_compile in (False, True):
+        regularizer = make()
+        model = Sequential([Input((6,)), layers.Dense(1, "tanh", kernel_initializer="ones", kernel_regularizer=regularizer)])
+        prepared(model, jit_compile=jit_compile)
+        found.append(model.fit(X, Y, batch_size=SIZE, epochs=4, shuffle=False, verbose=0, callbacks=[grow]).history["loss"])
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_a_number_in_a_list_in_an_attribute_counts(as_it_is):
+    class Scaling(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factors = [1.0, 2.0]
+
+        def forward(self, x):
+            return x * self.factors[0] * self.factors[1]
+
+    with_equal_losses(dense(layers.TorchModuleWrapper(Scaling())), lambda model: model.layers[1].module.factors.__setitem__(0, 0.5))
     assert len(as_it_is) == 2
 
 

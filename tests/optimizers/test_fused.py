@@ -224,3 +224,59 @@ def test_sparse_gradients_are_clipped_gathered_and_decayed_like_others(options):
         return table.weight.detach()
 
     assert torch.allclose(with_options(True), with_options(False))
+
+
+def switched(**options):
+    return lambda optimizer: optimizer.param_groups[0].update(options)
+
+
+def forget_each(optimizer):
+    for weight in list(optimizer.state):
+        optimizer.state[weight] = {}
+
+
+def with_another_group(optimizer):
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer.add_param_group({"params": [weight]})
+    weight.grad = torch.ones(2)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("sgd", switched(momentum=0.9)),
+        ("momentum", switched(momentum=0.0, nesterov=False)),
+        ("sgd", switched(maximize=True)),
+        ("adam", switched(maximize=True)),
+        ("rmsprop", switched(maximize=True)),
+        ("adam", switched(fused=False)),
+        ("adam", lambda optimizer: optimizer.state.clear()),
+        ("momentum", lambda optimizer: optimizer.state.clear()),
+        ("rmsprop", lambda optimizer: optimizer.state.clear()),
+        ("adagrad", switched(maximize=True)),
+        ("adam", forget_each),
+        ("adam", with_another_group),
+    ],
+)
+def test_what_is_changed_in_the_torch_optimizer_between_steps_counts(name, change):
+    public, direct = parameters(), parameters()
+    expected, used = OPTIMIZERS[name](public), OPTIMIZERS[name](direct)
+
+    def at_the_fourth(optimizer):
+        return lambda index: change(optimizer) if index == 3 else None
+
+    run(public, expected.step, before=at_the_fourth(expected))
+    run(direct, FusedStep(used, direct), before=at_the_fourth(used))
+    assert all(map(torch.equal, public, direct))
+    assert all(map(torch.equal, expected.param_groups[-1]["params"], used.param_groups[-1]["params"]))
+
+
+def test_the_kernel_is_called_again_after_a_change(monkeypatch):
+    weights = parameters()
+    optimizer = OPTIMIZERS["adam"](weights)
+    step = FusedStep(optimizer, weights)
+    run(weights, step, count=2)
+    optimizer.state.clear()
+    run(weights, step, count=1)
+    monkeypatch.setattr(type(optimizer), "step", lambda self: pytest.fail("the public way was taken"))
+    run(weights, step, count=2)

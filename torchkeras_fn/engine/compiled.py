@@ -14,6 +14,7 @@ from torch.nn.modules import module as torch_module
 from torchkeras_fn.engine.random_state import device_states, random_state, set_device_states, set_random_state
 from torchkeras_fn.engine.replay import compiled
 from torchkeras_fn.engine.tracing import Returned, Traced, add_counts, reason_of
+from torchkeras_fn.engine.weights import NamedWeight
 
 _MOST = 16
 """So many steps are compiled for a model, for kinds of batches and changes of the model: more would cost more than they save."""
@@ -27,7 +28,7 @@ _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backw
 
 
 _NUMBERS = frozenset((bool, int, float, str))
-"""The types of the attributes of modules and losses whose changes are noticed."""
+"""The types of the attributes of modules, losses and regularizers whose changes are noticed."""
 
 
 class CompiledSteps:
@@ -35,7 +36,7 @@ class CompiledSteps:
 
     The first batch of a kind is not compiled. The kind that first comes again is; others only if they come twice in a row,
     so that a short last batch is not. The optimizer's step is its own. What changes a step (other weights, the mode of a
-    layer, numbers in the attributes of layers and losses, other metrics) is noticed at the beginning of an epoch. Where
+    layer, numbers in the attributes of layers, losses and regularizers, other metrics) is noticed at the beginning of an epoch. Where
     compiling is not possible, one warning says why.
 
     >>> CompiledSteps().state_dict()
@@ -290,13 +291,23 @@ def _marks_of(trainer: Any, parts: Sequence[nn.Module]) -> tuple[list[Any], list
         for name, value in vars(part).items():
             if type(value) in _NUMBERS and name != "stop_training":
                 values.append(value)
+            elif type(value) is list:  # which may be changed in place
+                values += [number for number in value if type(number) in _NUMBERS]
             elif type(value) is torch.Generator:
                 objects.append(value)
     for output in trainer.objective.outputs:
         function = getattr(output.loss, "function", None)
         for holder in (output.loss, *(_parts_of(function) if isinstance(function, nn.Module) else [function])):
-            values += [value for value in getattr(holder, "__dict__", {}).values() if type(value) in _NUMBERS]
+            values += _numbers_in(holder)
+    for term in getattr(trainer, "_terms", ()):
+        weight = getattr(term, "__self__", None)
+        values += _numbers_in(weight.options.regularizer if isinstance(weight, NamedWeight) else term)
     for metric in trainer.objective.known_metrics():
         objects.append(metric)
         values += [state.data_ptr() for state in getattr(metric, "_states", ())]
     return objects + [output.metrics for output in trainer.objective.outputs], values
+
+
+def _numbers_in(holder: Any) -> list[Any]:
+    """The numbers in the attributes of a loss or a regularizer, if it has any."""
+    return [value for value in getattr(holder, "__dict__", {}).values() if type(value) in _NUMBERS]

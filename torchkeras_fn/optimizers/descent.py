@@ -7,6 +7,7 @@ import torch
 from torchkeras_fn.arguments import number
 from torchkeras_fn.optimizers import formulas
 from torchkeras_fn.optimizers.base import Optimizer
+from torchkeras_fn.optimizers.option import Option
 
 
 class SGD(Optimizer):
@@ -23,6 +24,8 @@ class SGD(Optimizer):
     torch_class = torch.optim.SGD
     may_fuse = True
     rate_in_momentum = True
+    momentum = Option()
+    nesterov = Option()
 
     def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, *common: Any, **options: Any):
         super().__init__(learning_rate, *common, **options)
@@ -50,6 +53,9 @@ class RMSprop(Optimizer):
     torch_class = torch.optim.RMSprop
     may_group = True
     rate_in_momentum = True
+    rho = Option()
+    momentum = Option()
+    epsilon = Option()
 
     def __init__(
         self,
@@ -84,6 +90,7 @@ class Adagrad(Optimizer):
 
     torch_class = torch.optim.Adagrad
     may_fuse = True
+    epsilon = Option()
 
     def __init__(
         self,
@@ -113,6 +120,8 @@ class Adadelta(Optimizer):
 
     torch_class = torch.optim.Adadelta
     may_group = True
+    rho = Option()
+    epsilon = Option()
 
     def __init__(self, learning_rate: Any = 0.001, rho: float = 0.95, epsilon: float | None = 1e-7, *common: Any, **options: Any):
         super().__init__(learning_rate, *common, **options)
@@ -137,6 +146,9 @@ class Adafactor(Optimizer):
     """
 
     torch_class = formulas.Adafactor
+    epsilon_1 = Option()
+    epsilon_2 = Option()
+    clip_threshold = Option()
 
     def __init__(
         self,
@@ -174,6 +186,10 @@ class Ftrl(Optimizer):
     """
 
     torch_class = formulas.Ftrl
+    l1_regularization_strength = Option()
+    l2_regularization_strength = Option()
+    l2_shrinkage_regularization_strength = Option()
+    beta = Option()
 
     def __init__(
         self,

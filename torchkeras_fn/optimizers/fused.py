@@ -1,10 +1,12 @@
 """torch's optimizer kernels, called past the bookkeeping of `Optimizer.step`, which costs more than they do.
 
 The state stays where the torch optimizer keeps it. Whatever a kernel call here could get wrong (hooks, a scheduler that
-watches `step`, several parameter groups, a missing gradient) takes the public way instead.
+watches `step`, several parameter groups, a missing gradient, state that was cleared, a momentum that was switched on) takes
+the public way instead.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import is_, itemgetter
 from typing import Any
 
 import torch
@@ -35,10 +37,15 @@ class FusedStep:
         self._parameters = list(parameters)
         self._state: Any = None
         self._kernel: Kernel | None = None
+        self._held: list[Any] = []
+        """What the state holds for each parameter."""
+        self._switches: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter("fused", "maximize")
+        self._switched: tuple[Any, ...] = ()
+        self._is_without_momentum = True
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy finds the tensors of its own optimizer's state."""
-        return {**self.__dict__, "_state": None, "_kernel": None}
+        return {**self.__dict__, "_state": None, "_kernel": None, "_held": []}
 
     def __call__(self, unfit: torch.Tensor | None = None) -> None:
         """Take a step with the gradients that the parameters have, unless `unfit` is not 0, which only the device may know."""
@@ -60,7 +67,17 @@ class FusedStep:
         )
         if self._state is None:
             _take_sparse(optimizer, gradients)
-        if kernel is None or is_watched or optimizer.state is not self._state or not (unfit is None or takes_unfit(optimizer)):
+        group, state = optimizer.param_groups[0], optimizer.state
+        if kernel is not None and not (
+            state is self._state
+            and len(state) == len(self._held)
+            and all(map(is_, state.values(), self._held))
+            and len(optimizer.param_groups) == 1
+            and self._switches(group) == self._switched
+            and (not group.get("momentum")) is self._is_without_momentum
+        ):
+            kernel = None  # somebody has changed what it was made for
+        if kernel is None or is_watched or not (unfit is None or takes_unfit(optimizer)):
             _complete_momenta(optimizer)
             step_unless(optimizer, unfit)
             self._take_state()
@@ -69,9 +86,9 @@ class FusedStep:
         torch._C._set_grad_enabled(False)  # `torch.no_grad()` without its seven Python functions
         try:
             if unfit is None:
-                kernel(gradients, optimizer.param_groups[0])
+                kernel(gradients, group)
             else:
-                kernel(gradients, optimizer.param_groups[0], found_inf=unfit)
+                kernel(gradients, group, found_inf=unfit)
         finally:
             torch._C._set_grad_enabled(before)
 
@@ -86,6 +103,10 @@ class FusedStep:
             return
         if len({(parameter.device, parameter.dtype) for parameter in self._parameters}) == 1:
             self._kernel = make(self._parameters, [self._optimizer.state.get(parameter) for parameter in self._parameters], groups[0])
+            self._held = list(self._state.values())
+            self._switches = itemgetter(*_SWITCHES.intersection(groups[0]))
+            self._switched = self._switches(groups[0])
+            self._is_without_momentum = not groups[0].get("momentum")
 
 
 def _take_sparse(optimizer: Any, gradients: Sequence[torch.Tensor]) -> None:
@@ -106,13 +127,24 @@ def _take_sparse(optimizer: Any, gradients: Sequence[torch.Tensor]) -> None:
             group["fused"], optimizer._step_supports_amp_scaling = False, False
 
 
+_SWITCHES = frozenset(("amsgrad", "capturable", "centered", "differentiable", "foreach", "fused", "maximize"))
+"""The options of a parameter group that decide which kernel there is, and which state it needs; beside a momentum."""
+
 _KNOWN = ("torch", __name__.partition(".")[0])
 _SPARSE = (torch.optim.SGD, torch.optim.Adagrad, torch.optim.SparseAdam)
 
 
 def _complete_momenta(optimizer: Any) -> None:
-    """Begin the momentum of weights that get their first gradient after others: torch's kernel takes the momenta of all or of none."""
+    """Begin the momentum of weights that get their first gradient after others: torch's kernel takes the momenta of all or of none.
+
+    And that of RMSprop, where it was switched on after the first step, which alone makes room for it.
+    """
     for group in optimizer.param_groups:
+        if type(optimizer) is torch.optim.RMSprop and group["momentum"] > 0:
+            for parameter in group["params"]:
+                state = optimizer.state.get(parameter)
+                if state and "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
         if group.get("fused") and group.get("momentum") and "dampening" in group:
             states = [(parameter, optimizer.state[parameter]) for parameter in group["params"] if parameter.grad is not None]
             if any(state.get("momentum_buffer") is not None for _, state in states):

@@ -10,6 +10,7 @@ import torch
 from torchkeras_fn.optimizers.averages import Averages
 from torchkeras_fn.optimizers.gradients import Gathered
 from torchkeras_fn.optimizers.moving import follow_parameters
+from torchkeras_fn.optimizers.option import Decay
 from torchkeras_fn.optimizers.rate import Rated
 from torchkeras_fn.optimizers.scaling import Scaling
 from torchkeras_fn.shards import like, state_in_parts, whole
@@ -49,6 +50,7 @@ class Kept(Rated):
     _scaling: Scaling | None
     _set_aside: Mapping[torch.Tensor, tuple[float, Any]] = {}
     """The state of parameters that are not trained for now, as they are frozen."""
+    weight_decay = Decay()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the torch optimizer, the number of steps taken, and running means and gathered gradients."""

@@ -7,6 +7,7 @@ import torch
 from torchkeras_fn.arguments import number
 from torchkeras_fn.optimizers import formulas
 from torchkeras_fn.optimizers.base import Optimizer
+from torchkeras_fn.optimizers.option import Option
 
 
 class Moments(Optimizer):
@@ -18,6 +19,10 @@ class Moments(Optimizer):
     >>> Moments(beta_1=0.5).get_config()["beta_1"]
     0.5
     """
+
+    beta_1 = Option()
+    beta_2 = Option()
+    epsilon = Option()
 
     def __init__(
         self,
@@ -121,6 +126,7 @@ class Nadam(Moments):
 
     torch_class = torch.optim.NAdam
     may_group = True
+    schedule_decay = Option()
 
     def __init__(
         self,
@@ -163,6 +169,8 @@ class Lion(Optimizer):
     """
 
     torch_class = formulas.Lion
+    beta_1 = Option()
+    beta_2 = Option()
 
     def __init__(self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, *common: Any, **options: Any):
         super().__init__(learning_rate, *common, **options)
