@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from torchkeras_fn import backend, layers
 from torchkeras_fn.configurable import Configurable, constructor_arguments, plain
 
 
@@ -92,3 +93,13 @@ def test_a_copy_keeps_its_arguments(copied):
 
 def test_arguments_of_any_constructor():
     assert constructor_arguments(Point(1), (1,), {"label": "b"}) == {"x": 1, "y": 0, "label": "b"}
+
+
+def test_a_data_format_that_was_chosen_by_default_holds_where_another_default_is_in_force():
+    before = backend.image_data_format()
+    try:
+        backend.set_image_data_format("channels_first")
+        config = layers.Conv2D(2, 3).get_config()
+    finally:
+        backend.set_image_data_format(before)
+    assert layers.Conv2D.from_config(config).data_format == "channels_first"

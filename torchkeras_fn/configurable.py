@@ -34,6 +34,8 @@ def constructor_arguments(instance: Any, args: tuple[Any, ...], kwargs: Mapping[
                 raise NotImplementedError(f"{kind_of} takes *{name}, which have no names: override get_config and from_config.")
         else:
             found[name] = value
+    if found.get("data_format", "") is None:  # what was chosen for it holds, also where another default is in force when this is read
+        found["data_format"] = getattr(instance, "data_format", None)
     return {name: plain(value) for name, value in found.items()}
 
 

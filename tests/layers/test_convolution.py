@@ -200,3 +200,29 @@ def test_mistakes_are_told_where_they_are_made(make, message):
 
 def test_bytes_become_floats():
     assert Conv2D(4, 3)(torch.ones(2, 8, 8, 3, dtype=torch.uint8)).dtype is torch.float32
+
+
+def running_sum(x):
+    return torch.cumsum(x, -1)
+
+
+@pytest.mark.parametrize("kind", ["Conv1D", "DepthwiseConv1D", "SeparableConv1D", "Conv2D", "Conv2DTranspose", "SeparableConv2D"])
+@pytest.mark.parametrize("activation", [running_sum, nn.Softplus()])
+def test_an_activation_of_ones_own_is_applied_once_to_what_the_user_sees(kind, activation):
+    sizes = {"kernel_size": 2} if kind.startswith("Depthwise") else {"filters": 3, "kernel_size": 2}
+    shape = (6, 4) if kind.endswith("1D") else (6, 5, 4)
+    x, y = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)), Input(shape=shape)
+    plain, active = getattr(layers, kind)(**sizes), getattr(layers, kind)(**sizes, activation=activation)
+    model = Model(y, active(y))
+    expected = activation(plain(x))
+    active.set_weights(plain.get_weights())
+    torch.testing.assert_close(active(x), expected)
+    torch.testing.assert_close(model(x), expected)
+
+
+@pytest.mark.parametrize("kind", ["SeparableConv1D", "SeparableConv2D", "ConvLSTM1D", "ConvLSTM2D"])
+def test_an_activation_with_weights_has_the_shape_that_the_user_sees(kind):
+    shape = {"SeparableConv1D": (6, 4), "SeparableConv2D": (6, 5, 4), "ConvLSTM1D": (2, 6, 4), "ConvLSTM2D": (2, 6, 5, 4)}[kind]
+    layer = getattr(layers, kind)(3, 2, activation=layers.PReLU())
+    y = layer(Input(shape=shape))
+    assert tuple(layer.get_weights()[-1].shape) == y.shape[1:]

@@ -581,6 +581,8 @@ def test_names_of_metrics_in_h5_are_those_of_the_logs_in_keras(tmp_path):
         *({"metrics": [name]} for name in ("huber", "log_cosh", "logcosh", "kld", "cosine_proximity", "Huber")),
         *({"loss": name} for name in ("logcosh", "huber_loss", "kullback_leibler_divergence")),
         {"metrics": [tk.metrics.MeanMetricWrapper(tk.losses.huber, name="near", delta=0.5)]},
+        {"metrics": "mae"},
+        {"metrics": [tk.losses.Huber(delta=0.5), tk.losses.MeanSquaredError(reduction="sum", name="off"), tk.losses.LogCosh()]},
     ],
     ids=str,
 )
@@ -593,6 +595,44 @@ def test_names_that_keras_does_not_know_are_written_as_what_they_stand_for(setti
         found = lib.models.load_model(tmp_path / f"m{ending}").evaluate(X, abs(Y), batch_size=5, verbose=0, return_dict=True)
         assert set(found) == set(expected)
         same([found[name] for name in expected], list(expected.values()), 1e-4)
+
+
+def classifier():
+    x = tk.Input((4,))
+    heads = [tk.layers.Dense(1, activation="sigmoid", name="a")(x), tk.layers.Dense(3, activation="softmax", name="b")(x)]
+    return tk.Model(x, heads)
+
+
+BINARY, CLASSES = (Y[:, :1] > 0).astype("float32"), np.arange(len(Y)).reshape(-1, 1) % 3
+CROSSENTROPIES = ["binary_crossentropy", "sparse_categorical_crossentropy"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("is_trained", [True, False])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": CROSSENTROPIES, "metrics": ["acc"]},
+        {"loss": CROSSENTROPIES, "metrics": ["crossentropy"], "weighted_metrics": ["accuracy"]},
+        {"loss": CROSSENTROPIES, "metrics": {"b": ["ce"]}, "loss_weights": {"a": 0.5}},
+        {"loss": CROSSENTROPIES, "metrics": {"b": tk.losses.SparseCategoricalCrossentropy(name="own")}},
+        {"loss": {"b": "sparse_categorical_crossentropy"}, "metrics": ["ce"]},
+    ],
+    ids=str,
+)
+def test_what_keras_does_not_take_for_several_outputs_is_written_for_each(settings, is_trained, ending, tmp_path):
+    ours = classifier()
+    ours.compile("sgd", **settings)
+    if is_trained:
+        ours.fit(X, [BINARY, CLASSES], verbose=0)
+    ours.save(tmp_path / f"m{ending}")
+    expected = ours.evaluate(X, [BINARY, CLASSES], verbose=0, return_dict=True)
+    back = tk.models.load_model(tmp_path / f"m{ending}")
+    assert back.evaluate(X, [BINARY, CLASSES], verbose=0, return_dict=True) == expected
+    assert (back.loss, back.loss_weights) == (ours.loss, ours.loss_weights)
+    found = keras.models.load_model(tmp_path / f"m{ending}").evaluate(X, [BINARY, CLASSES], verbose=0, return_dict=True)
+    assert expected.keys() - found.keys() <= {"b_loss"}  # which Keras leaves out where it is the only one
+    same([found[name] for name in found], [expected[name] for name in found], 1e-4)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

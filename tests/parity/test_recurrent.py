@@ -260,6 +260,7 @@ CONVOLUTIONS = [
     ),
     *({"data_format": "channels_first"}, {"use_bias": False, "activation": "relu"}, {"recurrent_activation": "hard_sigmoid"}),
     {"return_sequences": True, "return_state": True, "go_backwards": True},
+    {"activation": "softmax", "recurrent_activation": "softmax"},
 ]
 
 

@@ -1,6 +1,5 @@
 """Depthwise convolutions, which take each channel on its own, and separable ones, which mix the results."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -130,6 +129,23 @@ class DepthwiseConv2D(_DepthwiseConv):
     weight_map = {"kernel": _depthwise_kernel("weight", 2), "bias": Weight("bias")}
 
 
+class SeparableConvolution(nn.Module):
+    """A convolution of each channel on its own, and one that mixes the results: no `nn.Sequential`, as that would run an activation too.
+
+    >>> SeparableConvolution(nn.Conv1d(4, 4, 3, groups=4), nn.Conv1d(4, 2, 1))(torch.ones(1, 4, 5)).shape
+    torch.Size([1, 2, 3])
+    """
+
+    def __init__(self, depthwise: nn.Module, pointwise: nn.Module):
+        super().__init__()
+        self.depthwise, self.pointwise = depthwise, pointwise
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Convolve each channel, and mix."""
+        mixed: torch.Tensor = self.pointwise(self.depthwise(inputs))
+        return mixed
+
+
 class _SeparableConv(_Depthwise):
     def __init__(
         self,
@@ -170,7 +186,7 @@ class _SeparableConv(_Depthwise):
         """Return the two convolutions, one after the other, for this many channels."""
         channels = self.check_input(input_shape)
         pointwise = CONVOLUTIONS[self.rank - 1](channels * self.depth_multiplier, self.filters, 1, bias=self.use_bias)
-        return nn.Sequential(OrderedDict(depthwise=self.depthwise(channels, bias=False), pointwise=pointwise))
+        return SeparableConvolution(self.depthwise(channels, bias=False), pointwise)
 
 
 class SeparableConv1D(_SeparableConv):

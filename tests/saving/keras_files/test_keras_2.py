@@ -210,3 +210,155 @@ def test_a_layer_of_tensorflow_is_refused_by_its_name(tmp_path):
     path = keras_2_file(tmp_path / "m.h5", functional(listed, [["x", 0, 0]], [["op", 0, 0]]), {"x": [], "op": []})
     with pytest.raises(ValueError, match="model_config cannot be used: Unknown layer 'TFOpLambda'"):
         models.load_model(path)
+
+
+def stack_of(name, *layers):
+    return {"class_name": "Sequential", "config": {"name": name, "layers": list(layers)}}
+
+
+def named(class_name, name, *shape, **config):
+    given = {"batch_input_shape": [None, *shape]} if shape else {}
+    return {"class_name": class_name, "config": {"name": name, "trainable": True, "dtype": "float32", **given, **config}}
+
+
+def loaded(path, config, weights):
+    """Load a stack whose only layer with weights is the last, with these weights."""
+    pairs = [(f"weight_{index}", value) for index, value in enumerate(weights)]
+    inner = config["config"]["layers"]
+    groups = {layer["config"]["name"]: [] for layer in inner[:-1]} | {inner[-1]["config"]["name"]: pairs}
+    return models.load_model(keras_2_file(path / "m.h5", config, groups))
+
+
+CUDNN = {"units": 2, "return_sequences": False, "return_state": False, "go_backwards": False, "stateful": False}
+
+
+def on_cudnn():
+    kernel, recurrent, bias = array(3, 8), array(2, 8), array(16)
+    inputs = np.hstack([gate.reshape(2, 3).T for gate in np.hsplit(kernel, 4)])
+    states = np.hstack([gate.T for gate in np.hsplit(recurrent, 4)])
+    return (kernel, recurrent, bias), (inputs, states, bias[:8] + bias[8:])
+
+
+def test_both_directions_on_cudnn(tmp_path):
+    inner = named("CuDNNLSTM", "lstm", **CUDNN)
+    config = stack_of("s", named("Bidirectional", "both", 5, 3, merge_mode="concat", layer=inner))
+    (forward, plain), (backward, turned) = on_cudnn(), on_cudnn()
+    x = array(4, 5, 3)
+    expected = np.hstack([lstm(x, *plain), lstm(x[:, ::-1], *turned)])
+    np.testing.assert_allclose(loaded(tmp_path, config, [*forward, *backward]).predict(x, verbose=0), expected, atol=1e-5)
+
+
+def test_a_layer_on_cudnn_in_a_nested_model(tmp_path):
+    inner = stack_of("inner", named("CuDNNLSTM", "lstm", 5, 3, **CUDNN), dense("head", 2))
+    values, plain = on_cudnn()
+    kernel, bias, x = array(2, 2), array(2), array(4, 5, 3)
+    model = loaded(tmp_path, stack_of("s", inner), [*values, kernel, bias])
+    np.testing.assert_allclose(model.predict(x, verbose=0), lstm(x, *plain) @ kernel + bias, atol=1e-5)
+
+
+def test_a_gru_from_before_there_was_a_choice_resets_before(tmp_path):
+    config = {**CUDNN, "activation": "tanh", "recurrent_activation": "hard_sigmoid", "use_bias": True, "implementation": 0}
+    model = loaded(tmp_path, stack_of("s", named("GRU", "gru", 5, 3, **config)), [array(3, 6), array(2, 6), array(6)])
+    assert model.layers[0].get_config()["reset_after"] is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "weights"),
+    [
+        ("DepthwiseConv2D", {"kernel_size": [3, 3], "depth_multiplier": 2}, [(3, 3, 3, 2), (6,)]),
+        ("SeparableConv2D", {"kernel_size": [3, 3], "filters": 4, "kernel_initializer": GLOROT}, [(3, 3, 3, 1), (1, 1, 3, 4), (4,)]),
+        ("Conv2DTranspose", {"kernel_size": [3, 3], "filters": 4, "output_padding": None}, [(3, 3, 4, 3), (4,)]),
+    ],
+)
+def test_convolutions_of_tensorflow_name_groups(kind, options, weights, tmp_path):
+    config = {"strides": [1, 1], "padding": "valid", "data_format": "channels_last", "dilation_rate": [1, 1], "groups": 1, **options}
+    values = [array(*shape) for shape in weights]
+    model = loaded(tmp_path, stack_of("s", named(kind, "conv", 6, 6, 3, **config)), values)
+    for found, value in zip(model.get_weights(), values, strict=True):
+        np.testing.assert_array_equal(found, value)
+
+
+@pytest.mark.parametrize("name", ["RandomNormal", "VarianceScaling", "GlorotUniform", "Zeros"])
+def test_initializers_of_tensorflow_1_name_a_dtype(name, tmp_path):
+    layer = dense("a", 3, batch_input_shape=[None, 4], kernel_initializer={"class_name": name, "config": {"dtype": "float32"}})
+    assert loaded(tmp_path, stack_of("s", layer), [array(4, 3), array(3)]).layers[0].kernel_initializer.__class__.__name__ == name
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument"), [("LeakyReLU", "alpha"), ("ELU", "alpha"), ("ReLU", "max_value"), ("ThresholdedReLU", "theta")]
+)
+def test_numbers_of_numpy_were_written_as_arrays(kind, argument, tmp_path):
+    layer = named(kind, "active", 4, **{argument: {"type": "ndarray", "value": 0.5}})
+    x = np.array([[-1.0, 0.25, 1.0, 2.0]], "float32")
+    expected = getattr(layers, kind)(**{argument: 0.5})(torch.as_tensor(x))
+    np.testing.assert_allclose(loaded(tmp_path, stack_of("s", layer), []).predict(x, verbose=0), expected.numpy())
+
+
+ADAM = {"lr": 0.01, "beta_1": 0.9, "beta_2": 0.999, "decay": 0.0, "epsilon": 1e-7, "amsgrad": False}
+
+
+def stepped(path, optimizer, state):
+    """Load a model of one dense layer with the state of its optimizer, and return the optimizer and what it keeps of the kernel."""
+    values = [("a/kernel", array(4, 3)), ("a/bias", array(3))]
+    training = {"optimizer_config": optimizer, "loss": "mse", "metrics": [], "sample_weight_mode": None, "loss_weights": None}
+    named_state = [(f"state_{index}:0", value) for index, value in enumerate(state)]
+    config = stack_of("s", dense("a", 3, batch_input_shape=[None, 4]))
+    model = models.load_model(keras_2_file(path / "m.h5", config, {"a": values}, training, named_state))
+    kept = model.optimizer.torch_optimizer.state.get(model.layers[0].weights[0], {})
+    return model.optimizer, {name: np.asarray(value).T for name, value in kept.items()}
+
+
+def test_adam_of_keras_2_has_places_for_the_largest_squares_that_it_does_not_use(tmp_path):
+    means, squares = [array(4, 3), array(3)], [array(4, 3) ** 2, array(3) ** 2]
+    unused = [np.zeros(1, "float32"), np.zeros(1, "float32")]
+    optimizer, kept = stepped(tmp_path, {"class_name": "Adam", "config": ADAM}, [np.int64(5), *means, *squares, *unused])
+    assert optimizer.iterations == 5
+    np.testing.assert_array_equal(kept["exp_avg"], means[0])
+    np.testing.assert_array_equal(kept["exp_avg_sq"], squares[0])
+
+
+def test_rmsprop_of_keras_2_does_not_say_how_many_steps_it_took(tmp_path):
+    squares = [array(4, 3) ** 2, array(3) ** 2]
+    config = {"lr": 0.001, "rho": 0.9, "decay": 0.0, "epsilon": 1e-7}
+    _, kept = stepped(tmp_path, {"class_name": "RMSprop", "config": config}, squares)
+    np.testing.assert_array_equal(kept["square_avg"], squares[0])
+
+
+def test_sgd_of_keras_2_has_places_for_a_momentum_that_it_does_not_use(tmp_path):
+    config = {"lr": 0.1, "momentum": 0.0, "decay": 0.5, "nesterov": False}
+    optimizer, _ = stepped(tmp_path, {"class_name": "SGD", "config": config}, [np.int64(6), np.zeros((4, 3)), np.zeros(3)])
+    assert optimizer.iterations == 6
+
+
+def test_optimizers_of_keras_2_11_are_called_custom(tmp_path):
+    config = {"name": "Adam", "is_legacy_optimizer": False, "jit_compile": False, "learning_rate": 0.01, "beta_1": 0.8}
+    optimizer, _ = stepped(tmp_path, {"class_name": "Custom>Adam", "config": config}, [])
+    assert (type(optimizer).__name__, optimizer.beta_1) == ("Adam", 0.8)
+
+
+def test_tensors_among_the_keywords_of_a_call_are_bare_places(tmp_path):
+    shapes = {"query_shape": [None, 5, 3], "key_shape": [None, 4, 3], "value_shape": [None, 4, 3]}
+    attention = named("MultiHeadAttention", "attention", num_heads=2, key_dim=2, value_dim=2, **shapes)
+    call = {**attention, "name": "attention", "inbound_nodes": [[["x", 0, 0, {"value": ["y", 0, 0]}]]]}
+    config = functional([entry("x", 5, 3), entry("y", 4, 3), call], [["x", 0, 0], ["y", 0, 0]], [["attention", 0, 0]])
+    x, y = array(2, 5, 3), array(2, 4, 3)
+    ours = layers.MultiHeadAttention(2, 2)
+    expected = ours(torch.as_tensor(x), torch.as_tensor(y))
+    weights = {"x": [], "y": [], "attention": list(zip((f"w{number}" for number in range(8)), ours.get_weights(), strict=True))}
+    model = models.load_model(keras_2_file(tmp_path / "m.h5", {**config, "class_name": "Functional"}, weights))
+    np.testing.assert_allclose(model.predict([x, y], verbose=0), expected.detach().numpy(), atol=1e-5)
+
+
+def test_a_nested_model_among_the_keywords_of_a_call_counts_from_one(tmp_path):
+    inner = functional([entry("in", 4, 3), called(dense("d", 3), [["in", 0, 0]])], [["in", 0, 0]], [["d", 0, 0]], "inner")
+    attention = named("MultiHeadAttention", "attention", num_heads=1, key_dim=2)
+    call = {**attention, "name": "attention", "inbound_nodes": [[["x", 0, 0, {"value": ["inner", 1, 0]}]]]}
+    listed = [entry("x", 4, 3), called(inner, [["x", 0, 0]]), call]
+    config = functional(listed, [["x", 0, 0]], [["attention", 0, 0]])
+    kernel, bias, x = array(3, 3), array(3), array(2, 4, 3)
+    ours = layers.MultiHeadAttention(1, 2)
+    expected = ours(torch.as_tensor(x), torch.as_tensor(x @ kernel + bias))
+    weights = {"x": [], "inner": [("d/k", kernel), ("d/b", bias)]}
+    weights["attention"] = list(zip((f"w{number}" for number in range(8)), ours.get_weights(), strict=True))
+    model = models.load_model(keras_2_file(tmp_path / "m.h5", config, weights))
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected.detach().numpy(), atol=1e-5)

@@ -14,6 +14,12 @@ from torchkeras_fn.layers.recurrent.steps import NO_PATTERNS, Function, Patterns
 from torchkeras_fn.layers.regularization import PatternedDropout
 
 _CONVOLUTIONS: Sequence[Any] = (F.conv1d, F.conv2d, F.conv3d)
+_OF_ELEMENTS: Sequence[Any] = (
+    *(activations.linear, activations.relu, activations.leaky_relu, activations.gelu),
+    *map(activations.as_torch, (activations.elu, activations.hard_sigmoid, activations.selu, activations.sigmoid, activations.silu)),
+    *map(activations.as_torch, (activations.softplus, activations.softsign, activations.tanh)),
+)
+"""Activations for which it does not matter where the channels are."""
 
 
 class ConvLSTMStep(nn.Module):
@@ -138,6 +144,13 @@ class ConvLSTMStep(nn.Module):
         """Return the output, which is the first state too, and the cell state."""
         hidden, cell = (self.channels_next(state) for state in states)
         enter, forget, new, leave = (given + self.from_state(hidden, patterns.state)).chunk(4, 1)
-        cell = self.recurrent_activation(forget) * cell + self.recurrent_activation(enter) * self.activation(new)
-        hidden = self.channels_back(self.recurrent_activation(leave) * self.activation(cell))
+        gate, activated = self._in_layout(self.recurrent_activation), self._in_layout(self.activation)
+        cell = gate(forget) * cell + gate(enter) * activated(new)
+        hidden = self.channels_back(gate(leave) * activated(cell))
         return hidden, [hidden, self.channels_back(cell)]
+
+    def _in_layout(self, activation: Function) -> Function:
+        """The activation for tensors with the channels next to the batch: one that knows axes is given those that the user counts."""
+        if not self.channels_last or activation in _OF_ELEMENTS:
+            return activation
+        return lambda tensor: self.channels_next(activation(self.channels_back(tensor)))

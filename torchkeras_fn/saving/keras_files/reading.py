@@ -104,6 +104,8 @@ class Reader:
         revived = {key: value if callable(value) else from_keras(value, self.layer) for key, value in config.items()}
         if entry["class_name"] in ("TimeDistributed", "Bidirectional", "SpectralNormalization") and not is_layer(config.get("layer")):
             raise ValueError(f"{entry['class_name']} wraps {config.get('layer')!r:.80}, which describes no layer known here.")
+        if entry["class_name"] in ("GRU", "GRUCell"):  # files from before there was a choice say nothing of it
+            revived = {"reset_after": False, **revived}
         return without_defaults(entry["class_name"], revived)
 
     # ------------------------------------------------------------------ stacks
@@ -193,6 +195,7 @@ class _Drawing:
                 self._calls |= {(name, number): call for number, call in enumerate(entry.get("inbound_nodes") or [])}
         self._counts = {name: len(entry.get("inbound_nodes") or []) for name, entry in entries.items()}
         self._legacy_from_one = self._numbered_from_one(outputs)
+        self._calls = {place: self._with_marks(call) if isinstance(call, list) else call for place, call in self._calls.items()}
         self._draw_all()
 
     def _numbered_from_one(self, outputs: Any) -> set[str]:
@@ -200,11 +203,24 @@ class _Drawing:
         legacy = [call for call in self._calls.values() if isinstance(call, list)]
         found = set()
         for call in [*legacy, list(_ends_in(outputs))] if legacy else ():
-            for reference in call:
+            for reference in [*call, *_ends_in([reference[3] for reference in call if len(reference) > 3])]:
                 name, number = reference[0], reference[1]
-                if isinstance(self.operations.get(name), Drawn) and number >= self._counts[name] > 0:
+                if isinstance(self.operations.get(name), Drawn) and isinstance(number, int) and number >= self._counts[name] > 0:
                     found.add(name)
         return found
+
+    def _with_marks(self, call: list[Any]) -> list[Any]:
+        """A call as Keras 2 wrote it, with the tensors among its keywords marked as Keras 3 does: there they are bare places."""
+        return [[*reference[:3], self._marked(reference[3])] if len(reference) > 3 else reference for reference in call]
+
+    def _marked(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: self._marked(part) for key, part in value.items()}
+        if not isinstance(value, list):
+            return value
+        if len(value) == 3 and isinstance(value[0], str) and value[0] in self._counts and all(type(part) is int for part in value[1:]):
+            return {"class_name": "__keras_tensor__", "config": {"keras_history": [*self._legacy_place(value), value[2]]}}
+        return [self._marked(part) for part in value]
 
     def _draw_all(self) -> None:
         waiting: dict[Place, list[Place]] = {}

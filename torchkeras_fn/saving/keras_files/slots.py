@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -217,13 +218,19 @@ def take_state(
         if not values or any(math.prod(part.shape) != 1 for part in [*own, values[0]]):
             return _begins_anew(model, True)
         scaling = {"scale": float(_figure(own[3])), "steps": int(_figure(own[2]))}
+    if grouped and _are_like(values, places):  # so some optimizers of Keras 2.2 wrote it, without the number of steps: some at least
+        kept = _torch_state(optimizer, places, [value.tensor() for value in values], 1)
+        _load(optimizer, kept, 1)
+        return None
+    if grouped:
+        values = _without_unused(values, len(places), trained_weights(model, layers_of), _kind_of(optimizer))
     counted, rest = int(_figure(values[0])), list(values[1:])
     if not 0 <= counted < 2**62:
         raise ValueError(f"the optimizer is said to have taken {counted} steps.")
     iterations, batches = divmod(counted, optimizer._batches_per_step)
     single = _SLOTS[_kind_of(optimizer)](_inner_of(optimizer)).once
     extra = len(rest) - len(places) - single
-    fits = [tuple(value.shape) for value in rest[max(extra, 0) :][: len(places)]] == [tuple(kept.weight.view.shape) for kept in places]
+    fits = _are_like(rest[max(extra, 0) :][: len(places)], places)
     if grouped and not fits and _fits_later(model, values, layers_of):
         return take_state(model, whole, False, layers_of, scaling)
     if extra not in (0, 1) or not fits:
@@ -233,14 +240,31 @@ def take_state(
     found = [*(value.tensor() for value in rest[extra:][: len(places)]), *(_figure(value) for value in rest[extra:][len(places) :])]
     kept = _torch_state(optimizer, places, found, iterations)
     means, sums = ({key: found.pop(name) for key, found in kept.items() if name in found} for name in (_MEAN, _GATHERED))
-    state = {**optimizer.state_dict(), "iterations": iterations}
+    more: dict[str, Any] = {}
+    if means and iterations:
+        more["averages"] = [means[id(parameter)] for parameter in optimizer.parameters]
+    if sums:
+        more["gathered"] = {"batches": batches, "sums": [sums[id(parameter)] for parameter in optimizer.parameters]}
+    return _load(optimizer, kept, iterations, more)
+
+
+def _load(optimizer: Any, kept: Any, iterations: int, more: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Give an optimizer the state of each weight, by its `id`."""
+    state = {**optimizer.state_dict(), "iterations": iterations, **more}
     if iterations:
         state["state"] = {number: kept[id(parameter)] for number, parameter in enumerate(optimizer.parameters) if kept.get(id(parameter))}
-    if means and iterations:
-        state["averages"] = [means[id(parameter)] for parameter in optimizer.parameters]
-    if sums:
-        state["gathered"] = {"batches": batches, "sums": [sums[id(parameter)] for parameter in optimizer.parameters]}
     optimizer.load_state_dict(state)
+
+
+def _are_like(values: Sequence[Stored], places: Sequence[Kept]) -> bool:
+    return [tuple(value.shape) for value in values] == [tuple(kept.weight.view.shape) for kept in places]
+
+
+def _without_unused(values: Sequence[Stored], count: int, weights: Sequence[NamedWeight], kind: str) -> Sequence[Stored]:
+    """The values without what Keras 2 wrote for each weight though it was not used: Adam's largest squares, and SGD's momentum."""
+    unused = [tuple(value.shape) for value in values[1 + count :]]
+    shapes = {"Adam": [(1,) for _ in weights], "SGD": [] if count else [tuple(weight.view.shape) for weight in weights]}.get(kind)
+    return values[: 1 + count] if unused == shapes else values
 
 
 def _figure(value: Stored) -> torch.Tensor:

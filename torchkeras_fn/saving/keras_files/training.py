@@ -1,5 +1,6 @@
 """What Keras says of how a model was compiled, and what is written of it."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,8 @@ from torchkeras_fn import losses, metrics
 from torchkeras_fn.engine.execution import Execution
 from torchkeras_fn.optimizers import LossScaleOptimizer, Optimizer
 from torchkeras_fn.registry import get_custom_objects, snake_case
-from torchkeras_fn.saving.compile_config import compile_config, compile_from
+from torchkeras_fn.saving.compile_config import compile_config, compile_from, describes_loss
+from torchkeras_fn.saving.keras_files.outputs import per_output
 from torchkeras_fn.saving.keras_files.reading import Reader
 from torchkeras_fn.saving.keras_files.values import from_keras, to_keras
 
@@ -15,7 +17,6 @@ _ARGUMENTS = ("loss", "metrics", "weighted_metrics", "loss_weights")
 _SETTINGS = ("jit_compile", "auto_scale_loss", "steps_per_execution")
 _OWN_SETTINGS = ("precision", "gradient_accumulation_steps", "steps_per_execution")
 _WEIGHTED = "weighted_metrics"
-_METRICS = ("metrics", _WEIGHTED)
 _SCALE = "loss_scale"
 OWN = "torchkeras_fn"
 """The key, beside what Keras reads, of the settings that it has no word for, or that it cannot do on every backend."""
@@ -47,7 +48,7 @@ def own_scale(own: Any) -> Any:
 
 def _execution(config: Mapping[str, Any], own: Any) -> dict[str, Any]:
     """How the steps run: what Keras says of it, and what is said beside. `compile` checks the values."""
-    known = (*_OWN_SETTINGS, *_METRICS, _SCALE)
+    known = (*_OWN_SETTINGS, *_ARGUMENTS, _SCALE)
     if not isinstance(own, Mapping) or not own.keys() <= set(known):
         raise ValueError(f"{OWN!r} is {own!r:.80}, which is not what is written there: {', '.join(known)}.")
     found = {name: config[name] for name in _SETTINGS if config.get(name) is not None}
@@ -91,7 +92,7 @@ def written_compile_config(model: Any, in_full: bool = False) -> dict[str, Any]:
     config = compile_config(model)
     if not isinstance(model.optimizer, Optimizer):
         raise ValueError(f"Keras knows no {type(model.optimizer).__name__} of torch. {_ADVICE}")
-    named = {name: _named(_plain(config[name]), _home(name), in_full) for name in _ARGUMENTS}
+    named = {name: _named(value, _home(name), in_full) for name, value in per_output(model, _given(config)).items()}
     found = {name: to_keras(value, _no_layer, "compile", _home(name)) for name, value in named.items()}
     settings = model._execution
     written = {"run_eagerly": False, "steps_per_execution": 1, "jit_compile": settings.jit_compile}  # on torch, Keras takes no other number
@@ -102,8 +103,8 @@ def written_compile_config(model: Any, in_full: bool = False) -> dict[str, Any]:
 def own_settings(model: Any, in_full: bool = False) -> dict[str, Any]:
     """Return, under a key that Keras passes over, how a model was compiled where Keras has no word for it, or cannot do it on torch.
 
-    Metrics that Keras reads by another name stand there as they were named. `in_full` adds all weighted ones: a name is averaged
-    as a loss is, and the class that it stands for is not.
+    Losses and metrics that Keras reads by another name, or otherwise listed, stand there as they were given. `in_full` adds losses, for
+    the attribute `loss`, and all weighted metrics: a name is averaged as a loss is, and the class that it stands for is not.
 
     >>> from torchkeras_fn import Sequential, layers
     >>> model = Sequential([layers.Dense(1, input_shape=(2,))])
@@ -113,15 +114,18 @@ def own_settings(model: Any, in_full: bool = False) -> dict[str, Any]:
     """
     settings, usual = model._execution.settings, Execution().settings
     found = {name: settings[name] for name in _OWN_SETTINGS if settings[name] != usual[name]}
-    config = compile_config(model)
-    for name in _METRICS:
-        given = _plain(config[name])
-        if given and (in_full and name == _WEIGHTED or _named(given, "metrics", False) != given):
-            found[name] = to_keras(given, _no_layer, "compile", "metrics")
+    given = _given(compile_config(model))
+    for name, value in per_output(model, given).items():
+        if given[name] and (in_full and name in ("loss", _WEIGHTED) or _named(value, _home(name), False) != given[name]):
+            found[name] = to_keras(given[name], _no_layer, "compile", _home(name))
     scale = model.optimizer.state_dict().get("scaling")
     if scale is not None and not isinstance(model.optimizer, LossScaleOptimizer):  # whose own state Keras knows
         found[_SCALE] = scale
     return {OWN: found} if found else {}
+
+
+def _given(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(config[name]) for name in _ARGUMENTS}
 
 
 def _home(argument: str) -> str:
@@ -169,6 +173,8 @@ def _named(value: Any, home: str, in_full: bool) -> Any:
         return [_named(part, home, in_full) for part in value]
     if isinstance(value, dict) and "class_name" not in value:
         return {name: _named(part, home, in_full) for name, part in value.items()}
+    if home == "metrics" and describes_loss(value):
+        return _mean_of(value["class_name"], value["config"])
     if not isinstance(value, str) or value in _OF_SEVERAL or value in get_custom_objects():
         return value
     try:
@@ -183,9 +189,23 @@ def _named(value: Any, home: str, in_full: bool) -> Any:
     return {"class_name": kind, "config": {"name": value} if home == "metrics" else {}}  # the name in the logs
 
 
+def _mean_of(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The metric of Keras that is the mean of a loss: the class of the same name, or that for the mean of any function.
+
+    The loss itself would be read from `.h5` as the former, which has no reduction, or not at all.
+    """
+    usual = inspect.signature(getattr(losses, name)).parameters
+    said = {key: value for key, value in config.items() if key not in ("reduction", "dtype") and value is not None}
+    chosen = {key: value for key, value in said.items() if key == "name" or value != usual[key].default}
+    kind = getattr(metrics, name, None)
+    if inspect.isclass(kind) and chosen.keys() <= inspect.signature(kind).parameters.keys():
+        return {"class_name": name, "config": chosen}
+    return {"class_name": "MeanMetricWrapper", "config": {**chosen, "fn": _function(snake_case(name))}}
+
+
 _SHORT = ("mse", "MSE", "mae", "MAE", "mape", "MAPE", "msle", "MSLE", "bce", "BCE")
 """The short names that Keras knows, of losses and of metrics."""
-_OF_SEVERAL = ("accuracy", "acc", "crossentropy", "ce")
+_OF_SEVERAL = ("accuracy", "acc")
 
 
 def _written_optimizer(optimizer: Any, batches: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torchkeras_fn.saving.trees import dtype_named, given
 _DEFAULTS: dict[str, tuple[Any, ...]] = {
     "autocast": (True,),
     "experimental_run_tf_function": (True, False),
+    "groups": (1,),
     "input_axes": (None,),
     "lora_alpha": (None,),
     "lora_rank": (None,),
@@ -40,6 +41,15 @@ _KEPT = {
     "GRU": {"zero_output_for_mask"},
     "BatchNormalization": {"synchronized"},
 }
+_OF_NO_USE = {
+    **{
+        f"{kind}{rank}D": {"kernel_initializer", "kernel_regularizer", "kernel_constraint"}
+        for kind in ("DepthwiseConv", "SeparableConv", "SeparableConvolution")
+        for rank in (1, 2)
+    },
+    "MultiHeadAttention": {"query_shape", "key_shape", "value_shape"},
+}
+"""Arguments that layers of `tf.keras` wrote, though they read others in their place, or see it from the inputs."""
 _VOCABULARIES: dict[str, Any] = {
     "initializers": initializers,
     "regularizers": regularizers,
@@ -70,6 +80,9 @@ def from_keras(value: Any, make_layer: Callable[[Any], Layer]) -> Any:
     if not isinstance(value, Mapping):
         return value
     name, config = value.get("class_name"), value.get("config")
+    if value.keys() == {"type", "value"} and value["type"] == "ndarray":  # as Keras 2 wrote the arrays of numpy, and its numbers
+        array = np.asarray(value["value"])
+        return array if array.ndim else array.item()
     if not isinstance(name, str):
         return {key: from_keras(part, make_layer) for key, part in value.items()}
     if name in _SPECIAL:
@@ -82,6 +95,9 @@ def from_keras(value: Any, make_layer: Callable[[Any], Layer]) -> Any:
         return make_layer(value)
     kept = from_keras(config or {}, make_layer)
     known_as = value.get("registered_name")
+    plain = name.removeprefix("Custom>")  # where the optimizers of Keras 2.11 said they were
+    if name not in get_custom_objects() and inspect.isclass(getattr(optimizers, plain, None)):
+        name = plain
     if isinstance(known_as, str) and known_as in get_custom_objects():
         name = known_as
     elif isinstance(kept, dict):
@@ -140,8 +156,10 @@ def find_class(entry: Mapping[str, Any]) -> Any:
 
 def without_defaults(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration without the arguments that there are not here, where they change nothing."""
-    kept = _KEPT.get(name, ())
-    return {key: value for key, value in config.items() if key in kept or not _changes_nothing(key, value)}
+    kept, useless = _KEPT.get(name, ()), _OF_NO_USE.get(name, set())
+    if name not in get_custom_objects() and inspect.isclass(getattr(initializers, name, None)):
+        useless = {"dtype"}  # which the initializers of TensorFlow 1 wrote: here it is that of the weights
+    return {key: value for key, value in config.items() if key not in useless and (key in kept or not _changes_nothing(key, value))}
 
 
 def _changes_nothing(key: str, value: Any) -> bool:

@@ -188,13 +188,29 @@ def pairs_by_layers(root: Any, model: Any, by_name: bool, skip_mismatch: bool, l
 
 
 def _converted(layer: Any, own: Sequence[NamedWeight], stored: list[Stored]) -> Sequence[Stored | torch.Tensor]:
-    """Return the weights of a recurrent layer on cuDNN as Keras 2 saved them in the layout of the others.
+    """Return the weights of a layer, those of recurrent ones on cuDNN, also inside, in the layout of the others."""
+    found: list[Stored | torch.Tensor] = list(stored)
+    if len(stored) != len(own):
+        return found
+    places = {id(weight.tensor): place for place, weight in enumerate(own)}
+    for part in layer.sublayers():
+        gates = _GATES.get(type(part).__name__)
+        inside = [places[id(weight.tensor)] for weight in part.named_weights() if id(weight.tensor) in places] if gates else []
+        if gates and len(inside) == 3:
+            replaced = _from_cudnn(gates, [own[place] for place in inside], [stored[place] for place in inside])
+            for place, value in zip(inside, replaced, strict=True):
+                found[place] = value
+    return found
+
+
+_GATES = {"LSTM": 4, "CuDNNLSTM": 4, "GRU": 3, "CuDNNGRU": 3}
+
+
+def _from_cudnn(gates: int, own: Sequence[NamedWeight], stored: Sequence[Stored]) -> Sequence[Stored | torch.Tensor]:
+    """Return the kernels and the bias of a layer on cuDNN as Keras 2 saved them in the layout of the others.
 
     cuDNN has two biases, where others have one of their sums, and its kernels' gates are transposed.
     """
-    gates = {"LSTM": 4, "CuDNNLSTM": 4, "GRU": 3, "CuDNNGRU": 3}.get(type(layer).__name__)
-    if gates is None or len(stored) != 3 or len(own) != 3:
-        return stored
     units = own[1].view.shape[0]
     if stored[2].shape != (2 * gates * units,):
         return stored
