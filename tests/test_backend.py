@@ -631,6 +631,19 @@ def test_a_function_whose_result_may_be_written_to_is_pickled(name):
     assert pickle.loads(pickle.dumps(function)) is function
 
 
+@pytest.mark.parametrize("kind", [torch.tensor, float])
+def test_slopes_and_bounds_of_relu_may_be_tensors(kind):
+    x = torch.tensor([-2.0, 1.0, 4.0, 9.0], requires_grad=True)
+    bent = K.relu(x, alpha=kind(0.5), max_value=kind(6.0), threshold=kind(2.0))
+    assert bent.tolist() == [-2.0, -0.5, 4.0, 6.0]
+
+
+def test_slopes_and_bounds_of_relu_are_trained():
+    slope, bound = torch.full((2,), 0.5, requires_grad=True), torch.full((2,), 3.0, requires_grad=True)
+    K.sum(K.relu(torch.tensor([-2.0, 9.0]), slope, bound)).backward()
+    assert (slope.grad.tolist(), bound.grad.tolist()) == ([-2.0, 0.0], [0.0, 1.0])
+
+
 @pytest.mark.parametrize("name", ["dot", "equal", "greater", "greater_equal", "less", "less_equal", "maximum", "minimum", "not_equal"])
 def test_two_tensors_are_x_and_y(name):
     x, y = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0], [3.0]])

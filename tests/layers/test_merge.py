@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from torchkeras_fn import Input, Model, layers
+from torchkeras_fn.layers.merge import _Merge
 
 A, B, C = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0)).unbind()
 
@@ -227,3 +228,28 @@ def test_an_attention_like_product_has_no_mask():
     xs = [torch.ones(1, 2, 3)] * 2
     layer(xs)
     assert layer.compute_mask(xs, [MASK, MASK]) is None
+
+
+class Between(_Merge):
+    """A point between the two inputs, as programs of Keras 2 draw for a gradient penalty."""
+
+    def _merge_function(self, inputs):
+        part = torch.rand(1)
+        return part * inputs[0] + (1 - part) * inputs[1]
+
+
+def test_a_class_of_ones_own_says_how_it_joins():
+    low, high = torch.zeros(2, 4), torch.ones(2, 4)
+    joined = Between()([low, high])
+    assert joined.shape == (2, 4) and ((low <= joined) & (joined <= high)).all()
+
+
+def test_what_a_class_of_ones_own_draws_is_drawn_anew_in_every_run():
+    xs = inputs()
+    model = Model(xs, Between()(xs))
+    assert not torch.equal(model([A, B]), model([A, B]))
+
+
+def test_a_class_that_does_not_say_how_it_joins_says_what_is_missing():
+    with pytest.raises(ValueError, match="Vague does not say how it joins.*_merge_function"):
+        type("Vague", (_Merge,), {})()(inputs())

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from torchkeras_fn import activations, ops
-from torchkeras_fn.ops.conversion import as_floats, as_tensor, axes_of
+from torchkeras_fn.ops.conversion import as_floats, as_tensor, axes_of, is_tensor
 
 
 def _writable(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,13 +62,17 @@ def hard_sigmoid(x: Any) -> Any:
 
 
 @_writable
-def relu(x: Any, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Any:
-    """Return `x` above `threshold` and `alpha * (x - threshold)` elsewhere, cut off at `max_value`.
+def relu(x: Any, alpha: Any = 0.0, max_value: Any = None, threshold: Any = 0.0) -> Any:
+    """Return `x` above `threshold` and `alpha * (x - threshold)` elsewhere, cut off at `max_value`. All may be tensors, such as weights.
 
     >>> relu([-2.0, 1.0, 9.0], alpha=0.5, max_value=6.0)
     tensor([-1.,  1.,  6.])
     """
-    return ops.relu(x, negative_slope=alpha, max_value=max_value, threshold=threshold)
+    if not any(is_tensor(bound) for bound in (alpha, max_value, threshold)):
+        return ops.relu(x, negative_slope=alpha, max_value=max_value, threshold=threshold)
+    x = as_floats(x)
+    bent = torch.where(x > threshold, x, alpha * (x - threshold))
+    return bent if max_value is None else ops.minimum(bent, max_value)
 
 
 relu.stands_for = activations.relu  # type: ignore[attr-defined]

@@ -22,6 +22,11 @@ class _Merge(Layer):
     supports_masking = True
     exactly: ClassVar[int | None] = None
 
+    @classmethod
+    def is_inlined(cls) -> bool:
+        """Return whether models run the functions that the merging is made of; what a user's class does may be random."""
+        return super().is_inlined() and cls._merge_function is _Merge._merge_function
+
     def build(self, input_shape: Any) -> nn.Module | None:
         """Check the number of inputs, and note their ranks."""
         wanted = f"exactly {self.exactly}" if self.exactly else "at least 2"
@@ -45,7 +50,11 @@ class _Merge(Layer):
 
     def merge(self, inputs: Sequence[Any]) -> Any:
         """Join tensors of one rank."""
-        raise NotImplementedError
+        return self._merge_function(inputs)
+
+    def _merge_function(self, inputs: Sequence[Any]) -> Any:
+        """What Keras calls the method that a class of one's own overrides."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it joins its inputs: define _merge_function(self, inputs).")
 
     def merge_shown(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         """Join tensors, of which masks, with as many axes, or `None` say what counts."""

@@ -1,6 +1,5 @@
 """Tensors that are made of nothing but a shape. Where that holds symbolic sizes they are symbolic too, and made in every run."""
 
-import math
 from typing import Any
 
 import torch
@@ -121,9 +120,11 @@ def logspace(start: float, stop: float, num: int = 50, endpoint: bool = True, ba
     """Return `base` to the power of each of `linspace(start, stop, num)`.
 
     >>> logspace(0.0, 2.0, 3)
-    tensor([  1.0000,  10.0000, 100.0000])
+    tensor([  1.,  10., 100.])
     """
-    return torch.exp(linspace(start, stop, num, endpoint, dtype) * math.log(base))
+    wanted = config.dtype(dtype)
+    exponents = linspace(start, stop, num, endpoint, dtype if wanted.is_floating_point else "float64")
+    return torch.pow(base, exponents).to(wanted)
 
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:

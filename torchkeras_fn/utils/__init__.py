@@ -11,6 +11,7 @@ from torchkeras_fn.registry import (
     register_keras_serializable,
 )
 from torchkeras_fn.registry import custom_object_scope as CustomObjectScope
+from torchkeras_fn.saving.objects import deserialize_keras_object, serialize_keras_object
 from torchkeras_fn.utils.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from torchkeras_fn.utils.drawing import model_to_dot, plot_model
 from torchkeras_fn.utils.np_utils import normalize, to_categorical
@@ -28,6 +29,7 @@ __all__ = [
     "Sequence",
     "clear_session",
     "custom_object_scope",
+    "deserialize_keras_object",
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
@@ -38,6 +40,7 @@ __all__ = [
     "pad_sequences",
     "plot_model",
     "register_keras_serializable",
+    "serialize_keras_object",
     "set_random_seed",
     "to_categorical",
     "unpack_x_y_sample_weight",
