@@ -149,6 +149,15 @@ def test_variance_scaling_reaches_its_variance_in_every_mode_and_distribution(mo
     assert tensor.var().item() == pytest.approx(variance, rel=0.05)
 
 
+def test_a_single_weight_is_drawn_from_the_range_of_a_fan_of_one():
+    drawn = torch.cat([initializers.GlorotUniform(seed=seed)((1, 1)) for seed in range(50)]).abs()
+    assert 1.5 < drawn.max().item() <= 3**0.5
+
+
+def test_a_weight_may_have_no_elements():
+    assert initializers.Zeros()((0, 3)).shape == (0, 3)
+
+
 def test_a_truncated_normal_ends_at_two_standard_deviations():
     tensor = initializers.TruncatedNormal(mean=1.0, stddev=0.5, seed=0)((100_000,))
     assert 0 <= tensor.min().item() < 0.01 and 1.99 < tensor.max().item() <= 2

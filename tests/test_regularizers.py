@@ -107,6 +107,7 @@ def test_a_subclass_is_found_by_name():
         (lambda: regularizers.L1(-0.1), "'l1' must be a finite number of at least 0, got -0.1"),
         (lambda: regularizers.L2(float("nan")), "'l2' must be a finite number"),
         (lambda: regularizers.L1L2(l2="0.1"), "'l2' must be a finite number of at least 0, got '0.1'"),
+        (lambda: regularizers.OrthogonalRegularizer(-0.1), "'factor' must be a finite number of at least 0, got -0.1"),
         (lambda: regularizers.OrthogonalRegularizer(mode="diagonal"), "'mode' must be one of 'rows', 'columns'; got 'diagonal'"),
         (lambda: regularizers.OrthogonalRegularizer()(torch.ones(2, 2, 2)), r"takes a matrix, got a tensor of shape \(2, 2, 2\)"),
         (lambda: regularizers.get("l1l3"), "Unknown regularizer 'l1l3'. Did you mean 'l1_l2'?"),

@@ -31,6 +31,13 @@ def test_one_number_for_each_epoch_in_the_order_of_metrics_names():
     assert history.model is model and model.history is history
 
 
+def test_an_epoch_without_figures_is_noted():
+    history = History()
+    history.on_train_begin()
+    history.on_epoch_end(0)
+    assert (history.epoch, history.history) == ([0], {})
+
+
 def test_several_outputs_have_figures_of_their_own():
     history = compiled(metrics=["accuracy"], outputs=2).fit(X, [Y, Y], verbose=0)
     assert list(history.history) == ["loss", "left_loss", "right_loss", "left_accuracy", "right_accuracy"]

@@ -120,6 +120,12 @@ def test_softmax_is_torchs_along_any_way(shape, dtype):
     assert ours.is_contiguous() and ours.dtype == dtype
 
 
+def test_a_softmax_along_another_axis_stays_along_it():
+    x = Input(shape=(4, 3))
+    predictions = Model(x, torch.softmax(Dense(3)(x), 1)).predict(numbers(4, 3), verbose=0)
+    np.testing.assert_allclose(predictions.sum(1), np.ones((ROWS, 3)), rtol=1e-6)
+
+
 def test_softmax_of_infinities_is_torchs():
     scores = torch.tensor([[0.0, -torch.inf, 1.0], [torch.inf, 0.0, 1.0], [torch.nan, 0.0, 1.0]]).repeat(20, 1)
     torch.testing.assert_close(softmax(scores), torch.softmax(scores, -1), equal_nan=True)

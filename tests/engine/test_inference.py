@@ -116,6 +116,10 @@ def test_the_dtype_is_told_too():
     assert infer(lambda x: x > 0, (spec(None, 3),), {}).dtype is torch.bool
 
 
+def test_integers_stay_integers_where_the_batch_is_moved():
+    assert infer(lambda x: x.flatten(0, 1), (spec(None, 5, dtype=torch.int64),), {}).dtype is torch.int64
+
+
 def test_the_structure_of_the_result_is_kept():
     result = infer(lambda x: {"a": (x, [x.sum(1)])}, (spec(None, 3),), {})
     assert result["a"][0].shape == (None, 3)

@@ -64,6 +64,14 @@ def test_integers_are_attended_to_as_numbers(make):
     torch.testing.assert_close(layer(inputs), layer([x.float() for x in inputs]))
 
 
+def test_scores_by_sums_are_multiplied_by_their_weight():
+    layer = Attention(score_mode="concat")
+    layer([QUERY, VALUE])
+    layer.set_weights([3.0])
+    sums = (QUERY.unsqueeze(2) + VALUE.unsqueeze(1)).tanh().sum(-1)
+    torch.testing.assert_close(layer([QUERY, VALUE], return_attention_scores=True)[1], (3 * sums).softmax(-1))
+
+
 def test_arrays_and_tuples_are_taken():
     layer = Attention()
     wanted = layer([QUERY, VALUE])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras_fn import Input, Model, layers
+from torchkeras_fn import Input, Model, constraints, initializers, layers, regularizers
 from torchkeras_fn.models import load_model
 
 
@@ -443,6 +443,30 @@ def _is_used(tensor, output):
                 seen.add(id(parent.node))
                 open_nodes.append(parent.node)
     return False
+
+
+OF_WEIGHTS = [
+    pytest.param(rows[0], argument, id=f"{name}-{argument}")
+    for name, rows in ROWS.items()
+    for argument in inspect.signature(getattr(layers, name)).parameters
+    if argument.endswith(("_initializer", "_regularizer", "_constraint")) and not argument.startswith("activity")
+]
+
+
+@pytest.mark.parametrize(("row", "argument"), OF_WEIGHTS)
+def test_each_argument_for_a_weight_reaches_that_weight_alone(row, argument):
+    word, _, what = argument.rpartition("_")
+    values = {"initializer": initializers.Constant(0.125), "regularizer": regularizers.L2(), "constraint": constraints.NonNeg()}
+    config = row.make().get_config()
+    others = {name: None for name in config if name.endswith(("_regularizer", "_constraint"))}
+    layer = type(row.make()).from_config({**config, **others, argument: values[what]})
+    drawn(row, layer=layer)
+    found = {
+        weight.name.rpartition("/")[-1]
+        for weight in layer.named_weights()
+        if ((weight.tensor == 0.125).any() if what == "initializer" else getattr(weight.options, what) is not None)
+    }
+    assert found in ({word}, {f"{word}_kernel"}, {"kernel" if word == "depthwise" else word})
 
 
 WRONG = [-1, 0, 1.5, "nonsense", None, (), (1, 2, 3, 4, 5), float("nan"), True, object(), [-1], {}]

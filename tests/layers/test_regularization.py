@@ -96,6 +96,12 @@ def test_what_is_no_rate_is_refused_everywhere(make, rate):
         make(rate)
 
 
+def test_alpha_dropout_with_a_pattern_scales_as_torchs():
+    data = torch.ones(4, 6, 50)
+    ours = drawn(layers.AlphaDropout(0.2, noise_shape=(None, 1, None)), 6, 50).train()(data)
+    torch.testing.assert_close(ours.unique(), nn.AlphaDropout(0.2).train()(data).unique())
+
+
 @pytest.mark.parametrize("make", [layers.GaussianDropout, layers.AlphaDropout])
 def test_a_rate_of_one_leaves_nothing(make):
     with pytest.raises(ValueError, match="'rate' must be at least 0 and below 1, got 1"):

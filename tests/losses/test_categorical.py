@@ -171,3 +171,9 @@ def test_weights_of_the_classes_made_in_an_evaluation_serve_in_training():
 def test_mistakes_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_generalized_crossentropy_of_sequences_is_that_of_their_steps():
+    y_true, y_pred = torch.tensor([[0, 1, 2], [3, 0, 1]]), torch.softmax(torch.randn(2, 3, 4), -1)
+    loss = losses.CategoricalGeneralizedCrossEntropy(reduction="none")
+    torch.testing.assert_close(loss(y_true, y_pred), torch.stack([loss(*row) for row in zip(y_true, y_pred, strict=True)]))

@@ -36,6 +36,14 @@ def test_predictions_may_be_booleans():
     assert metrics.F1Score()([[1, 0], [0, 1], [1, 0]], called).tolist() == pytest.approx([2 / 3, 0.0], abs=1e-6)
 
 
+def test_a_batch_without_weights_counts_as_one_with_weights_of_1():
+    plain, weighted = metrics.F1Score("macro"), metrics.F1Score("macro")
+    for metric, weight in ((plain, None), (weighted, torch.ones(2))):
+        metric.update_state(Y_TRUE[:2], Y_PRED[:2], weight)
+        metric.update_state(Y_TRUE[2:], Y_PRED[2:].flip(1), torch.tensor([1.0, 3.0]))
+    assert float(plain.result()) == float(weighted.result()) > 0
+
+
 def test_the_state_follows_the_predictions():
     metric = metrics.F1Score()
     metric.update_state(Y_TRUE.to("meta"), Y_PRED.to("meta"))

@@ -102,6 +102,19 @@ def test_a_function_may_return_a_scalar_which_counts_for_every_sample(weight):
     assert float(metric.result()) == pytest.approx(0.8)
 
 
+def test_a_scalar_counts_with_the_weights_of_its_samples():
+    metric = metrics.get(lambda y_true, y_pred: (y_true - y_pred).abs().max())
+    metric.update_state(torch.zeros(2, 1), torch.ones(2, 1), torch.tensor([0.0, 1.0]))
+    metric.update_state(torch.zeros(2, 1), torch.zeros(2, 1), torch.tensor([1.0, 2.0]))
+    assert float(metric.result()) == 0.25
+
+
+def test_values_along_more_axes_than_the_weights_are_averaged():
+    metric = metrics.get(lambda y_true, y_pred: (y_true - y_pred).abs())
+    metric.update_state(torch.zeros(1, 2, 2), torch.tensor([[[0.0, 1.0], [2.0, 5.0]]]), torch.tensor([[1.0, 0.0]]))
+    assert float(metric.result()) == 0.5
+
+
 def test_a_function_with_options():
     metric = metrics.MeanMetricWrapper(metrics.top_k_categorical_accuracy, k=1, name="first")
     assert float(metric(torch.eye(3), torch.eye(3).roll(1, 0))) == 0.0

@@ -55,6 +55,10 @@ def test_explained_variance_over_batches_is_that_of_all_samples():
     assert float(metric.result()) == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_targets_that_vary_little_are_explained_as_well():
+    assert float(metrics.R2Score()([[0.1], [0.2], [0.3]], [[0.1], [0.2], [0.25]])) == pytest.approx(1 - 0.05**2 / 0.02, rel=1e-4)
+
+
 def test_large_targets_do_not_lose_the_variance():
     y_true = 1e4 + torch.randn(50, 1)
     assert float(metrics.R2Score()(y_true, y_true + 0.1)) == pytest.approx(1 - 0.01 / float(y_true.var(correction=0)), rel=1e-2)

@@ -60,6 +60,11 @@ def test_a_step_of_a_matrix_has_singular_values_of_about_the_rate():
     assert float(sizes.min()) > 0.6 and float(sizes.max()) < 1.3
 
 
+@pytest.mark.parametrize(("given", "epsilon"), [(None, 1e-7), (0.5, 0.5)])
+def test_no_epsilon_is_the_usual_one(given, epsilon):
+    assert optimizers.Muon(epsilon=given).epsilon == epsilon
+
+
 def test_one_pattern_is_no_list_of_them():
     with pytest.raises(TypeError, match="'exclude_layers' is a list of patterns, got the string 'out'"):
         optimizers.Muon(exclude_layers="out")

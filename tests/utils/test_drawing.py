@@ -32,6 +32,7 @@ def test_every_call_is_a_box_and_every_tensor_an_arrow():
 def test_a_nested_model_is_expanded_into_a_cluster():
     source = dot_source(branching(), expand_nested=True)
     assert 'subgraph "cluster_4"' in source and "low: Dense" in source and "inner: Sequential" not in source
+    assert 'label="inner"' in source
     assert "n3 -> n4" in source and "n4 -> n5" in source
 
 

@@ -120,6 +120,20 @@ def test_a_stack_keeps_the_states_of_each_cell():
     assert len(stack.get_weights()) == 9
 
 
+@pytest.mark.parametrize("options", [{}, {"dtype": "float64"}])
+def test_a_stack_has_the_type_of_its_first_cell_or_its_own(options):
+    stack = StackedRNNCells([LSTMCell(4, dtype=None if options else "float64")], **options)
+    assert stack.dtype is torch.float64
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+def test_a_layer_hands_its_options_to_its_cell(kind):
+    options = {"dropout": 0.1, "recurrent_dropout": 0.2, "seed": 3, "use_bias": False}
+    layer = getattr(layers, kind)(4, dtype="float64", **options)
+    assert {name: getattr(layer.cell, name) for name in options} == options
+    assert layer.cell.dtype is torch.float64
+
+
 def test_a_stack_is_written_down():
     stack = StackedRNNCells([LSTMCell(4), GRUCell(5)])
     twin = layers.deserialize(layers.serialize(stack))

@@ -62,6 +62,7 @@ LOOPED = {
     "recurrent dropout": lambda: LSTM(3, recurrent_dropout=0.2),
     "dropout for each gate": lambda: LSTM(3, dropout=0.2, implementation=1),
     "no kernels wanted": lambda: LSTM(3, use_cudnn=False),
+    "no kernels wanted of a GRU": lambda: GRU(3, use_cudnn=False),
     "a sigmoid": lambda: SimpleRNN(3, "sigmoid"),
 }
 
