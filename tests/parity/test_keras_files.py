@@ -800,3 +800,28 @@ def test_weights_of_an_activation_that_is_a_layer_go_to_keras_and_back(ending, t
     same(theirs.get_weights(), ours.get_weights())
     theirs.save(tmp_path / f"theirs{ending}")
     same(predicted(tk.models.load_model(tmp_path / f"theirs{ending}"), -values), predicted(ours, -values))
+
+
+def own_model(k):
+    class Own(k.Model):
+        def __init__(self, units=4, **options):
+            super().__init__(**options)
+            self.units = units
+            self.hidden, self.last = k.layers.Dense(units, activation="relu"), k.layers.Dense(2)
+
+        def call(self, x):
+            return self.last(self.hidden(x))
+
+        def get_config(self):
+            return {"units": self.units}
+
+    return Own
+
+
+@pytest.mark.parametrize(("writes", "reads"), [(tk, keras), (keras, tk), (tk, tk)])
+def test_a_model_with_a_call_of_its_own_is_built_as_it_was_saved(writes, reads, tmp_path):
+    x, model = np.ones((2, 3), "float32"), own_model(writes)(5)
+    model(x)
+    model.save(tmp_path / "own.keras")
+    loaded = reads.models.load_model(tmp_path / "own.keras", custom_objects={"Own": own_model(reads)})
+    same(loaded.predict(x, verbose=0), model.predict(x, verbose=0))

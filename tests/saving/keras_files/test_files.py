@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn import Input, Model, Sequential, layers, models, optimizers
+from torchkeras_fn import Input, Model, Sequential, initializers, layers, models, optimizers
 from torchkeras_fn.saving.keras_files import hdf5
 from torchkeras_fn.saving.keras_files.operations import drawer_of
 
@@ -635,3 +635,30 @@ def test_an_operation_that_cuts_a_tensor_into_very_many_pieces_is_refused():
 def test_an_argument_of_an_operation_that_is_not_known_here_is_refused():
     with pytest.raises(ValueError, match="reduction='add' of the operation 'ScatterUpdate' is not known here"):
         drawer_of({"class_name": "ScatterUpdate", "config": {"name": "put", "reduction": "add"}})
+
+
+class Scaled(layers.Layer):
+    """With an object in its configuration, and no description of it."""
+
+    def __init__(self, initializer="ones", **options):
+        super().__init__(**options)
+        self.initializer = initializers.get(initializer)
+
+    def build(self, input_shape):
+        self.scale = self.add_weight("scale", (input_shape[-1],), initializer=self.initializer)
+
+    def call(self, inputs):
+        return inputs * self.scale
+
+    def get_config(self):
+        return {**super().get_config(), "initializer": self.initializer}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_object_in_a_configuration_is_described(ending, tmp_path):
+    x = Input((3,))
+    model = Model(x, Scaled(initializers.Constant(2.0))(x))
+    model.save(tmp_path / f"m{ending}")
+    loaded = models.load_model(tmp_path / f"m{ending}", custom_objects={"Scaled": Scaled})
+    assert loaded.layers[-1].initializer.value == 2.0
+    assert equal(model, loaded)

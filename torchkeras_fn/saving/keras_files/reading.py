@@ -89,6 +89,8 @@ class Reader:
         if isinstance(name, str):
             is_automatic = entry["class_name"] == "InputLayer" and _AUTOMATIC_INPUT.fullmatch(name) is not None
             made.given_name, made.automatic_name = (None, name) if is_automatic else (name, None)
+        if isinstance(made, Drawn):
+            _build(made, entry.get("build_config"))
         return made
 
     def arguments(self, entry: Mapping[str, Any], kind: type[Layer], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -320,3 +322,10 @@ class _Drawing:
             stacked = isinstance(operation, registry.find("Sequential"))
             number -= name in self._legacy_from_one or not stacked or number >= self._counts.get(name, 0)
         return self._tensor(name, number, index)
+
+
+def _build(model: Any, config: Any) -> None:
+    """Make the weights of a model that nothing was drawn of, for the shape that the file says it was built for."""
+    shape = config.get("input_shape") if isinstance(config, Mapping) else None
+    if not model.built and isinstance(shape, list) and all(size is None or type(size) is int for size in shape):
+        model.build(tuple(shape))

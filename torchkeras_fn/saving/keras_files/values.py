@@ -214,6 +214,9 @@ def to_keras(value: Any, describe_layer: Callable[[Layer], Any], owner: str, hom
         return _object(value["class_name"], to_keras(value.get("config") or {}, describe_layer, owner, home), home)
     if isinstance(value, nn.Module):
         raise ValueError(f"{owner}: {value!r:.80} is a torch module, which Keras does not know. Name the activation, or use a layer.")
+    if hasattr(value, "get_config") and not inspect.isclass(value):
+        described = {"class_name": get_registered_name(type(value)), "config": value.get_config()}
+        return to_keras(described, describe_layer, owner, home)
     if callable(value):
         return _function(value, owner)
     raise ValueError(f"{owner}: {value!r:.80} of type {type(value).__name__} cannot be written to a Keras file.")

@@ -65,7 +65,8 @@ class Writer:
         if not is_own(type(layer)):
             known_as = get_registered_name(type(layer))
             config = to_keras(_without_ours(layer.get_config()), self._inner, name)
-            return {**_entry(type(layer).__module__, type(layer).__name__, {**config, "name": name}), "registered_name": known_as}
+            entry = {**_entry(type(layer).__module__, type(layer).__name__, {**config, "name": name}), "registered_name": known_as}
+            return entry | (_built(layer) if isinstance(layer, Drawn) else {})
         kind = class_name_of(layer)
         return _entry("keras.layers", _EXPORTED.get(kind, kind), self._arguments(layer, name))
 
@@ -133,7 +134,7 @@ def _entry(module: str, class_name: str, config: dict[str, Any]) -> dict[str, An
 
 
 def _built(layer: Layer) -> dict[str, Any]:
-    """What Keras builds an activation with weights by, before it reads them: no layer does it for one that it holds."""
+    """What an activation, or a model of a class of one's own, is built by before its weights are read: nothing else builds it."""
     shape = layer.built_for
     is_plain = isinstance(shape, tuple) and all(size is None or isinstance(size, int) for size in shape)
     return {"build_config": {"input_shape": list(shape)}} if is_plain and layer.weights else {}
