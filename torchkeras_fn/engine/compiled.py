@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
+from torchkeras_fn.engine.named_weight import NamedWeight
 from torchkeras_fn.engine.random_state import device_states, random_state, set_device_states, set_random_state
 from torchkeras_fn.engine.replay import compiled
 from torchkeras_fn.engine.tracing import Returned, Traced, add_counts, reason_of
-from torchkeras_fn.engine.weights import NamedWeight
 
 _MOST = 16
 """So many steps are compiled for a model, for kinds of batches and changes of the model: more would cost more than they save."""

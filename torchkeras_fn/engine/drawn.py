@@ -15,11 +15,12 @@ from torchkeras_fn.engine.incoming import as_floats, as_tensors, drawing_again
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.lowering import GraphModule, as_outputs, lower, lower_for_training
 from torchkeras_fn.engine.modes import is_in_mode, mode_of, with_own_mode
+from torchkeras_fn.engine.named_weight import NamedWeight
 from torchkeras_fn.engine.naming import module_keys
 from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_records
 from torchkeras_fn.engine.structure import Structure, nested
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
-from torchkeras_fn.engine.weights import NamedWeight, Weighted, weighted_in
+from torchkeras_fn.engine.weights import Weighted, weighted_in
 from torchkeras_fn.registry import custom_object_scope
 
 

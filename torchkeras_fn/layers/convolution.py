@@ -8,7 +8,7 @@ from torch import nn
 
 from torchkeras_fn.arguments import one_of, positive_integer
 from torchkeras_fn.engine.layout import Spatial, per_axis, same_padding
-from torchkeras_fn.engine.weights import Weight
+from torchkeras_fn.engine.named_weight import Weight
 
 CONVOLUTIONS: Sequence[Any] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from torchkeras_fn.arguments import positive_integer
 from torchkeras_fn.engine.layout import Spatial, per_axis
-from torchkeras_fn.engine.weights import Weight
+from torchkeras_fn.engine.named_weight import Weight
 from torchkeras_fn.layers.convolution import Convolution, kernel_weight
 
 _TRANSPOSED: Sequence[Any] = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

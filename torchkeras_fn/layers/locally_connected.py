@@ -9,7 +9,7 @@ from torch import nn
 
 from torchkeras_fn.arguments import one_of, positive_integer
 from torchkeras_fn.engine.layout import Spatial, per_axis
-from torchkeras_fn.engine.weights import Weight
+from torchkeras_fn.engine.named_weight import Weight
 
 
 class _LocallyConnected(Spatial):

@@ -22,6 +22,7 @@ from torchkeras_fn.engine.incoming import carried_mask
 from torchkeras_fn.engine.inference import Spec, infer, map_only
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.lowering import GraphModule, TrainingOutputs, as_outputs, lower_for_training
+from torchkeras_fn.engine.named_weight import NamedWeight
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.own_figures import metrics_in
 from torchkeras_fn.engine.precision import in_float32
@@ -30,7 +31,6 @@ from torchkeras_fn.engine.seen import Seen
 from torchkeras_fn.engine.structure import listed, put_on
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.engine.trainer import Trainer
-from torchkeras_fn.engine.weights import NamedWeight
 from torchkeras_fn.metrics import Mean
 from torchkeras_fn.models.chosen import Chosen
 from torchkeras_fn.shards import gathered, outside_inference

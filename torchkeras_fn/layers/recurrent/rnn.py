@@ -8,8 +8,8 @@ from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.engine.named_weight import NamedWeight
 from torchkeras_fn.engine.symbolic import describe_operation
-from torchkeras_fn.engine.weights import NamedWeight
 from torchkeras_fn.layers.recurrent.inner import (
     build_cell,
     check_cell,

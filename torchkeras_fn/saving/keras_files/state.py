@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from torchkeras_fn.engine.drawn import Drawn, is_own
 from torchkeras_fn.engine.incoming import cast_inside
 from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.engine.named_weight import NamedWeight
 from torchkeras_fn.engine.symbolic import KerasTensor
-from torchkeras_fn.engine.weights import ACTIVATIONS, NamedWeight
+from torchkeras_fn.engine.weights import ACTIVATIONS
 
 CLASS_NAMES = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU", "ThresholdedReLU": "ReLU"}
 """Layers of Keras 2, and the layers of Keras 3 that do the same."""
