@@ -166,7 +166,7 @@ def set_value(x: Any, value: Any) -> None:
         x.assign(value)
         return
     if not isinstance(x, torch.Tensor):
-        advice = "For a learning rate: model.optimizer.learning_rate = value." if isinstance(x, (int, float)) else ""
+        advice = "For a number of the optimizer's: model.optimizer.learning_rate = value." if isinstance(x, (int, float)) else ""
         raise TypeError(f"Only variables and weights can be set, got {x!r} of type {type(x).__name__}. {advice}".rstrip())
     given = torch.as_tensor(from_numpy(value) if isinstance(value, np.ndarray) else value, dtype=x.dtype, device=x.device)
     if given.shape != x.shape:
