@@ -15,7 +15,7 @@ import torch
 from torchkeras_fn import config
 from torchkeras_fn.arguments import number, one_of
 from torchkeras_fn.configurable import Configurable
-from torchkeras_fn.numpy_arrays import from_numpy
+from torchkeras_fn.numpy_arrays import taken
 from torchkeras_fn.random_seeds import Seed, SeedGenerator, seed_source
 from torchkeras_fn.registry import Registry
 
@@ -95,7 +95,7 @@ class Constant(Initializer):
         return {"value": np.asarray(value).tolist() if hasattr(value, "shape") else value}
 
     def fill(self, tensor: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-        values = torch.as_tensor(from_numpy(self.value) if isinstance(self.value, np.ndarray) else self.value, dtype=tensor.dtype)
+        values = torch.as_tensor(taken(self.value), dtype=tensor.dtype)
         try:
             return tensor.copy_(values)
         except RuntimeError as error:

@@ -3,6 +3,7 @@
 import functools
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,3 +44,12 @@ def from_numpy(array: np.ndarray) -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
+
+
+def taken(value: Any) -> Any:
+    """Return a numpy array as a tensor, and anything else as it is.
+
+    >>> taken(np.ones(1)[::-1]), taken([1.0])
+    (tensor([1.], dtype=torch.float64), [1.0])
+    """
+    return from_numpy(value) if isinstance(value, np.ndarray) else value

@@ -586,7 +586,8 @@ def test_weights_of_samples_in_batches_go_by_name():
 @pytest.mark.parametrize("class_weight", [{"second": {0: 0.0, 1: 0.0}}, [None, {0: 0.0, 1: 0.0}]])
 def test_weights_of_classes_by_output_count_from_the_first_batch_on(class_weight):
     class Seen(TwoHeads):
-        forward = lambda self, x: self.pack(self.first(x), self.second(x))  # noqa: E731
+        def forward(self, x):
+            return self.pack(self.first(x), self.second(x))
 
     net = Seen(in_a_dict)
     net.compile("sgd", HEADS_LOSS)

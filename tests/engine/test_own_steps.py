@@ -116,7 +116,7 @@ def test_steps_with_an_argument_called_data_are_given_what_keras_gives_them():
 
 def test_the_object_itself_may_have_any_name_in_a_step():
     class Own(Model):
-        def train_step(model, data):  # noqa: N805
+        def train_step(model, data):
             x, y = data
             return super().train_step((x, y))
 

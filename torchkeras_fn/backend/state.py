@@ -11,7 +11,7 @@ from torch import nn
 from torchkeras_fn import config, ops
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic, record
 from torchkeras_fn.layers.input import Input
-from torchkeras_fn.numpy_arrays import from_numpy
+from torchkeras_fn.numpy_arrays import taken
 from torchkeras_fn.ops.conversion import as_tensor, is_tensor
 
 
@@ -168,7 +168,7 @@ def set_value(x: Any, value: Any) -> None:
     if not isinstance(x, torch.Tensor):
         advice = "For a number of the optimizer's: model.optimizer.learning_rate = value." if isinstance(x, (int, float)) else ""
         raise TypeError(f"Only variables and weights can be set, got {x!r} of type {type(x).__name__}. {advice}".rstrip())
-    given = torch.as_tensor(from_numpy(value) if isinstance(value, np.ndarray) else value, dtype=x.dtype, device=x.device)
+    given = torch.as_tensor(taken(value), dtype=x.dtype, device=x.device)
     if given.shape != x.shape:
         raise ValueError(
             f"A value of shape {tuple(given.shape)} does not fit a variable of shape {tuple(x.shape)}. "

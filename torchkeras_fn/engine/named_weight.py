@@ -68,7 +68,8 @@ class NamedWeight(NamedTuple):
         """Return what the weight's regularizer asks for it. A collective where each process holds a part of the weight."""
         regularizer: Any = self.options.regularizer
         if not is_sharded(self.tensor):
-            return regularizer(self.arranged(self.tensor))  # type: ignore[no-any-return]
+            penalty: torch.Tensor = regularizer(self.arranged(self.tensor))
+            return penalty
         with outside_inference():
             tensor = self.tensor if type(regularizer) in _SUMS else self.arranged(gathered(self.tensor))
             return gathered(regularizer(tensor))

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from torchkeras_fn.engine.border import Border
-from torchkeras_fn.engine.columns import is_whole
 from torchkeras_fn.engine.data import (
     Arrays,
     ArraySource,
@@ -182,10 +181,6 @@ class Opening(Preparation):
             self._borders = {**self._borders, with_targets: border}
         border.key = key
         return border
-
-    def _forward_takes(self, x: Any) -> bool:
-        """Whether the parts of `x` are arguments of `forward` by themselves, which those of an object are not."""
-        return not is_whole(x) and super()._forward_takes(x)
 
     # ------------------------------------------------------------------ getting ready
 

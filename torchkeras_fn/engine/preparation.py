@@ -11,6 +11,7 @@ from torch import nn
 
 from torchkeras_fn import config, optimizers
 from torchkeras_fn.engine.border import Border
+from torchkeras_fn.engine.columns import is_whole
 from torchkeras_fn.engine.compiled import CompiledSteps
 from torchkeras_fn.engine.data import Signature
 from torchkeras_fn.engine.device import choose, device_is, device_of, first_parameter
@@ -334,6 +335,9 @@ class Preparation(Stepping, Sharded, Placement):
         return self._as_module().forward  # type: ignore[no-any-return]
 
     def _forward_takes(self, x: Any) -> bool:
+        """Whether the parts of `x` are arguments of `forward` by themselves, which those of an object are not."""
+        if is_whole(x):
+            return False
         parameters = inspect.signature(self._forward_function()).parameters.values()
         if any(p.kind is (p.VAR_KEYWORD if isinstance(x, Mapping) else p.VAR_POSITIONAL) for p in parameters):
             return True

@@ -139,7 +139,8 @@ class SequenceSource(Source):
         """The numbers of this process's batches."""
         steps = len(self.sequence)
         if self.processes is None:
-            return torch.randperm(steps).tolist() if self.shuffle else range(steps)  # type: ignore[no-any-return]
+            order: Sequence[int] = torch.randperm(steps).tolist() if self.shuffle else range(steps)
+            return order
         drawn = self.processes.as_first(lambda: torch.randperm(steps).tolist()) if self.shuffle else range(steps)
         return dealt(drawn, self.processes)
 
@@ -168,9 +169,10 @@ class SequenceSource(Source):
     def _from_processes(self, order: Sequence[int]) -> Iterator[Any]:
         # a sequence that changes between epochs is handed to new processes each time, as the main process has it
         keeps = not self._changes() and not self.is_watched
-        if self._loader is None or not keeps or self._handed_over != Picture(self.sequence):
+        now = Picture(self.sequence) if keeps else None
+        if self._loader is None or not keeps or self._handed_over != now:
             self.close()
-            self._sampler, self._handed_over = Order(), Picture(self.sequence) if keeps else None
+            self._sampler, self._handed_over = Order(), now
             self._loader = loader_of(Items(self.sequence), self.loading, sampler=self._sampler, persistent=keeps)
         self._sampler.order = order
         yield from batches_from(self._loader, ends=not keeps)

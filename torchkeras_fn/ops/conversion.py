@@ -13,7 +13,7 @@ from torch.utils._pytree import register_pytree_node
 from torchkeras_fn import config
 from torchkeras_fn.engine.inference import leaves_of
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
-from torchkeras_fn.numpy_arrays import from_numpy
+from torchkeras_fn.numpy_arrays import taken
 
 # ---------------------------------------------------------------------- tensors
 
@@ -55,7 +55,7 @@ def as_tensor(x: Any, dtype: Any = None, like: Any = None) -> Any:
         first = next(leaf for leaf in leaves_of(x) if is_tensor(leaf))
         return torch.stack([as_tensor(part, dtype, like=first) for part in x])
     device = torch.device("cpu") if isinstance(like, KerasTensor) else default_device() if like is None else like.device
-    tensor = torch.as_tensor(from_numpy(x) if isinstance(x, np.ndarray) else x, device=device)
+    tensor = torch.as_tensor(taken(x), device=device)
     if wanted is None and tensor.dtype in (torch.float64, torch.get_default_dtype()) and not _is_chosen(x):
         wanted = config.dtype(None)
     return tensor if wanted is None else tensor.to(wanted)

@@ -157,7 +157,8 @@ def _first_momentum(parameter: torch.Tensor, group: Mapping[str, Any]) -> torch.
     """What becomes the gradient in a step that adds to it: a first gradient is not dampened."""
     if not group["dampening"]:
         return torch.zeros_like(parameter, memory_format=torch.preserve_format)
-    gradient: Any = -parameter.grad if group["maximize"] else parameter.grad  # type: ignore[operator]
+    gradient: Any = parameter.grad
+    gradient = -gradient if group["maximize"] else gradient
     first = (gradient + group["weight_decay"] * parameter.detach()) * (group["dampening"] / group["momentum"])
     return torch.nan_to_num(first, 0.0, 0.0, 0.0)  # of a step that is left out
 

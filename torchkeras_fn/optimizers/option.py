@@ -34,8 +34,12 @@ class Option:
         kept = optimizer.__dict__
         if kept.get("torch_optimizer") is None:
             kept[self.name] = value
-            return
-        before = optimizer.torch_options()
+        else:
+            self.change(optimizer, value)
+
+    def change(self, optimizer: Any, value: Any) -> None:
+        """Set the number of an optimizer that takes steps already."""
+        kept, before = optimizer.__dict__, optimizer.torch_options()
         kept[self.name] = bool(value) if isinstance(kept[self.name], bool) else number(value, self.name, minimum=0)
         changed = {name: new for name, new in optimizer.torch_options().items() if new != before[name]}
         for group in optimizer.param_groups:
@@ -54,12 +58,9 @@ class Decay(Option):
     0.25
     """
 
-    def __set__(self, optimizer: Any, value: Any) -> None:
-        kept = optimizer.__dict__
-        if kept.get("torch_optimizer") is None:
-            kept[self.name] = value
-            return
-        kept[self.name] = None if value is None else number(value, self.name, minimum=0)
+    def change(self, optimizer: Any, value: Any) -> None:
+        """Set the decay of an optimizer that takes steps already; `None` is none."""
+        decay = optimizer.__dict__[self.name] = None if value is None else number(value, self.name, minimum=0)
         for group in optimizer.param_groups:
             if group.get("decoupled_weight_decay"):
-                group["weight_decay"] = kept[self.name] or 0.0
+                group["weight_decay"] = decay or 0.0
