@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from torchkeras_fn import Input, Model, Sequential
+from torchkeras_fn import Input, Model, Sequential, regularizers
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.lowering import lower, lower_for_training
@@ -274,6 +274,23 @@ def test_names_that_would_be_one_key_stay_two_modules(names):
     model = Model(x, Dense(2, name=names[1])(Dense(3, name=names[0])(x)))
     assert len(model.state_dict()) == 4
     assert model.lowered(torch.ones(1, 3)).shape == (1, 2)
+
+
+def test_a_graph_is_written_out_once(monkeypatch):
+    """Writing the code of a thousand layers, and compiling it, takes a tenth of a second."""
+    written = []
+    recompile = fx.GraphModule.recompile
+    monkeypatch.setattr(fx.GraphModule, "recompile", lambda module: written.append(module) or recompile(module))
+    x = Input(shape=(4,))
+    lower(Graph([x], [Dense(3)(x) + np.ones(3)]))
+    assert len(written) == 1
+
+
+def test_constants_that_nobody_reads_are_not_lowered():
+    x = Input(shape=(4,))
+    shown = torch.ones(1, 4) > 0
+    assert len(list(lower(Graph([x], [torch.where(shown, x, 0.0)])).buffers())) == 1
+    assert not list(lower(Graph([x], [Activation("relu")(x, mask=shown)])).buffers())
 
 
 def test_dead_branches_are_not_lowered():
@@ -578,6 +595,21 @@ def test_an_activity_regularizer_is_a_loss_term():
     losses = lower_for_training(Graph([x], [y]), [always]).module(torch.ones(1, 4))[2]
     assert len(losses) == 1
     assert losses[0].item() == pytest.approx(0.01 * 3 * 16)
+
+
+def test_the_factor_of_an_activity_regularizer_may_be_set_later():
+    layer = Dense(3, activity_regularizer=regularizers.L2(0.01), kernel_initializer="ones")
+    x = Input(shape=(4,))
+    module = lower_for_training(Graph([x], [layer(x)]), [always]).module
+    layer.activity_regularizer.l2 = 0.5
+    assert module(torch.ones(1, 4))[2][0].item() == pytest.approx(0.5 * 3 * 16)
+
+
+def test_a_layer_that_is_called_twice_is_asked_twice_for_its_penalty():
+    layer = Dense(4, activity_regularizer="l2", kernel_initializer="ones")
+    x = Input(shape=(4,))
+    losses = lower_for_training(Graph([x], [layer(layer(x))]), [always]).module(torch.ones(1, 4))[2]
+    assert [loss.item() for loss in losses] == pytest.approx([0.01 * 4 * 16, 0.01 * 4 * 256])
 
 
 def test_the_inference_view_computes_no_loss_term():

@@ -17,6 +17,7 @@ from torch import fx, nn
 from torch.fx import GraphModule
 from torch.fx.proxy import GraphAppendingTracer
 
+from torchkeras_fn.engine.function_module import FunctionModule
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.incoming import cast_inside, own_mask
 from torchkeras_fn.engine.inference import map_only
@@ -220,9 +221,7 @@ class _Writer:
             each = [scope.values[id(part)].mask if isinstance(part, KerasTensor) else None for part in node.args]
             result, mask = self.write_layer(scope, operation, args, kwargs, inputs, each)
             if operation.activity_regularizer is not None:
-                for tensor in node.tensors:
-                    term = self.through(operation.activity_regularizer, self.pick(tensor, result))
-                    self.losses.append(self.fx.call_function(of_sum, (term,)))
+                self.write_penalties(scope.target(operation), operation.activity_regularizer, [self.pick(t, result) for t in node.tensors])
         for index, tensor in enumerate(node.tensors):
             value = scope.values.setdefault(id(tensor), _Value(self.pick(tensor, result), self.mask_of(index, mask)))
             _note_shape(value.node, tensor)
@@ -326,6 +325,13 @@ class _Writer:
         self.modules[called] = layer
         return self.fx.call_method("compute_mask", (self.fx.get_attr(called), inputs, mask))
 
+    def write_penalties(self, target: str, regularizer: Callable[..., Any], outputs: Sequence[fx.Node]) -> None:
+        """Write what a regularizer asks for outputs as calls of it, for a user may set its factors between two epochs."""
+        called = f"{target}_activity_regularizer"
+        self.modules.setdefault(called, FunctionModule(regularizer))
+        for output in outputs:
+            self.losses.append(self.fx.call_function(of_sum, (self.fx.call_module(called, (output,)),)))
+
     def constant(self, scope: _Scope, tensor: torch.Tensor) -> fx.Node:
         self.containers[f"{scope.prefix}{CONSTANTS}"] = scope.graph.constants
         return self.fx.get_attr(f"{scope.prefix}{CONSTANTS}.{scope.graph.constant_keys[id(tensor)]}")
@@ -365,7 +371,7 @@ class _Writer:
     def finish(self, outputs: Any, name: str) -> GraphModule:
         self.fx.output(outputs)
         settle_permutations(self.fx, self.modules.get)
-        self.fx.lint()
+        self.fx.eliminate_dead_code(_has_effects)  # before there is a module, which would be written out twice
         root: dict[str, Any] = {}
         for node in self.fx.nodes:
             if node.op in ("call_module", "get_attr"):
@@ -374,11 +380,14 @@ class _Writer:
                 root[str(node.target)] = kept if kept is not None else getattr(self.containers[container], key)
         module = GraphModule(root, self.fx, class_name=identifier(name))
         for target, container_module in self.containers.items():
-            module.set_submodule(target, container_module)
-        module.graph.eliminate_dead_code()
-        module.delete_all_unused_submodules()
-        module.recompile()
+            if any(name.startswith(f"{target}.") for name in root):
+                module.set_submodule(target, container_module)
         return module
+
+
+def _has_effects(node: fx.Node) -> bool:
+    """Whether a written call does more than to make what is used; a module is taken to change nothing outside of itself."""
+    return node.op != "call_module" and node.is_impure()
 
 
 def _note_shape(node: Any, tensor: KerasTensor) -> None:
