@@ -8,17 +8,16 @@ from typing import Any
 from torchkeras_fn.callbacks.base import CallbackList
 from torchkeras_fn.callbacks.history import History
 from torchkeras_fn.callbacks.progress import Progress
+from torchkeras_fn.engine.batch_methods import BatchMethods
 from torchkeras_fn.engine.data import Batch, check_batch_size, is_batches, split
 from torchkeras_fn.engine.generator_methods import GeneratorMethods
 from torchkeras_fn.engine.gradient import run_backward
 from torchkeras_fn.engine.groups import Listener, at_the_first, at_the_last, in_groups, step_of_groups
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.logs import Logs
-from torchkeras_fn.engine.objective import Running
 from torchkeras_fn.engine.own_steps import OwnSteps
 from torchkeras_fn.engine.resuming import Run
 from torchkeras_fn.engine.session import Session
-from torchkeras_fn.engine.sink import Sink
 from torchkeras_fn.engine.telling import length_of
 from torchkeras_fn.engine.unpacking import parts_of
 from torchkeras_fn.engine.validation import check_epochs, is_due, parts_of_validation
@@ -34,7 +33,7 @@ _NO_GRADIENT = (
 )
 
 
-class Trainer(GeneratorMethods, Saving, OwnSteps):
+class Trainer(GeneratorMethods, BatchMethods, Saving, OwnSteps):
     """Gives an `nn.Module` Keras' training methods: `class Net(Trainer, nn.Module)` with a plain `forward`.
 
     `train_step`, `test_step` and `predict_step` may be overridden; each takes a batch `(x, y, sample_weight)` of tensors
@@ -121,6 +120,9 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
         elif self._collected:  # else every layer is frozen
             raise ValueError(_NO_GRADIENT)
         return figures if type(self).train_step is Trainer.train_step else dict(figures)  # which an overriding method may add to
+
+    _usual_train_step = train_step
+    """The step that a subclass may override."""
 
     def test_step(self, batch: Batch) -> Mapping[str, Any]:
         """Evaluate a batch `(x, y, sample_weight)`, and return the figures so far."""
@@ -376,44 +378,3 @@ class Trainer(GeneratorMethods, Saving, OwnSteps):
                 batches.close()
             listeners.tell("on_predict_end", {})
             return sink.result()
-
-    # ------------------------------------------------------------------ one batch
-
-    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False) -> Any:
-        """Take one training step on the batch, and return its figures as `evaluate` does."""
-        objective = self._compiled("train_on_batch")
-        team = self._team
-        batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight, class_weight)
-        if self._bound and not self._collected:
-            self._warn_of_nothing_to_train()
-        with Session(self, training=True, gathers=True):
-            objective.reset()
-            is_usual = self._compiled_steps is None and type(self).train_step is Trainer.train_step and "train_step" not in self.__dict__
-            step = self.train_step if is_usual else self._training_step()
-            figures = step(batch) if team is None else self._step_of_all(team, step, batch)
-            return self._returned(figures, return_dict)
-
-    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
-        """Return the figures of the batch, in inference mode, as `evaluate` does."""
-        objective = self._compiled("test_on_batch")
-        team = self._team
-        batch = (self._batch if team is None else self._batch_of_all)(x, y, sample_weight, None, True, "test_step")
-        with Session(self, training=False, gathers=True):
-            objective.reset()
-            step = self._as_given(self.test_step)
-            figures = step(batch) if team is None else self._step_of_all(team, step, batch)
-            return self._returned(figures, return_dict)
-
-    def predict_on_batch(self, x: Any) -> Any:
-        """Return the outputs for one batch as numpy arrays."""
-        batch = self._batch(x, with_targets=False, step="predict_step")
-        sink = Sink(None)
-        with Session(self, training=False):
-            sink.take(0, batch, self._as_given(self.predict_step)(batch))
-        return sink.result()
-
-    def _returned(self, figures: Mapping[str, Any], return_dict: bool) -> Any:
-        read = figures.numbers() if isinstance(figures, Running) else dict(self._figures(figures))
-        if return_dict:
-            return read
-        return list(read.values()) if len(read) > 1 else next(iter(read.values()), None)
