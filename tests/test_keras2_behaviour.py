@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from torchkeras_fn import Input, Model, Sequential, callbacks, losses, regularizers
-from torchkeras_fn.layers import Dense, Dropout, Embedding, Lambda, concatenate
+from torchkeras_fn.layers import Dense, Dropout, Embedding, Lambda, add, concatenate
 from torchkeras_fn.utils import to_categorical
 
 RANDOM = np.random.default_rng(0)
@@ -555,3 +555,19 @@ def test_a_lambda_layer_and_a_custom_loss_with_arguments():
 def test_a_part_of_a_step_is_one_more(steps, batches):
     history = one(4).fit_generator(iter([(A, Y_A)] * 9), steps_per_epoch=steps, verbose=0)
     assert history.params["steps"] == batches
+
+
+def test_a_layer_is_put_in_by_walking_along_the_calls():
+    """A widely copied recipe draws a model anew layer by layer, by what reads each of them."""
+    x = Input(shape=(3,))
+    h = Dense(3, name="first")(x)
+    model = Model(x, add([h, Dense(3, name="second")(h)]))
+    readers = {layer.name: [node.outbound_layer.name for node in layer._outbound_nodes] for layer in model.layers}
+    made = {model.layers[0].name: model.input}
+    for layer in model.layers[1:]:
+        read = [made[name] for name in made if layer.name in readers[name]]
+        made[layer.name] = layer(read[0] if len(read) == 1 else read)
+        if layer.name == "second":
+            made[layer.name] = Lambda(lambda tensor: tensor * 0)(made[layer.name])
+    changed = Model(model.input, made[model.layers[-1].name])
+    np.testing.assert_allclose(changed.predict(A), Model(x, h).predict(A), rtol=1e-6)

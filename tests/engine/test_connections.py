@@ -1,5 +1,8 @@
 """Where a layer stands in the graph, and what shape it gives for a shape."""
 
+import gc
+import pickle
+
 import pytest
 import torch
 
@@ -14,6 +17,40 @@ def test_shapes_of_each_call_can_be_read():
     layer(Input(shape=(5, 3)))
     assert [layer.get_input_shape_at(index) for index in (0, 1)] == [(None, 3), (None, 5, 3)]
     assert [layer.get_output_shape_at(index) for index in (0, 1)] == [(None, 2), (None, 5, 2)]
+
+
+def test_the_input_of_an_input_layer_is_its_tensor():
+    x = Input(shape=(3,))
+    entry = Model(x, Dense(2)(x)).layers[0]
+    assert entry.input is entry.output is entry.get_input_at(0) is x
+    assert entry.input_shape == entry.get_input_shape_at(0) == (None, 3)
+
+
+def test_the_calls_before_and_behind_a_layer_are_known_under_keras_names():
+    x = Input(shape=(3,), name="x")
+    hidden = Dense(2, name="hidden")
+    h = hidden(x)
+    y = layers.Concatenate(name="both")([h, Dense(4, name="wide")(h)])
+    assert [node.outbound_layer.name for node in hidden._outbound_nodes] == ["wide", "both"]
+    (node,) = y.node.operation._inbound_nodes
+    assert [layer.name for layer in node.inbound_layers] == ["hidden", "wide"]
+    assert node.input_tensors[0] is h and node.output_tensors == [y]
+    assert x.node.input_tensors == [x] and x.node.inbound_layers == []
+
+
+def test_a_model_that_nobody_has_any_more_reads_nothing():
+    h = Dense(2)(Input(shape=(3,)))
+    for _ in range(3):
+        Model(h.node.input_tensors[0], Dense(1)(h))
+        gc.collect()
+    assert not h.node.readers
+
+
+def test_a_pickled_tensor_is_read_by_nobody():
+    h = Dense(2)(Input(shape=(3,)))
+    y = Dense(1)(h)
+    again = pickle.loads(pickle.dumps(y))
+    assert again.node.parents[0].shape == h.shape and not again.node.readers
 
 
 @pytest.mark.parametrize(

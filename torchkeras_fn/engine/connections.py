@@ -24,9 +24,21 @@ class Connections:
     dtype: torch.dtype
 
     @property
+    def inbound_nodes(self) -> list[Node]:
+        """The calls of the layer on symbolic tensors."""
+        return list(self._nodes)
+
+    @property
+    def outbound_nodes(self) -> list[Node]:
+        """The calls of other layers, and of functions, that read what this one returned, as far as anybody still has their outputs."""
+        return [reader for node in self._nodes for reader in node.readers]
+
+    _inbound_nodes, _outbound_nodes = inbound_nodes, outbound_nodes
+
+    @property
     def input(self) -> Any:
-        """What the layer was called on. Raises `AttributeError` unless it was called exactly once."""
-        return self._only_node().args[0]
+        """What the layer was called on; of an `InputLayer` its tensor. Raises `AttributeError` unless it was called exactly once."""
+        return _given_to(self._only_node())
 
     @property
     def output(self) -> Any:
@@ -35,7 +47,7 @@ class Connections:
 
     def get_input_at(self, node_index: int) -> Any:
         """Return what the layer was called on the given time (from 0)."""
-        return self._nodes[node_index].args[0]
+        return _given_to(self._nodes[node_index])
 
     def get_output_at(self, node_index: int) -> Any:
         """Return what the layer returned the given time (from 0)."""
@@ -98,6 +110,10 @@ class Connections:
                 "Use get_input_at(index) and get_output_at(index)."
             )
         return self._nodes[0]
+
+
+def _given_to(node: Node) -> Any:
+    return node.args[0] if node.args else node.outputs
 
 
 def shapes_of(tensors: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import operator
 import sys
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,38 @@ class Node:
         self.outputs = tree_unflatten(
             [KerasTensor(leaf, self, path) if isinstance(leaf, Spec) else leaf for path, leaf in leaves], structure
         )
+        self._readers: list[weakref.ref[Node]] = []
+        for node in {id(parent.node): parent.node for parent in self.parents}.values():
+            node._readers = [reader for reader in node._readers if reader() is not None] + [weakref.ref(self)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is read by nobody yet."""
+        return {**self.__dict__, "_readers": []}
+
+    @property
+    def readers(self) -> list["Node"]:
+        """The calls that read what this one made, in their order, as far as anybody still has what they made in turn."""
+        return [node for reader in self._readers if (node := reader()) is not None]
+
+    @property
+    def outbound_layer(self) -> Any:
+        """The operation, under Keras 2's name."""
+        return self.operation
+
+    @property
+    def inbound_layers(self) -> list[Any]:
+        """The operations that made what flows in, one for each tensor."""
+        return [parent.node.operation for parent in self.parents]
+
+    @property
+    def input_tensors(self) -> list["KerasTensor"]:
+        """The tensors that flow in; of an input, which has none, the input itself."""
+        return self.parents or self.tensors
+
+    @property
+    def output_tensors(self) -> list["KerasTensor"]:
+        """The tensors that this call made, under Keras 2's name."""
+        return self.tensors
 
     @property
     def tensors(self) -> list["KerasTensor"]:
