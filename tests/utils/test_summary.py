@@ -140,6 +140,16 @@ def test_the_columns_end_where_told():
     assert (header.index("Output Shape"), header.index("Param #")) == (50, 80)
 
 
+def test_positions_for_more_columns_than_there_are_are_taken():
+    model = chain()
+    assert text(model, positions=[0.5, 0.8, 0.9, 1.0]) == text(model, positions=[0.5, 0.8, 0.9])
+
+
+def test_fewer_positions_than_columns_are_refused():
+    with pytest.raises(ValueError, match=r"each of the 3 columns \['Layer \(type\)', .*got \[0.5, 1.0\]"):
+        text(chain(), positions=[0.5, 1.0])
+
+
 def test_long_names_stay_in_their_column():
     x = Input(shape=(3,))
     model = Model(x, Dense(2, name="a_name_that_is_much_longer_than_its_column_can_be")(x))

@@ -28,8 +28,9 @@ def print_summary(
     """Print the calls of a model's layers and functions, and the totals of its parameters, each counted once.
 
     Connections are shown where the graph is not a plain chain, the layers of nested models where `expand_nested`, and
-    whether a layer is trained (Y or N; - where there is nothing to train) where `show_trainable`. Raises `ValueError`
-    for a model that is not built.
+    whether a layer is trained (Y or N; - where there is nothing to train) where `show_trainable`. `positions` says where
+    each column ends, in shares of the line or in characters. Raises `ValueError` for a model that is not built, and for
+    fewer positions than columns.
 
     >>> from torchkeras_fn import Input, Model, layers
     >>> x = Input(shape=(3,))
@@ -52,7 +53,9 @@ def print_summary(
     table = _Table(branching, expand_nested, show_trainable)
     header: Row = ("Layer (type)", "Output Shape", "Param #", *table.further("Connected to", "Trainable"))
     rows = table.rows(model)
-    shares = positions or _SHARES[branching, show_trainable]
+    shares = list(positions or _SHARES[branching, show_trainable])[: len(header)]
+    if len(shares) < len(header):
+        raise ValueError(f"positions says where each of the {len(header)} columns {list(header)} ends, got {list(shares)}.")
     length = line_length or (100 if branching else 66) + 10 * show_trainable
     show(f'Model: "{model.name}"')
     show("_" * length)
