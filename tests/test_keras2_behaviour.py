@@ -1,5 +1,6 @@
 """What programs written for Keras 2.2 rely on, sentence by sentence; what concerns data sources is tested with those."""
 
+import copy
 import functools
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from torchkeras_fn import Input, Model, Sequential, callbacks, losses, regularizers
 from torchkeras_fn.layers import Dense, Dropout, Embedding, Lambda, add, concatenate
+from torchkeras_fn.models import clone_model
 from torchkeras_fn.utils import to_categorical
 
 RANDOM = np.random.default_rng(0)
@@ -571,3 +573,15 @@ def test_a_layer_is_put_in_by_walking_along_the_calls():
             made[layer.name] = Lambda(lambda tensor: tensor * 0)(made[layer.name])
     changed = Model(model.input, made[model.layers[-1].name])
     np.testing.assert_allclose(changed.predict(A), Model(x, h).predict(A), rtol=1e-6)
+
+
+def test_a_head_is_taken_off_a_list_of_layers():
+    """As in `model.layers.pop()`, then a new head on `model.layers[-1].output`."""
+    x = Input(shape=(3,))
+    model = Model(x, Dense(2, activation="softmax", name="head")(Dense(5, name="body")(x)))
+    before = model.predict(A)
+    assert model.layers.pop().name == "head"
+    assert model.layers[-1].name == "body" and model.layers[-1].output.shape == (None, 5)
+    np.testing.assert_array_equal(model.predict(A), before)
+    assert [layer.name for layer in copy.deepcopy(model).layers] == [layer.name for layer in clone_model(model).layers]
+    assert len(model.get_weights()) == 4

@@ -135,10 +135,11 @@ class Drawn(Layer):
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, bottom-up and breadth first."""
+        """The layers, bottom-up and breadth first. What is taken out of the list stays in the model, as in Keras 2, but is not listed."""
         graph = self.graph
         if graph is not None:
-            return list(graph.layers)
+            listed: list[Layer] = self._views.setdefault("layers", list(graph.layers))
+            return listed
         return [child for child in self.children() if isinstance(child, Layer)]
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
