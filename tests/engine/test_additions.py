@@ -404,3 +404,19 @@ def test_adding_does_not_disturb_dropout_or_training_modes():
     model.fit(X, Y, verbose=0)
     assert model.training
     assert np.array_equal(model.predict(X), model.predict(X))
+
+
+def test_what_a_models_own_call_adds_is_a_mean_over_the_epoch():
+    class Net(Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = Dense(1)
+
+        def call(self, inputs):
+            self.add_metric(inputs.mean(), name="level")
+            return self.dense(inputs)
+
+    model, x = Net(), np.arange(4.0).reshape(4, 1)
+    model.compile("sgd", "mse", device="cpu")
+    assert model.fit(x, x, batch_size=1, epochs=2, verbose=0).history["level"] == [1.5, 1.5]
+    assert model.evaluate(x, x, batch_size=1, verbose=0, return_dict=True)["level"] == 1.5

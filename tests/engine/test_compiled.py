@@ -20,6 +20,7 @@ from torchkeras_fn.callbacks import BackupAndRestore, Callback, EarlyStopping, L
 from torchkeras_fn.config import set_random_seed
 from torchkeras_fn.engine import compiled as compiled_module
 from torchkeras_fn.engine.random_state import random_state, same
+from torchkeras_fn.engine.tracing import Traced
 from torchkeras_fn.utils import Sequence as KerasSequence
 
 ROWS, SIZE = 36, 8  # so that the last of five batches is short
@@ -409,15 +410,16 @@ def weighted_loss(y_true, y_pred):
     return weighted_loss.factor * (y_pred - y_true).square().mean(-1)
 
 
+@pytest.mark.parametrize("kind", [float, np.float64, torch.tensor])
 @pytest.mark.parametrize("make", [Weighted, WeightedLoss, lambda: weighted_loss])
-def test_an_attribute_of_a_loss_counts(make, as_it_is):
+def test_an_attribute_of_a_loss_counts(make, kind, as_it_is):
     set_random_seed(0)
     found = []
     for jit_compile in (False, True):
         loss, model = make(), Sequential([Input((6,)), layers.Dense(1, "tanh", kernel_initializer="ones")])
         loss.factor = 1.0
         prepared(model, loss=loss, jit_compile=jit_compile)
-        grow = LambdaCallback(on_epoch_begin=lambda epoch, logs, loss=loss: setattr(loss, "factor", 1.0 + epoch))
+        grow = LambdaCallback(on_epoch_begin=lambda epoch, logs, loss=loss: setattr(loss, "factor", kind(1.0 + epoch)))
         found.append(model.fit(X, Y, batch_size=SIZE, epochs=4, shuffle=False, verbose=0, callbacks=[grow]).history["loss"])
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
@@ -433,10 +435,49 @@ def test_a_batch_that_is_changed_in_place_is_not_changed_more_often(as_it_is):
     assert torch.equal(*found)
 
 
-def test_an_attribute_of_a_subclass_counts(as_it_is):
-    model = Net()
+class Settings:
+    """An object of the user's, in an attribute of a model."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+
+ATTRIBUTES = {
+    "a number": (1.0, 0.5, lambda factor: factor),
+    "a number of numpy's": (np.float64(1.0), np.float64(0.5), lambda factor: factor),
+    "a tensor": (torch.tensor(1.0), torch.tensor(0.5), lambda factor: factor),
+    "an array": (np.float32([1.0]), np.float32([0.5]), lambda factor: torch.tensor(factor)),
+    "a tuple": ((1.0,), (0.5,), lambda factor: factor[0]),
+    "a dict": ({"now": 1.0}, {"now": 0.5}, lambda factor: factor["now"]),
+    "a function": (torch.sigmoid, torch.tanh, lambda factor: factor(torch.ones(()))),
+    "an object": (Settings(1.0), Settings(0.5), lambda factor: factor.factor),
+}
+
+
+@pytest.mark.parametrize("kind", ATTRIBUTES)
+def test_an_attribute_of_a_subclass_counts(kind, as_it_is):
+    first, second, read = ATTRIBUTES[kind]
+
+    class Scaled(Net):
+        def call(self, inputs):
+            return self.second(self.first(inputs)) * read(self.scale)
+
+    model = Scaled()
+    model.scale = first
     model(torch.ones(1, 6))
-    with_equal_losses(model, lambda model: setattr(model, "factor", 0.5))
+    with_equal_losses(model, lambda model: setattr(model, "scale", second))
+    assert len(as_it_is) == 2
+
+
+def test_an_attribute_of_an_object_in_an_attribute_counts(as_it_is):
+    class Scaled(Net):
+        def call(self, inputs):
+            return self.second(self.first(inputs)) * self.settings.factor
+
+    model = Scaled()
+    model.settings = Settings(1.0)
+    model(torch.ones(1, 6))
+    with_equal_losses(model, lambda model: setattr(model.settings, "factor", 0.5))
     assert len(as_it_is) == 2
 
 
@@ -482,6 +523,25 @@ def test_an_attribute_that_changes_nothing_compiles_nothing(as_it_is):
     model.note = 4
     model.fit(X, Y, batch_size=SIZE, verbose=0)
     assert len(as_it_is) == 1
+
+
+def test_the_callers_autocast_counts_as_long_as_it_is_on(as_it_is):
+    model = prepared()
+    with torch.autocast("cpu", torch.bfloat16):
+        model.fit(X, Y, batch_size=SIZE, epochs=2, verbose=0)
+    model.fit(X, Y, batch_size=SIZE, verbose=0)
+    assert ["bfloat16" in graph.code for graph in as_it_is] == [True, False]
+
+
+def test_nothing_is_traced_anew_where_nothing_changed(as_it_is, monkeypatch):
+    traced = []
+    monkeypatch.setattr(compiled_module, "Traced", lambda *args: traced.append(Traced(*args)) or traced[-1])
+    model = prepared(Net(), metrics=["mae"])
+    for _ in range(2):
+        model.fit(X, Y, batch_size=SIZE, epochs=2, validation_data=(X, Y), verbose=0)
+        model.predict(X)
+        model.train_on_batch(X[:SIZE], Y[:SIZE])
+    assert len(traced) == 1
 
 
 def test_metrics_that_the_data_decides_anew_are_used(as_it_is):

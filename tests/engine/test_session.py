@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn import Input, Model, Trainer
+from torchkeras_fn import Input, Model, Sequential, Trainer
 from torchkeras_fn.engine.session import Session
 from torchkeras_fn.layers import BatchNormalization, Dense, Dropout
 
@@ -107,3 +107,17 @@ def test_a_module_with_a_train_of_its_own_is_told():
     net.told.clear()
     net.train_on_batch(X, Y)
     assert net.told == [True]
+
+
+@pytest.mark.parametrize("cache_enabled", [True, False])
+def test_weights_are_cast_anew_where_the_caller_casts(cache_enabled):
+    """Autocast keeps casts of weights until the caller's block ends: a training would go on with the weights it began with."""
+    model = Sequential([Dense(1, kernel_initializer="ones", input_shape=(2,))])
+    model.compile("sgd", "mse", device="cpu")
+    x, y = np.ones((4, 2)), np.zeros((4, 1))
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=cache_enabled):
+        losses = [model.evaluate(x, y, verbose=0), *model.fit(x, y, epochs=3, verbose=0).history["loss"], model.evaluate(x, y, verbose=0)]
+        assert torch.is_autocast_cache_enabled() is cache_enabled
+    assert losses[0] == losses[1]
+    assert losses[1:] == sorted(losses[1:], reverse=True)
+    assert len(set(losses[1:])) == 4

@@ -5,8 +5,11 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
@@ -27,8 +30,18 @@ _ONE_AT_A_TIME = threading.RLock()
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
-_NUMBERS = frozenset((bool, int, float, str))
-"""The types of the attributes of modules, losses and regularizers whose changes are noticed."""
+_NUMBERS = (bool, int, float, complex, str, np.generic)
+_ONES = (torch.Tensor, torch.Generator, np.ndarray, FunctionType, BuiltinFunctionType, MethodType, partial, type)
+"""Values of attributes of which it is noticed that another one is there; what a tensor holds is read at each step in any case."""
+
+_KNOWN = (__name__.partition(".")[0], "torch", "numpy", "builtins", "collections")
+"""Where the types of objects come from that are no user's."""
+
+_NOT_THE_USERS = {*vars(nn.Module()), "_arguments", "_views", "_terms", "_nodes", "_stack", "_tensors", "_collected", "_places", "_borders"}
+"""Attributes in which torch and this library keep what is not read in a step, or is noted by itself."""
+
+_MOST_NOTED = 1000
+"""In longer lists and dicts nothing is noted: it would take longer than a step."""
 
 
 class CompiledSteps:
@@ -282,32 +295,79 @@ def _obstacle(trainer: Any, parts: Sequence[nn.Module]) -> str | None:
 def _marks_of(trainer: Any, parts: Sequence[nn.Module]) -> tuple[list[Any], list[Any]]:
     """The objects and the values from which a step is compiled, so far as they may change."""
     objects: list[Any] = [getattr(trainer, "_views", {}).get("training"), trainer.objective, trainer.optimizer, trainer._scale_loss, *parts]
-    values: list[Any] = []
+    kind = trainer._device.type
+    values: list[Any] = [torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)]  # the caller's
     for part in parts:
         for tensor in (*part._parameters.values(), *part._buffers.values()):
             if tensor is not None:
                 objects.append(tensor)
                 values += (tensor.data_ptr(), tensor.requires_grad)
+        depth = 0 if part is not parts[0] and _is_known(type(part)) else 2
         for name, value in vars(part).items():
-            if type(value) in _NUMBERS and name != "stop_training":
-                values.append(value)
-            elif type(value) is list:  # which may be changed in place
-                values += [number for number in value if type(number) in _NUMBERS]
-            elif type(value) is torch.Generator:
-                objects.append(value)
+            sort = _sorts[type(value)]
+            if sort == "number":
+                if name != "stop_training":
+                    values.append(value)
+            elif sort and (depth or sort == "one" or type(value) is list) and name not in _NOT_THE_USERS:
+                _note(value, objects, values, depth)
     for output in trainer.objective.outputs:
         function = getattr(output.loss, "function", None)
         for holder in (output.loss, *(_parts_of(function) if isinstance(function, nn.Module) else [function])):
-            values += _numbers_in(holder)
+            _note_attributes(holder, objects, values)
     for term in getattr(trainer, "_terms", ()):
         weight = getattr(term, "__self__", None)
-        values += _numbers_in(weight.options.regularizer if isinstance(weight, NamedWeight) else term)
+        _note_attributes(weight.options.regularizer if isinstance(weight, NamedWeight) else term, objects, values)
     for metric in trainer.objective.known_metrics():
         objects.append(metric)
         values += [state.data_ptr() for state in getattr(metric, "_states", ())]
     return objects + [output.metrics for output in trainer.objective.outputs], values
 
 
-def _numbers_in(holder: Any) -> list[Any]:
-    """The numbers in the attributes of a loss or a regularizer, if it has any."""
-    return [value for value in getattr(holder, "__dict__", {}).values() if type(value) in _NUMBERS]
+def _note(value: Any, objects: list[Any], values: list[Any], depth: int = 2) -> None:
+    """Note a value that a step may be compiled from: a number as such; a tensor, an array, a function by which one it is.
+
+    So what is in lists, tuples and dicts, and in the attributes of objects of the user's, as deep as is said; of lists one more.
+    """
+    sort = _sorts[type(value)]
+    if sort == "number":
+        values.append(value)
+    elif sort == "one":
+        objects.append(value)
+    elif sort == "several" and (depth or type(value) is list):
+        if len(value) <= _MOST_NOTED:
+            for part in value.values() if isinstance(value, dict) else value:
+                _note(part, objects, values, max(depth - 1, 0))
+    elif sort == "object" and depth:
+        objects.append(value)
+        _note_attributes(value, objects, values, depth - 1)
+
+
+def _is_known(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _KNOWN
+
+
+class _Sorts(dict[Any, Any]):
+    """How values of a type are noted; `None` for those that are not. The user's types are asked anew, and may be gone tomorrow."""
+
+    def __missing__(self, kind: type) -> str | None:
+        is_known = _is_known(kind)
+        if issubclass(kind, _NUMBERS):
+            sort: str | None = "number"
+        elif issubclass(kind, _ONES):
+            sort = "one"
+        elif issubclass(kind, (list, tuple, dict)):
+            sort = "several"
+        else:
+            sort = None if is_known or issubclass(kind, nn.Module) else "object"
+        if is_known:
+            self[kind] = sort
+        return sort
+
+
+_sorts = _Sorts()
+
+
+def _note_attributes(holder: Any, objects: list[Any], values: list[Any], depth: int = 2) -> None:
+    """Note what a loss, a regularizer or another object has in its attributes, if it has any."""
+    for value in getattr(holder, "__dict__", {}).values():
+        _note(value, objects, values, depth)

@@ -23,7 +23,7 @@ class Session(turns.Turn):
     """What all threads see, such as the modes."""
     _around: AbstractContextManager[Any] | None = None
     """What this thread alone sees, such as whether there are gradients."""
-    _was_in_training = _flushes = False
+    _was_in_training = _flushes = _casts_anew = False
     _figures: Callable[[], None] | None = None
     """What brings back the figures so far, where they were set aside."""
     _before: "Session | None" = None
@@ -45,8 +45,14 @@ class Session(turns.Turn):
         if self._switched is not None:
             self._enter_around()
         self._flushes = training and trainer._device.type == "cpu" and denormals.flush()
+        if torch.is_autocast_enabled(trainer._device.type) and torch.is_autocast_cache_enabled():  # the caller's
+            torch.clear_autocast_cache()  # weights change in a session, and may have changed since the last
+            torch.set_autocast_cache_enabled(False)
+            self._casts_anew = True
 
     def __exit__(self, *error: Any) -> None:
+        if self._casts_anew:
+            torch.set_autocast_cache_enabled(True)
         if self._flushes:
             denormals.restore()
         try:

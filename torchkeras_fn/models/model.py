@@ -236,13 +236,17 @@ class Model(Trainer, Drawn):
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
         """Add terms to the loss: symbolic tensors of this model's graph, functions without arguments, or, inside `call`, tensors."""
+        drawn = self._symbolic_losses, self._loss_functions
         super().add_loss(losses, inputs)
-        self._take_terms_in()
+        if drawn[0] is not self._symbolic_losses or drawn[1] is not self._loss_functions:  # what `call` adds is gathered as it runs
+            self._take_terms_in()
 
     def add_metric(self, value: Any, name: str | None = None, aggregation: str = "mean") -> None:
         """Add a figure to the logs: the mean over the batches of a symbolic tensor or, inside `call`, of a tensor."""
+        drawn = self._symbolic_metrics
         super().add_metric(value, name, aggregation)
-        self._take_terms_in()
+        if drawn is not self._symbolic_metrics:
+            self._take_terms_in()
 
     def _take_terms_in(self) -> None:
         """Let the graph reach to the tensors that were added."""
