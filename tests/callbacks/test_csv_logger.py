@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_first_epoch(tmp_path, 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a disk that is always full")
 def test_a_full_disk_is_told_after_the_first_epoch():
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
         compiled().fit(X, Y, verbose=0, callbacks=[CSVLogger("/dev/full")])
 
 

@@ -94,6 +94,42 @@ def test_the_same_sequence_is_not_told_again():
     assert (sequence.rows == rows).all()
 
 
+def test_the_same_sequence_goes_back_to_the_backup_before_one_that_never_came_to_stand():
+    sequence = Changing()
+    before = Epochwise(sequence)
+    before.end()
+    state, rows = before.state_dict(), sequence.rows.copy()
+    before.end()
+    before.state_dict()
+    Epochwise(sequence).load_state_dict(state)
+    assert (sequence.rows == rows).all()
+
+
+def test_a_sequence_of_which_it_is_not_known_any_more_what_it_was_is_refused():
+    sequence = Changing()
+    before = Epochwise(sequence)
+    state = before.state_dict()
+    for _ in range(2):
+        before.end()
+        before.state_dict()
+    with pytest.raises(ValueError, match="as after 2 epochs, and the backup was made after 0"):
+        Epochwise(sequence).load_state_dict(state)
+
+
+def test_a_sequence_that_was_in_another_training_since_it_was_new_is_told_of_the_ends_of_this_one():
+    first, second = Changing(), Changing()
+    for sequence in (first, second):
+        np.random.seed(0)
+        earlier = Epochwise(sequence)
+        earlier.end()
+        earlier.state_dict()
+    before = Epochwise(first)
+    before.end()
+    before.end()
+    Epochwise(second).load_state_dict(before.state_dict())
+    assert (first.rows == second.rows).all()
+
+
 def test_places_go_through_plain_values():
     holder = Holder(generator=np.random.default_rng(0))
     place = Place.from_state(Place.of([holder]).state())

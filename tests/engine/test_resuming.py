@@ -20,7 +20,8 @@ from torchkeras_fn.callbacks import (
     TensorBoard,
 )
 from torchkeras_fn.config import set_random_seed
-from torchkeras_fn.metrics import AUC, F1Score, MeanIoU, Precision, R2Score
+from torchkeras_fn.engine.resuming import _load_optimizer
+from torchkeras_fn.metrics import AUC, F1Score, Mean, MeanIoU, Precision, R2Score
 from torchkeras_fn.random import SeedGenerator, normal
 from torchkeras_fn.utils import Sequence as KerasSequence
 
@@ -341,6 +342,56 @@ class WithClosure(Trainer, nn.Module):
         return {"loss": self.optimizer.step(closure).detach()}
 
 
+class WithSeveral(Trainer, nn.Module):
+    """A step with an optimizer for each of its parts, which learns in its first step what it trains, as in Keras' own examples."""
+
+    def __init__(self, keep, make=optimizers.Adam):
+        super().__init__()
+        self.parts = nn.ModuleList([nn.Linear(3, 4), nn.Linear(4, 2)])
+        self.kept = keep([make(learning_rate=0.01), make(learning_rate=0.05)])
+        self.seen = {"size": Mean(name="size")}
+        self.compile("sgd", "mse")
+
+    def forward(self, x):
+        return self.parts[1](self.parts[0](x))
+
+    def train_step(self, batch):
+        x, y, _ = batch
+        for part, optimizer in zip(self.parts, self.kept.values() if isinstance(self.kept, dict) else self.kept, strict=True):
+            loss = ((self(x) - y) ** 2).mean()
+            gradients = torch.autograd.grad(loss, list(part.parameters()))
+            optimizer.apply_gradients(zip(gradients, part.parameters(), strict=True))
+        self.seen["size"].update_state(x.abs().mean())
+        return {"loss": loss.detach(), "size": self.seen["size"].result()}
+
+
+class WithTorchsSeveral(WithSeveral):
+    """The same with optimizers of torch's and a schedule."""
+
+    def __init__(self):
+        super().__init__(list)
+        self.kept = [Stepping(torch.optim.Adam(part.parameters(), 0.05)) for part in self.parts]
+        self.schedules = (torch.optim.lr_scheduler.StepLR(self.kept[0].optimizer, 3, 0.5),)
+
+    def train_step(self, batch):
+        figures = super().train_step(batch)
+        self.schedules[0].step()
+        return figures
+
+
+class Stepping:
+    """Keeps an optimizer of torch's, and its state."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+        self.state_dict, self.load_state_dict = optimizer.state_dict, optimizer.load_state_dict
+
+    def apply_gradients(self, pairs):
+        for gradient, parameter in pairs:
+            parameter.grad = gradient
+        self.optimizer.step()
+
+
 def own_step():
     model = OwnStep()
     model.compile(torch.optim.SGD(model.inner.parameters(), 0.1, momentum=0.5))
@@ -377,6 +428,9 @@ MODELS = {
     "metrics": lambda: model_of(metrics=["accuracy", AUC(), F1Score(), R2Score(), Precision(), MeanIoU(2), AUC(multi_label=True)]),
     "stateful": stateful,
     "own step": own_step,
+    "several optimizers in a list": lambda: WithSeveral(list),
+    "several optimizers in a dict": lambda: WithSeveral(lambda both: dict(zip("ab", both, strict=True)), optimizers.RMSprop),
+    "several optimizers of torch's": WithTorchsSeveral,
     "own step with a closure": WithClosure,
     "torch's optimizer": lambda: model_of(optimizer=functools.partial(torch.optim.RAdam, lr=0.01)),
     "gathered gradients": lambda: model_of(optimizer=optimizers.Adam(0.01, gradient_accumulation_steps=3)),
@@ -400,6 +454,17 @@ def test_models(name, tmp_path):
     data = {"x": X[:28], "y": Y[:28], "batch_size": SIZE, "validation_data": (X[:8], Y[:8])}
     assert is_the_same(MODELS[name], lambda: data, tmp_path)
     assert is_the_same(MODELS[name], lambda: data, tmp_path, after="second epoch", save_freq="epoch")
+
+
+def test_an_optimizer_of_ones_own_goes_back_to_before_its_first_step():
+    model = WithSeveral(list)
+    state = [optimizer.state_dict() for optimizer in model.kept]
+    model.fit(X, Y, verbose=0)
+    assert all(optimizer.built for optimizer in model.kept)
+    for optimizer, own in zip(model.kept, state, strict=True):
+        _load_optimizer(optimizer, own, model)
+    assert [int(optimizer.iterations) for optimizer in model.kept] == [0, 0]
+    assert not any(optimizer.torch_optimizer.state for optimizer in model.kept)
 
 
 @pytest.mark.parametrize(

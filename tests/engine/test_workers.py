@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from torchkeras_fn.engine import workers
+from torchkeras_fn.engine.inference import leaves_of
 from torchkeras_fn.engine.sources import dataset_source
 from torchkeras_fn.engine.workers import (
     Items,
@@ -204,3 +205,40 @@ def test_items_that_come_in_one_array_are_all_copied():
 
     ready = in_threads(read, range(5), Loading(1))
     assert [found.tolist() for found, _ in list(ready)] == [[index] * 2 for index in range(5)]
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda buffer: buffer[:4],
+        lambda buffer: buffer.T,
+        torch.from_numpy,
+        lambda buffer: {"x": (torch.from_numpy(buffer)[1:], None)},
+    ],
+    ids=["slice", "transposed", "tensor", "slice of a tensor in a dict"],
+)
+def test_items_that_come_as_new_views_of_one_array_are_all_copied(view):
+    buffer = np.zeros((4, 2))
+
+    def read(index):
+        buffer[:] = index
+        return view(buffer)
+
+    ready = in_threads(read, range(5), Loading(1))
+    assert [[float(leaf.mean()) for leaf in leaves_of(item) if leaf is not None] for item in list(ready)] == [[0], [1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize("data", [np.arange(10.0), torch.arange(10.0)], ids=["array", "tensor"])
+def test_items_that_are_other_parts_of_one_array_are_not_copied(data):
+    found = list(in_threads(lambda index: data[2 * index : 2 * index + 2], range(5), Loading(1)))
+    data[:] = -1
+    assert [list(item) for item in found] == [[0, 1], *[[-1, -1]] * 4]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("kind", ["sparse", "nested", "empty"])
+def test_tensors_of_no_one_piece_of_memory_come_as_they_are(kind):
+    make = {"sparse": torch.Tensor.to_sparse, "nested": lambda item: torch.nested.nested_tensor([item]), "empty": lambda item: item[:0]}
+    items = [make[kind](torch.full((2, 2), float(index))) for index in range(3)]
+    found = list(in_threads(items.__getitem__, range(3), Loading(1)))
+    assert [one is item for one, item in zip(found, items, strict=True)] == [False, True, True]

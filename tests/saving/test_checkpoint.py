@@ -1,9 +1,11 @@
 """Checkpoints in folders: what goes round, what a failed save leaves, and that nothing bad is taken from a folder."""
 
+import importlib
 import io
 import json
 import os
 import pickle
+import sys
 import zipfile
 
 import numpy as np
@@ -76,6 +78,35 @@ def test_a_save_that_fails_leaves_the_last_one(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == kept
     model.load_checkpoint(tmp_path)
     assert_same(model, weights)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+def test_a_disk_without_room_for_the_tensors_is_an_error_that_names_the_folder(tmp_path):
+    model = linear()
+    model.save_checkpoint(tmp_path)
+    kept = sorted(os.listdir(tmp_path))
+    resource = importlib.import_module("resource")  # there is none on Windows
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            model.save_checkpoint(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == kept
+
+
+def test_what_cannot_be_written_is_no_error_of_a_disk_that_somebody_handles_already(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(torch, "save", fail)
+    try:
+        os.stat(tmp_path / "missing")
+    except OSError:
+        with pytest.raises(ValueError, match="a tensor cannot be written"):
+            linear().save_checkpoint(tmp_path)
 
 
 def test_one_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkeypatch):

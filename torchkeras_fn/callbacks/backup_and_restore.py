@@ -44,7 +44,7 @@ class BackupAndRestore(Callback):
     processes, as several threads draw random numbers in no certain order. One whose pass spans several epochs, and that draws
     from the same global generator as the validation or a callback, must be read without a thread as well: `workers=0`. With
     more, the thread reads ahead, and draws before or after the others do as it happens. What an object of the user's keeps in itself
-    goes on if it has `state_dict` and `load_state_dict`: a `Sequence`, or an attribute of the model.
+    goes on if it has `state_dict` and `load_state_dict`: a `Sequence`, or an attribute of the model, or what is in a list or dict there.
 
     Where several processes train the model together, the first writes one file for all of them and reads it for all, so
     that no other needs to see its disk; in the file are the random generators and the place in the data of each. As many

@@ -126,9 +126,10 @@ class CSVLogger(Callback):
             with open(self.filename, "ab") as file:
                 file.write(data)
                 self._position = file.tell()
-        except OSError:  # such as a full disk: a part of a row is worse than none
+        except OSError as error:  # such as a full disk: a part of a row is worse than none
             with contextlib.suppress(OSError):
                 os.truncate(self.filename, size)
+            error.filename = error.filename or self.filename  # which the system says of opening alone
             raise
 
     def state_dict(self) -> dict[str, Any]:

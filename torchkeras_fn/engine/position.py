@@ -1,6 +1,7 @@
 """What it takes to come back to a place in some data: random states as a pass began, and what reading ahead has changed since."""
 
 import contextlib
+import secrets
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -21,8 +22,11 @@ from torchkeras_fn.engine.random_state import (
 
 _MOST_PARTS = 200_000
 """How many parts a list in an attribute of a sequence may have to be kept with a backup."""
-_kept: "weakref.WeakKeyDictionary[Any, tuple[int, dict[str, Any]]]" = weakref.WeakKeyDictionary()
-"""What the attributes of a sequence were when this process last made a backup, and after how many epochs."""
+_kept: "weakref.WeakKeyDictionary[Any, tuple[str, dict[int, dict[str, Any]]]]" = weakref.WeakKeyDictionary()
+"""In which training this process last made a backup with a sequence, and what its attributes were after so many of its epochs.
+
+Of the last backup and the one before: the last may never have come to stand on the disk.
+"""
 
 
 class Place:
@@ -119,6 +123,7 @@ class Epochwise:
 
     def __init__(self, sequence: Any):
         self.sequence = sequence
+        self._training = secrets.token_hex(8)
         self._ends: list[dict[str, Any]] = []
 
     @property
@@ -136,20 +141,28 @@ class Epochwise:
         if self._speaks_for_itself:
             return {"own": self.sequence.state_dict()}
         self._keep()
-        return {"attributes": plain_attributes(self.sequence), "ends": self._ends}
+        return {"attributes": plain_attributes(self.sequence), "ends": list(self._ends), "training": self._training}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Make the sequence what it was. Random states are left anywhere."""
+        """Make the sequence what it was. Random states are left anywhere.
+
+        Raises `ValueError` for one that has gone on since in this process, and of which it is not known any more what it was.
+        """
         if "own" in state:
             self.sequence.load_state_dict(state["own"])
             return
         for end in state["ends"]:
             Place.from_state(end).check([self.sequence])
-        self._ends = list(state["ends"])
-        epochs, attributes = self._kept()
-        if epochs == len(self._ends):
-            vars(self.sequence).update(attributes)
-        elif epochs is None:
+        kept = self._kept(state.get("training"))
+        if kept and len(state["ends"]) not in kept:
+            raise ValueError(
+                f"The {type(self.sequence).__name__} has gone on since: it is as after {max(kept)} epochs, and the backup was made after "
+                f"{len(state['ends'])}. Give a new one."
+            )
+        self._ends, self._training = list(state["ends"]), state.get("training", self._training)
+        if kept:
+            vars(self.sequence).update(kept[len(self._ends)])
+        else:
             for end in self._ends:
                 Place.from_state(end).come_back([self.sequence])
                 self.sequence.on_epoch_end()
@@ -158,13 +171,17 @@ class Epochwise:
 
     def _keep(self) -> None:
         """Keep the attributes, as they are not what they were in a new sequence: the same one may go on in this process."""
+        now, kept = len(self._ends), self._kept(self._training)
+        earlier = {epochs: kept[epochs] for epochs in sorted(kept) if epochs < now}
         with contextlib.suppress(TypeError):  # of a sequence that cannot be hashed, or referred to weakly
-            _kept[self.sequence] = len(self._ends), dict(getattr(self.sequence, "__dict__", {}))
+            _kept[self.sequence] = self._training, {**dict(list(earlier.items())[-1:]), now: dict(getattr(self.sequence, "__dict__", {}))}
 
-    def _kept(self) -> tuple[int | None, dict[str, Any]]:
+    def _kept(self, training: Any) -> dict[int, dict[str, Any]]:
+        """What was kept in a training, nothing where that was another: a sequence is as new to a training as it was when that began."""
         with contextlib.suppress(TypeError):
-            return _kept.get(self.sequence, (None, {}))
-        return None, {}
+            last, kept = _kept.get(self.sequence, (None, {}))
+            return kept if last == training else {}
+        return {}
 
 
 def plain_attributes(holder: Any) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from torchkeras_fn.engine.random_state import (
 )
 from torchkeras_fn.metrics import Metric
 from torchkeras_fn.metrics.gathered import gathered, take_up
+from torchkeras_fn.optimizers.base import Optimizer
 from torchkeras_fn.saving.training_state import check_optimizer_state
 from torchkeras_fn.shards import like, state_in_parts, whole_tree
 
@@ -323,8 +324,17 @@ def _set_hidden_buffer(module: nn.Module, full_name: str, values: torch.Tensor) 
 def _state_of_module(module: nn.Module) -> dict[str, Any]:
     """What a module keeps beside its tensors: random generators, metrics, and things with a `state_dict`, such as a loss scaler."""
     generators = generators_of(module)
-    others = {name: gathered(part) if isinstance(part, Metric) else part.state_dict() for name, part in _stateful(module)}
+    others = {name: _state_of(part, module) for name, part in _stateful(module)}
     return {"generators": generators, "others": others} if generators or others else {}
+
+
+def _state_of(part: Any, module: nn.Module) -> Any:
+    if isinstance(part, Metric):
+        return gathered(part)
+    if isinstance(part, Optimizer) and part.built:
+        names = {id(parameter): name for name, parameter in module.named_parameters()}
+        return {**part.state_dict(), "trains": [names.get(id(parameter)) for parameter in part.parameters]}
+    return part.state_dict()
 
 
 def _load_module(module: nn.Module, state: Mapping[str, Any]) -> None:
@@ -333,8 +343,21 @@ def _load_module(module: nn.Module, state: Mapping[str, Any]) -> None:
         own = state["others"].get(name)
         if own and isinstance(part, Metric):
             take_up(part, own)
+        elif own and isinstance(part, Optimizer):
+            _load_optimizer(part, own, module)
         elif own:
             part.load_state_dict(own)
+
+
+def _load_optimizer(optimizer: Optimizer, state: Mapping[str, Any], module: nn.Module) -> None:
+    """Give an optimizer of the user's own its state back. A new one learns only with its first step what it trains, which is too late."""
+    state = dict(state)
+    names, parameters = state.pop("trains", ()), dict(module.named_parameters())
+    if not optimizer.built and names and None not in names:
+        optimizer.build([parameters[name] for name in names])
+    if optimizer.built and "param_groups" not in state:  # it had taken no step
+        state = {**optimizer.state_dict(), "state": {}, **state}
+    optimizer.load_state_dict(state)
 
 
 def _forget_generators(module: nn.Module, kept: Mapping[str, Any]) -> None:
@@ -347,8 +370,13 @@ def _forget_generators(module: nn.Module, kept: Mapping[str, Any]) -> None:
 
 
 def _stateful(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The things with a state in the attributes of a module, and in lists and dicts there."""
     for name, value in vars(module).items():
-        if name in _HAS_A_PLACE or isinstance(value, (nn.Module, Callback)):
+        if name in _HAS_A_PLACE:
             continue
-        if isinstance(value, Metric) or all(callable(getattr(value, method, None)) for method in ("state_dict", "load_state_dict")):
-            yield name, value
+        several = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+        for path, part in ((name, value), *((f"{name}.{key}", part) for key, part in several)):
+            if isinstance(part, (nn.Module, Callback)):
+                continue
+            if isinstance(part, Metric) or all(callable(getattr(part, method, None)) for method in ("state_dict", "load_state_dict")):
+                yield path, part

@@ -122,7 +122,7 @@ def copied(batch: Any) -> Any:
 
 
 class _Spared:
-    """Reads items that may all come in the same arrays: the second shows whether they do, and then all are copied, as the first was."""
+    """Reads items that may all come in the same memory: the second shows whether they do, and then all are copied, as the first was."""
 
     def __init__(self, read: Callable[[Any], Any]):
         self._read, self._copies = read, True
@@ -136,13 +136,34 @@ class _Spared:
         if self._first is None:
             self._first = list(filter(_is_array, leaves_of(item)))
         elif self._first:
-            self._copies = any(leaf is one for leaf in leaves_of(item) for one in self._first)
+            self._copies = any(_share_memory(leaf, one) for leaf in filter(_is_array, leaves_of(item)) for one in self._first)
             self._first = []
         return copied(item) if self._copies else item
 
 
 def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, (np.ndarray, torch.Tensor))
+
+
+def _share_memory(one: Any, other: Any) -> bool:
+    """Whether what is written into one of two arrays may be seen in the other, as in a view that is made anew for each item."""
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return np.may_share_memory(one, other)
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one is other or _is_overlapping(_bytes_of(one), _bytes_of(other))
+    return False
+
+
+def _bytes_of(tensor: torch.Tensor) -> tuple[int, int]:
+    """Where the first of a tensor's bytes is, and the first behind them; nowhere for one of several parts, as a sparse one."""
+    if tensor.layout is not torch.strided or tensor.is_nested or not tensor.numel():
+        return 0, 0
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
+
+
+def _is_overlapping(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
 
 
 def no_item(index: Any) -> RuntimeError:

@@ -13,6 +13,7 @@ import pickletools
 import re
 import secrets
 import shutil
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -121,7 +122,7 @@ def _write(folder: str, tensors: dict[str, torch.Tensor], team: Any, sharded: bo
         found.append((metadata.state_dict_metadata, places))
 
     writer.finish = noting
-    with _plainly("a tensor cannot be written."):
+    with _plainly("a tensor cannot be written.", os.path.dirname(folder)):
         if sharded:
             if not team.is_first:  # of what all have, that of the first counts
                 tensors = {name: tensor for name, tensor in tensors.items() if is_sharded(tensor)}
@@ -159,17 +160,32 @@ def _remove_others(folder: str, name: str) -> None:
 
 
 @contextmanager
-def _plainly(what: str) -> Iterator[None]:
-    """Without torch's warnings to itself, and with its exception, which no `except Exception` sees, as another."""
-    failure = torch_distributed("checkpoint.api").CheckpointException
+def _plainly(what: str, folder: str | None = None) -> Iterator[None]:
+    """Without torch's warnings to itself, and with its exception, which no `except Exception` sees, as another.
+
+    Of a `folder` that is written to, what the disk refused is told, such as that it is full: torch says then where it stopped.
+    """
+    failure, outside = torch_distributed("checkpoint.api").CheckpointException, sys.exc_info()[1]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled, unavailable or uninitialized|TypedStorage is deprecated")
         try:
             yield
         except failure as error:
             first = next(iter(error.failures.values()))[0]
+            refused = _refused(first, outside) if folder is not None else None
+            if refused is not None:
+                raise OSError(refused.errno, refused.strerror, refused.filename or folder) from error
             words = str(first).partition(". ")[0]  # torch goes on to advise how to run what is in a file
             raise first if isinstance(first, OSError) else ValueError(f"{what} ({type(first).__name__}: {words:.300})") from error
+
+
+def _refused(error: BaseException | None, outside: BaseException | None) -> OSError | None:
+    """The error of the system in whose handling another was raised, if there is one; not that which was handled `outside` already."""
+    while error is not None and error is not outside:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error
+        error = error.__context__
+    return None
 
 
 # ---------------------------------------------------------------------- reading
