@@ -156,6 +156,50 @@ def test_tensors_said_to_be_trainable_weights_are_trained():
     assert [bool((weight == start).any()) for weight, start in zip(model.get_weights(), (1, 0), strict=True)] == [False, False]
 
 
+class Appending(Attention):
+    def build(self, input_shape):
+        self.scale = backend.variable(np.ones(input_shape[-1]))
+        self.shift = backend.variable(np.zeros(input_shape[-1]))
+        self.trainable_weights.append(self.scale)
+        self.non_trainable_weights.append(self.shift)
+
+
+class Extending(Appending):
+    def build(self, input_shape):
+        self.scale = backend.variable(np.ones(input_shape[-1]))
+        self.shift = backend.variable(np.zeros(input_shape[-1]))
+        self.trainable_weights += [self.scale]
+        self.non_trainable_weights += [self.shift]
+
+
+@pytest.mark.parametrize("layer", [Appending, Extending])
+def test_tensors_added_to_the_lists_of_weights_while_a_layer_is_built_are_weights(layer):
+    x = Input(shape=(3,))
+    model = Model(x, layer()(x))
+    model.compile("sgd", "mse")
+    model.train_on_batch(np.ones((2, 3)), np.zeros((2, 3)))
+    scale, shift = model.get_weights()
+    assert (bool((scale == 1).any()), shift.tolist()) == (False, [0, 0, 0])
+
+
+@pytest.mark.parametrize("layer", [Appending, Extending])
+def test_tensors_added_to_the_lists_of_weights_are_named_after_their_attributes(layer):
+    built = layer()
+    built(torch.ones(2, 3))
+    assert [*built.state_dict()] == ["scale", "shift"]
+
+
+def test_a_weight_added_to_those_that_are_not_trained_is_frozen():
+    class Kept(Attention):
+        def build(self, input_shape):
+            self.scale, self.shift = self.add_weight("scale", (3,)), self.add_weight("shift", (3,))
+            self.non_trainable_weights.append(self.scale)
+
+    layer = Kept()
+    layer(torch.ones(2, 3))
+    assert [weight is layer.shift for weight in layer.trainable_weights] == [True]
+
+
 def test_a_trainable_weight_that_no_attribute_holds_is_refused():
     with pytest.raises(ValueError, match="holds a tensor that none of its attributes does"):
         Layer().trainable_weights = [torch.ones(2)]

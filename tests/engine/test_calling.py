@@ -195,3 +195,29 @@ def test_a_layer_made_within_a_call_has_the_mode_of_that(base):
     model.compile("sgd", "mse", metrics=["mae"])
     given = np.ones((1, 2))
     assert (model.predict(given).sum(), model.train_on_batch(given, 0 * given)[1]) == (2.0, 0.0)
+
+
+# ---------------------------------------------------------------------- symbolic tensors that are not among the arguments
+
+
+class Weighing(Layer):
+    def __init__(self, shares):
+        super().__init__()
+        self.shares = [shares]
+
+    def call(self, inputs):
+        return inputs * self.shares[0]
+
+
+def test_a_layer_that_uses_a_symbolic_tensor_besides_its_arguments_says_so():
+    with pytest.raises(ValueError, match="Weighing uses symbolic tensors that are not among its arguments. Give them to it"):
+        Weighing(Input((3,)))(Input((3,)))
+
+
+def test_a_layer_that_returns_a_symbolic_tensor_besides_its_own_says_so():
+    class Both(Weighing):
+        def call(self, inputs):
+            return [inputs + 1, self.shares[0]]
+
+    with pytest.raises(ValueError, match="Both uses symbolic tensors"):
+        Both(Input((3,)))(Input((3,)))

@@ -1,6 +1,7 @@
 """`Dense`, `Activation`, `Embedding`, `Lambda`, `TorchModuleWrapper`: what they compute, their torch modules and their errors."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -205,12 +206,37 @@ def test_a_lambda_takes_several_inputs():
     assert torch.equal(model(X, X), torch.zeros_like(X))
 
 
+def test_a_lambda_closes_over_a_symbolic_tensor():
+    x, shares = Input((3,)), Input((3,))
+    model = Model([x, shares], Lambda(lambda inputs, power: (inputs * shares) ** power, arguments={"power": 2})(x))
+    assert np.array_equal(model.predict([np.full((2, 3), 3.0), np.full((2, 3), 2.0)], verbose=0), np.full((2, 3), 36.0))
+
+
+def test_the_layers_before_a_lambda_that_closes_over_a_symbolic_tensor_train():
+    x = Input((3,))
+    shown = (x != 0).float()
+    model = Model(x, Lambda(lambda scores: scores - 1e4 * (1 - shown))(Dense(3, kernel_initializer="ones")(x)))
+    model.compile("sgd", "mse")
+    model.train_on_batch(np.ones((2, 3)), np.zeros((2, 3)))
+    assert not np.any(model.get_weights()[0] == 1)
+
+
 @pytest.mark.parametrize("output_shape", [(7,), lambda shape: (shape[0], 7)])
 def test_a_lambda_that_cannot_run_without_data_declares_its_shape(output_shape):
     def of_values(x):
         return x[:, :1].tile(7) if x[0, 0].item() > 0 else x[:, :1].tile(7) - 1
 
     assert Lambda(of_values, output_shape=output_shape)(Input(shape=(3,))).shape == (None, 7)
+
+
+def test_the_declared_shape_of_a_lambda_of_several_inputs_has_the_batch_of_the_first():
+    layer = Lambda(sum, output_shape=(4,))
+    assert layer.compute_output_shape([(None, 4), (None, 1)]) == (None, 4)
+
+
+def test_a_lambda_that_declares_its_shape_is_pickled():
+    copied = pickle.loads(pickle.dumps(Lambda(torch.relu, output_shape=(3,))))
+    assert copied.compute_output_shape((None, 5)) == (None, 3)
 
 
 def test_a_lambda_needs_a_function():

@@ -13,6 +13,7 @@ from torchkeras_fn.engine.additions import Additions, collecting
 from torchkeras_fn.engine.building import further_shapes
 from torchkeras_fn.engine.connections import Connections, shapes_of
 from torchkeras_fn.engine.copying import called_on_copies
+from torchkeras_fn.engine.fixed_batch import with_fixed_batch
 from torchkeras_fn.engine.hooks import Hooked
 from torchkeras_fn.engine.incoming import as_floats, as_tensors, carried_mask, carry_mask, check_inputs
 from torchkeras_fn.engine.modes import mode_of
@@ -202,8 +203,20 @@ class Called(Additions, Connections, Hooked, Weighted):
             self._warn_of_hooks()
         if not is_symbolic(outputs):
             raise ValueError(f"{describe_operation(self)} returned {outputs!r} of type {type(outputs).__name__}. A layer returns tensors.")
+        if any(tensor.node.operation is not self for tensor in symbolic_leaves(outputs)):
+            return self.draw_with_others(*args, **kwargs)
         self._nodes.append(symbolic_leaves(outputs)[0].node)
         return outputs
+
+    def draw_with_others(self, *args: Any, **kwargs: Any) -> Any:
+        """Draw a call that uses symbolic tensors besides those it is given, such as those that a function closes over.
+
+        Raises `ValueError`, as the parts of a model hand their tensors on as arguments, unless overridden.
+        """
+        raise ValueError(
+            f"{describe_operation(self)} uses symbolic tensors that are not among its arguments. "
+            "Give them to it: layer([inputs, others]), with a call that takes the list."
+        )
 
     def _is_called_in_models(self) -> bool:
         """Whether the models that the layer is drawn into call it, and not what it is made of."""
@@ -225,18 +238,27 @@ class Called(Additions, Connections, Hooked, Weighted):
                 if self.call_takes("mask") and kwargs.get("mask") is None and args:
                     with contextlib.suppress(Exception):  # a `call` that needs a mask runs with one that hides nothing
                         return self.forward(*args, **{**kwargs, "mask": inference.map_only(torch.Tensor, _all_steps, args[0])})
-                declared = "compute_output_shape" in vars(self) or type(self).compute_output_shape is not Called.compute_output_shape
-                tensors = [leaf for leaf in inference.leaves_of(args[:1]) if isinstance(leaf, torch.Tensor)]
-                if not declared or not tensors:
+                outputs = self._as_declared(args)
+                if outputs is None:
+                    outputs = with_fixed_batch(self.forward, args, kwargs)
+                if outputs is None:
                     raise
-                shape = self.compute_output_shape(inference.map_only(torch.Tensor, _shape_of, args[0]))
-                are_several = isinstance(shape, (list, tuple)) and bool(shape) and isinstance(shape[0], (list, tuple))
-                shapes = list(shape) if are_several else [shape]
-                if any(None in one[1:] for one in shapes):  # this does not tell what torch would need to know
-                    raise
-                rows, kind, device = tensors[0].shape[0], self.dtype, tensors[0].device
-                made = [torch.empty((rows if one[0] is None else one[0], *one[1:]), dtype=kind, device=device) for one in shapes]
-                return made if are_several else made[0]
+                return outputs
+
+    def _as_declared(self, args: Sequence[Any]) -> Any:
+        """Tensors of the shapes that a `compute_output_shape` of the user's says; `None` where there is none, or it does not say enough."""
+        declared = "compute_output_shape" in vars(self) or type(self).compute_output_shape is not Called.compute_output_shape
+        tensors = [leaf for leaf in inference.leaves_of(args[:1]) if isinstance(leaf, torch.Tensor)]
+        if not declared or not tensors:
+            return None
+        shape = self.compute_output_shape(inference.map_only(torch.Tensor, _shape_of, args[0]))
+        are_several = isinstance(shape, (list, tuple)) and bool(shape) and isinstance(shape[0], (list, tuple))
+        shapes = list(shape) if are_several else [shape]
+        if any(None in one[1:] for one in shapes):  # this does not tell what torch would need to know
+            return None
+        rows, kind, device = tensors[0].shape[0], self.dtype, tensors[0].device
+        made = [torch.empty((rows if one[0] is None else one[0], *one[1:]), dtype=kind, device=device) for one in shapes]
+        return made if are_several else made[0]
 
     def _roots(self) -> tuple[nn.Module, ...]:
         return (self,) if self.module is None else (self, self.module)

@@ -17,6 +17,7 @@ from torchkeras_fn.engine.calling import Called
 from torchkeras_fn.engine.function_module import FunctionModule
 from torchkeras_fn.engine.making import Made
 from torchkeras_fn.engine.symbolic import Node, describe_operation
+from torchkeras_fn.engine.taken_names import NEEDED, as_method, with_mode_switch
 from torchkeras_fn.registry import Registry, snake_case
 
 registry = Registry("layer", {})
@@ -57,11 +58,16 @@ class Layer(Made, Called):
     default_name: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let `build` take over the torch module that it returns also where a user calls it, as Keras' layers are built by hand."""
+        """Let `build` take over the torch module that it returns also where a user calls it, as Keras' layers are built by hand.
+
+        And let `train` be the loop of a program as well as what torch switches the mode by.
+        """
         super().__init_subclass__(**kwargs)
         cls._is_users = cls.__module__.split(".")[0] != __name__.split(".")[0]
         if "build" in vars(cls):
             cls.build = whole(cls.build)  # type: ignore[method-assign]
+        if "train" in vars(cls):
+            cls.train = with_mode_switch(vars(cls)["train"])  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -192,6 +198,8 @@ class Layer(Made, Called):
                 parts = [(name if part is value and key in self._listed else key, part) for key, part in self._modules.items()]
                 self._modules.clear()
                 self._modules.update(parts)
+        elif name in NEEDED:
+            value = as_method(self, name, value)
         super().__setattr__(name, value)
 
     def own_listed_modules(self) -> None:

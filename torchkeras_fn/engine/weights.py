@@ -12,6 +12,7 @@ from torch import nn
 from torchkeras_fn import config, constraints, initializers, regularizers
 from torchkeras_fn.engine import inference
 from torchkeras_fn.engine.device import to_host
+from torchkeras_fn.engine.growing import Growing
 from torchkeras_fn.engine.named_weight import NamedWeight, Weight, WeightOptions
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.engine.walking import modules_of
@@ -40,6 +41,7 @@ class Weighted(nn.Module):
     """The names of the module's own parts, where a user's class may have made others beside them, in `_made_before` or later."""
     _made_before: frozenset[str] = frozenset()
     built: bool = False
+    _is_being_built: bool = False
     _trainable: bool = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -242,9 +244,14 @@ class Weighted(nn.Module):
 
     @property
     def trainable_weights(self) -> list[torch.Tensor]:
-        """The weights that training changes: the parameters of every trainable layer inside; none if this one is not."""
+        """The weights that training changes: the parameters of every trainable layer inside; none if this one is not.
+
+        A `build` may append to the list what is to be trained too, and to `non_trainable_weights` what is not.
+        """
         frozen = self._frozen_parameters()
-        return [w for w in _unique(self.weights) if isinstance(w, nn.Parameter) and w.requires_grad and id(w) not in frozen]
+        kept = _unique(self.weights)
+        trained: list[torch.Tensor] = [w for w in kept if isinstance(w, nn.Parameter) and w.requires_grad and id(w) not in frozen]
+        return Growing(trained, self._train_too) if self._is_being_built else trained
 
     @trainable_weights.setter
     def trainable_weights(self, weights: Sequence[torch.Tensor]) -> None:
@@ -255,10 +262,7 @@ class Weighted(nn.Module):
         trained = []
         for tensor in weights:
             if not isinstance(tensor, nn.Parameter):
-                name = next((key for key, value in vars(self).items() if value is tensor), None)
-                if name is None:
-                    raise ValueError(f"trainable_weights of {describe_operation(self)} holds a tensor that none of its attributes does.")
-                delattr(self, name)
+                name = self._let_go_of(tensor, "trainable_weights")
                 tensor = nn.Parameter(tensor.detach())
                 self.register_parameter(name, tensor)
             elif not any(tensor is known for known in self.parameters()):
@@ -272,7 +276,40 @@ class Weighted(nn.Module):
     def non_trainable_weights(self) -> list[torch.Tensor]:
         """The weights that training leaves alone: moving statistics, and the parameters of frozen layers."""
         trainable = {id(weight) for weight in self.trainable_weights}
-        return [weight for weight in _unique(self.weights) if id(weight) not in trainable]
+        left = [weight for weight in _unique(self.weights) if id(weight) not in trainable]
+        return Growing(left, self._keep_as_it_is) if self._is_being_built else left
+
+    @non_trainable_weights.setter
+    def non_trainable_weights(self, weights: Sequence[torch.Tensor]) -> None:
+        """Say which tensors are weights that training leaves alone; others of the layer's stay what they are."""
+        for tensor in weights:
+            self._keep_as_it_is(tensor)
+
+    def _train_too(self, tensor: torch.Tensor) -> torch.Tensor:
+        name = self._name_of(tensor)
+        self.trainable_weights = [*self.trainable_weights, tensor]
+        return tensor if name is None else self.get_parameter(name)
+
+    def _keep_as_it_is(self, tensor: torch.Tensor) -> torch.Tensor:
+        if isinstance(tensor, nn.Parameter):
+            return tensor.requires_grad_(False)
+        if any(tensor is known or tensor.data_ptr() == known.data_ptr() for known in self.buffers()):
+            return tensor
+        name = self._let_go_of(tensor, "non_trainable_weights")
+        self.register_buffer(name, tensor.detach().as_subclass(torch.Tensor))
+        return self.get_buffer(name)
+
+    def _name_of(self, tensor: torch.Tensor) -> str | None:
+        """The attribute that holds a plain tensor."""
+        return next((key for key, value in vars(self).items() if value is tensor), None)
+
+    def _let_go_of(self, tensor: torch.Tensor, which: str) -> str:
+        """Remove the attribute that holds a plain tensor, and return its name, under which the tensor becomes a weight."""
+        name = self._name_of(tensor)
+        if name is None:
+            raise ValueError(f"{which} of {describe_operation(self)} holds a tensor that none of its attributes does.")
+        delattr(self, name)
+        return name
 
     def _frozen_parameters(self) -> set[int]:
         layers = list(self.sublayers())

@@ -1,5 +1,6 @@
 """The everyday layers: dense connections, activations, functions, wrapped torch modules, lookups."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -193,12 +194,16 @@ class Lambda(Layer):
         self.arguments = dict(arguments or {})
         self.mask = mask
         if output_shape is not None:
-            declared = output_shape if callable(output_shape) else lambda shape: (shape[0], *output_shape)
+            declared = output_shape if callable(output_shape) else functools.partial(_behind_batch, tuple(output_shape))
             object.__setattr__(self, "compute_output_shape", declared)
 
     def build(self, input_shape: Any) -> nn.Module:
         """Return the function as a module."""
         return FunctionModule(self.function, self.arguments)
+
+    def draw_with_others(self, *args: Any, **kwargs: Any) -> Any:
+        """Draw what the function is made of, where it closes over symbolic tensors: in graphs of Keras 2 these are inputs as any other."""
+        return self.function(*args, **{**self.arguments, **kwargs})
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return the mask given at construction, or what the function given there makes of inputs and mask."""
@@ -249,6 +254,12 @@ def axes_of(value: Any, argument: str) -> tuple[int, ...]:
     if not axes or not all(isinstance(axis, int) and not isinstance(axis, bool) for axis in axes):
         raise ValueError(f"{argument!r} must be an integer or a list of integers, got {value!r}.")
     return axes
+
+
+def _behind_batch(output_shape: tuple[Any, ...], input_shape: Any) -> tuple[Any, ...]:
+    """The shape of an output, with the batch of the input, or of the first of several."""
+    are_several = bool(input_shape) and isinstance(input_shape[0], (list, tuple))
+    return (input_shape[0][0] if are_several else input_shape[0], *output_shape)
 
 
 def _tensor_of(inputs: Any) -> Any:

@@ -1,0 +1,113 @@
+"""Names of torch's methods that Keras programs use for things of their own."""
+
+import copy
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from torchkeras_fn import Input, Model, Sequential
+from torchkeras_fn.layers import Dense, Dropout, Layer
+
+IMAGES = np.ones((8, 3), "float32")
+
+
+class Program(Model):
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.dropout = Dense(4), Dropout(0.5)
+        self.epochs_run = 0
+
+    def call(self, inputs):
+        return self.dropout(self.hidden(inputs))
+
+    def train(self, epochs, batch_size=4):
+        for _ in range(epochs):
+            self.train_on_batch(IMAGES[:batch_size], np.ones((batch_size, 4)))
+            self.epochs_run += 1
+        return "trained"
+
+
+def compiled_program():
+    program = Program()
+    program.compile("sgd", "mse")
+    return program
+
+
+def test_a_loop_called_train_runs():
+    program = compiled_program()
+    assert (program.train(3, batch_size=2), program.epochs_run) == ("trained", 3)
+
+
+def test_a_model_with_a_loop_called_train_predicts_in_inference_mode():
+    program = compiled_program()
+    assert np.array_equal(program.predict(IMAGES, verbose=0), program.predict(IMAGES, verbose=0))
+
+
+def test_fit_does_not_start_a_loop_called_train():
+    program = compiled_program()
+    program.fit(IMAGES, np.ones((8, 4)), verbose=0)
+    assert program.epochs_run == 0
+
+
+def test_a_loop_inside_a_torch_module_is_left_alone_when_the_mode_is_switched():
+    program = compiled_program()
+    program.predict(IMAGES, verbose=0)
+    torch.nn.Sequential(program).train(True)
+    assert (program.epochs_run, program.dropout.training) == (0, True)
+
+
+def test_a_train_without_arguments_is_the_programs_own():
+    class Quiet(Program):
+        def train(self):
+            return "its own"
+
+    assert Quiet().train() == "its own"
+
+
+def test_a_loop_as_a_static_method_runs():
+    class Static(Program):
+        @staticmethod
+        def train(images, labels):
+            return images, labels
+
+    assert Static().train(1, 2) == (1, 2)
+
+
+def test_a_train_that_takes_a_mode_is_what_switches_it():
+    class Frozen(Program):
+        def train(self, mode=True):
+            return super(Program, self).train(False)
+
+    assert not Frozen().train().training
+
+
+def test_a_loop_bound_to_a_drawn_model_as_train_runs_and_its_mode_is_switched():
+    x = Input((3,))
+    model = Model(x, Dropout(0.5)(Dense(2)(x)))
+    model.train = types.MethodType(lambda self, images, epochs=1: (self, images, epochs), model)
+    assert np.array_equal(model.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
+    assert model.train("images", epochs=2) == (model, "images", 2)
+
+
+def loop_of(model, images):
+    return model, images
+
+
+def test_a_copy_has_a_loop_bound_to_itself():
+    model = Sequential([Input((3,)), Dense(2)])
+    model.train = types.MethodType(loop_of, model)
+    copied = copy.deepcopy(model)
+    assert copied.train("images")[0] is copied
+
+
+@pytest.mark.parametrize("name", ["parameters", "modules", "children", "train", "forward"])
+def test_a_value_in_the_place_of_a_method_that_torch_needs_is_refused(name):
+    class Own(Layer):
+        def __init__(self):
+            super().__init__()
+            setattr(self, name, ["alpha"])
+
+    with pytest.raises(ValueError, match=f"'{name}' is a method that every torch module needs, so Own cannot keep"):
+        Own()
