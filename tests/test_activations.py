@@ -119,6 +119,12 @@ def test_relu_of_minus_infinity_is_zero(arguments):
     assert activations.relu(torch.tensor([-torch.inf]), **arguments).tolist() == [0.0]
 
 
+def test_softmax_over_no_axis_in_particular_is_over_all():
+    result = activations.softmax(torch.randn(3, 4), axis=None)
+    torch.testing.assert_close(result.sum(), torch.tensor(1.0))
+    torch.testing.assert_close(activations.log_softmax(torch.zeros(2, 2), axis=None).exp(), torch.full((2, 2), 0.25))
+
+
 def test_softmax_over_two_axes_sums_to_one_for_each_sample():
     result = activations.softmax(torch.randn(3, 4, 5), axis=(1, 2))
     torch.testing.assert_close(result.sum((1, 2)), torch.ones(3))

@@ -116,8 +116,8 @@ def leaky_relu(x: torch.Tensor, negative_slope: float = 0.2) -> torch.Tensor:
 
 
 @_taking_arrays
-def softmax(x: torch.Tensor, axis: int | Sequence[int] = -1) -> torch.Tensor:
-    """Return positive values that sum to one along `axis`, or over several axes together.
+def softmax(x: torch.Tensor, axis: int | Sequence[int] | None = -1) -> torch.Tensor:
+    """Return positive values that sum to one along `axis`, or over several axes together: over all with `None`.
 
     >>> softmax(torch.tensor([[0.0, 0.0]]))
     tensor([[0.5000, 0.5000]])
@@ -128,7 +128,7 @@ def softmax(x: torch.Tensor, axis: int | Sequence[int] = -1) -> torch.Tensor:
 
 
 @_taking_arrays
-def log_softmax(x: torch.Tensor, axis: int | Sequence[int] = -1) -> torch.Tensor:
+def log_softmax(x: torch.Tensor, axis: int | Sequence[int] | None = -1) -> torch.Tensor:
     """Return the logarithm of `softmax(x, axis)`, without the loss of precision of doing the two one by one.
 
     >>> log_softmax(torch.tensor([0.0, 0.0])).exp()
@@ -136,7 +136,7 @@ def log_softmax(x: torch.Tensor, axis: int | Sequence[int] = -1) -> torch.Tensor
     """
     if isinstance(axis, int):
         return torch.log_softmax(x, axis)
-    return x - torch.logsumexp(x, tuple(axis), keepdim=True)
+    return x - torch.logsumexp(x, tuple(range(x.ndim) if axis is None else axis), keepdim=True)
 
 
 @_taking_arrays

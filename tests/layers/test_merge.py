@@ -1,5 +1,6 @@
 """Merging layers: what they compute, on inputs of unequal rank too, their functions, masks and errors."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -253,3 +254,16 @@ def test_what_a_class_of_ones_own_draws_is_drawn_anew_in_every_run():
 def test_a_class_that_does_not_say_how_it_joins_says_what_is_missing():
     with pytest.raises(ValueError, match="Vague does not say how it joins.*_merge_function"):
         type("Vague", (_Merge,), {})()(inputs())
+
+
+def test_arrays_are_taken_where_a_user_asks_for_the_mask():
+    arrays, masks = [np.ones((1, 2, 3))] * 2, [np.array([[True, False]]), np.array([[False, False]])]
+    assert layers.Add().compute_mask(arrays, masks).tolist() == [[True, False]]
+    assert layers.Concatenate(axis=1).compute_mask(arrays, masks).tolist() == [[True, False, False, False]]
+
+
+@pytest.mark.parametrize("mask", [torch.ones(2, 3), [torch.ones(2, 3)]])
+@pytest.mark.parametrize("name", ["Add", "Concatenate"])
+def test_masks_that_are_not_one_for_each_input_are_refused(name, mask):
+    with pytest.raises(ValueError, match="'mask' is a list with the mask, or None, of each of the 2 inputs"):
+        getattr(layers, name)().compute_mask([A, B], mask)

@@ -222,6 +222,41 @@ def test_a_passed_mask_goes_on_to_the_next_layer():
     torch.testing.assert_close(model([X, mask]), torch.stack([X[0, :2].mean(0), X[1, [0, 2, 3]].mean(0)]))
 
 
+def words_to_document(*steps):
+    """A stack over documents of embedded words; its masks show padding."""
+    return [Embedding(6, 4, mask_zero=True), *map(TimeDistributed, steps), LSTM(2)]
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        lambda: words_to_document(LSTM(3)),
+        lambda: words_to_document(Dense(3), LSTM(3)),
+        lambda: words_to_document(LSTM(3, return_sequences=True), LSTM(3)),
+        lambda: words_to_document(layers.Flatten()),
+        lambda: [TimeDistributed(Embedding(6, 4, mask_zero=True)), TimeDistributed(LSTM(3)), LSTM(2)],
+        lambda: [Embedding(6, 12, mask_zero=True), TwoAxes(), TimeDistributed(TimeDistributed(LSTM(3))), TimeDistributed(LSTM(2)), LSTM(2)],
+        lambda: [layers.Masking(), TimeDistributed(layers.Masking()), TimeDistributed(LSTM(2)), LSTM(2)],
+    ],
+)
+def test_masks_go_on_where_layers_are_called_by_hand_as_in_a_graph(stack):
+    steps = stack()
+    is_of_floats = isinstance(steps[0], layers.Masking)
+    data = sentences().float().unsqueeze(-1) if is_of_floats else sentences()
+    x = Input(shape=data.shape[1:])
+    drawn_through, by_hand = x, data
+    for layer in steps:
+        drawn_through = layer(drawn_through)
+    model = Model(x, drawn_through)
+    for layer in steps:
+        by_hand = layer(by_hand)
+    torch.testing.assert_close(by_hand, model(data))
+    plain = data
+    for layer in steps:
+        plain = layer(plain).detach().clone()  # carries no mask
+    assert not torch.allclose(by_hand, plain)
+
+
 # ---------------------------------------------------------------------- several inputs and outputs
 
 

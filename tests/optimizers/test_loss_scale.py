@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from torchkeras_fn import Sequential, layers, models, optimizers
+from torchkeras_fn.callbacks import SwapEMAWeights
 from torchkeras_fn.optimizers import LossScaleOptimizer
 from torchkeras_fn.optimizers.schedules import ExponentialDecay
 
@@ -130,6 +131,16 @@ def test_the_optimizer_inside_knows_how_many_steps_were_taken(name, steps):
     assert model.optimizer.inner_optimizer.iterations == 0
     fitted(model)
     assert model.optimizer.inner_optimizer.iterations == model.optimizer.iterations == steps
+
+
+def test_running_means_are_evaluated():
+    def losses(optimizer):
+        model = compiled(optimizer)
+        means = [SwapEMAWeights()]
+        history = model.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0, validation_data=(X, Y), callbacks=means).history
+        return [*history["loss"], *history["val_loss"]]
+
+    np.testing.assert_allclose(losses(LossScaleOptimizer(INNER["adamw"]())), losses(INNER["adamw"]()), rtol=1e-6)
 
 
 def test_the_name_alone_says_what_is_missing():

@@ -6,6 +6,7 @@ import string
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -62,9 +63,8 @@ class _Merge(Layer):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return where any of the masks holds, as in Keras 3; none where an input has none."""
-        if mask is None or any(part is None for part in mask):
-            return None
-        return functools.reduce(torch.logical_or, mask)
+        masks = _as_masks(mask, inputs)
+        return None if any(part is None for part in masks) else functools.reduce(torch.logical_or, masks)
 
 
 def widened(mask: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
@@ -77,6 +77,19 @@ def widened(mask: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         wide: torch.Tensor = handle_torch_function(widened, (mask, inputs), mask, inputs)
         return wide
     return mask[(..., *[None] * (inputs.ndim - mask.ndim))]
+
+
+def _as_masks(mask: Any, inputs: Sequence[Any]) -> list[Any]:
+    """One mask, or none, for each input; arrays, which come where a user asks for the mask, as tensors."""
+    if mask is None:
+        return [None] * len(inputs)
+    if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
+        raise ValueError(f"'mask' is a list with the mask, or None, of each of the {len(inputs)} inputs; got a {type(mask).__name__}.")
+    return [_as_tensor(part) for part in mask]
+
+
+def _as_tensor(value: Any) -> Any:
+    return torch.as_tensor(value) if isinstance(value, np.ndarray) else value
 
 
 class Add(_Merge):
@@ -199,10 +212,12 @@ class Concatenate(_Merge):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Concatenate the masks; an input without one counts as unmasked."""
-        if mask is None or all(part is None for part in mask):
+        masks = _as_masks(mask, inputs)
+        if all(part is None for part in masks):
             return None
+        inputs = [_as_tensor(x) for x in inputs]
         everywhere = [torch.ones_like(x, dtype=torch.bool) for x in inputs]
-        parts = zip(inputs, everywhere, mask, strict=True)
+        parts = zip(inputs, everywhere, masks, strict=True)
         wide = [full if m is None else torch.logical_and(full, widened(m, x)) for x, full, m in parts]
         return torch.cat(wide, self.axis).any(-1)
 

@@ -59,9 +59,10 @@ class LossScaleOptimizer(Optimizer):
 
     @property
     def inner_optimizer(self) -> Optimizer:
-        """The optimizer whose steps are taken, with the steps counted so far."""
+        """The optimizer whose steps are taken, with the steps counted and the running means of weights taken so far."""
         if "_batches" in self.__dict__:  # counted here, as the options of a step are, but for what it does to the weights
             self._inner._batches, self._inner._batches_per_step = self._batches, self._batches_per_step
+            self._inner._averages, self._inner.parameters = self._averages, self.parameters
         return self._inner
 
     @inner_optimizer.setter

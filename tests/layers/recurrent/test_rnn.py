@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn import Input, Model, Sequential, layers
-from torchkeras_fn.layers import GRU, LSTM, RNN, Layer, LSTMCell, SimpleRNN
+from torchkeras_fn import Input, Model, Sequential, layers, models
+from torchkeras_fn.layers import GRU, LSTM, RNN, Layer, LSTMCell, SimpleRNN, SimpleRNNCell
 from torchkeras_fn.registry import custom_object_scope
 
 
@@ -79,14 +79,137 @@ def test_constants_reach_the_cell():
     torch.testing.assert_close(layer(x, constants=[torch.ones(2, 5)]), layer(x) + 1)
 
 
-def test_a_cell_that_is_no_layer():
-    class Sum:
-        state_size = 4
+class Shifted(Layer):
+    """A cell that is built, as in Keras 2, for the shapes of the inputs and of a constant."""
 
-        def call(self, inputs, states):
-            return states[0] + inputs, [states[0] + inputs]
+    state_size = 2
 
-    assert RNN(Sum())(torch.ones(2, 3, 4)).tolist() == [[3.0] * 4] * 2
+    def build(self, input_shape):
+        step, constant = input_shape
+        self.kernel = self.add_weight(shape=(step[-1], 2), initializer="ones", name="kernel")
+        self.shift = self.add_weight(shape=(constant[-1], 2), initializer="ones", name="shift")
+
+    def call(self, inputs, states, constants):
+        output = states[0] + inputs @ self.kernel + constants[0] @ self.shift
+        return output, [output]
+
+
+@pytest.mark.parametrize(
+    ("layer", "outputs"),
+    [
+        (lambda: RNN(Shifted()), [[21.0, 21.0], [12.0, 12.0]]),  # 3 steps of 4 inputs that are 1, and 3 constants that are 1 or 0
+        (lambda: RNN([Shifted(), SimpleRNNCell(1, None, kernel_initializer="ones", recurrent_initializer="zeros")]), [[42.0], [24.0]]),
+        (lambda: layers.Bidirectional(RNN(Shifted()), merge_mode="sum"), [[42.0, 42.0], [24.0, 24.0]]),
+    ],
+)
+def test_a_cell_is_built_for_the_shapes_of_its_constants(layer, outputs):
+    x, constant = Input(shape=(None, 4)), Input(shape=(3,))
+    model = Model([x, constant], layer()(x, constants=constant))
+    assert model.predict([np.ones((2, 3, 4)), np.array([[1.0] * 3, [0.0] * 3])], verbose=0).tolist() == outputs
+
+
+def test_constants_go_to_the_cells_of_a_stack_that_take_them():
+    stack = RNN([Minimal(4), Remembering()], return_sequences=True)
+    x = torch.rand(2, 3, 4)
+    torch.testing.assert_close(stack(x, constants=[torch.ones(2, 5)]), stack(x) + 1)
+
+
+class Sum:
+    """A cell that is no layer."""
+
+    state_size = 4
+
+    def call(self, inputs, states):
+        return states[0] + inputs, [states[0] + inputs]
+
+
+class SumFromOne(Sum):
+    def get_initial_state(self, batch_size):
+        return [torch.ones(batch_size, 4)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "outputs"),
+    [(Sum(), 3.0), ([Sum(), Sum()], 6.0), ([Sum(), SumFromOne()], 7.0), ([SimpleRNNCell(4, None, kernel_initializer="ones"), Sum()], None)],
+)
+def test_a_cell_that_is_no_layer(cell, outputs):
+    layer, x = RNN(cell), torch.ones(2, 3, 4)
+    model = Model(i := Input(shape=(3, 4)), layer(i))
+    torch.testing.assert_close(model(x), layer(x))
+    if outputs is not None:
+        assert layer(x).tolist() == [[outputs] * 4] * 2
+
+
+class FromLearned(GRU):
+    """Begins with a state that is trained, as Keras 3 asks for it."""
+
+    def build(self, input_shape):
+        module = super().build(input_shape)
+        self.begin = self.add_weight(shape=(1, self.units), initializer="ones", name="begin")
+        return module
+
+    def get_initial_state(self, batch_size=None):
+        return [self.begin.repeat(batch_size, 1)]
+
+
+class FromOnes(GRU):
+    """Begins with ones, as Keras 2 asks for them, be it called by a `call` of its own or not."""
+
+    def get_initial_state(self, inputs):
+        return [state + 1 for state in super().get_initial_state(inputs)]
+
+
+class CalledFromOnes(FromOnes):
+    def call(self, inputs, mask=None):
+        return super().call(inputs, mask=mask)
+
+
+@pytest.mark.parametrize("kind", [FromLearned, FromOnes, CalledFromOnes])
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_subclass_says_what_the_states_begin_with(kind, drawn):
+    x, layer, plain = torch.rand(2, 3, 4), kind(5), GRU(5)
+    i = Input(shape=(3, 4))
+    call, _ = Model(i, layer(i)) if drawn else layer, plain(x)
+    call(x)
+    plain.set_weights([weight for weight in layer.get_weights() if weight.shape != (1, 5)])
+    torch.testing.assert_close(call(x), plain(x, initial_state=[torch.ones(2, 5)]))
+
+
+def test_a_state_to_begin_with_is_trained_saved_and_copied(tmp_path):
+    x, i = np.random.default_rng(0).random((8, 3, 4), "float32"), Input(shape=(3, 4))
+    model = Model(i, layers.Bidirectional(FromLearned(5))(i))
+    model.compile("adam", "mse")
+    before = model.get_weights()
+    model.fit(x, np.ones((8, 10)), verbose=0)
+    assert all((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
+    model.save(tmp_path / "model.keras")
+    loaded = models.load_model(tmp_path / "model.keras", custom_objects={"FromLearned": FromLearned})
+    for twin in (loaded, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(twin.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_a_stateful_subclass_begins_its_own_way_but_once():
+    x, plain = torch.rand(2, 3, 4), GRU(5)
+    layer = FromOnes(5, stateful=True, batch_input_shape=(2, 3, 4))
+    first, second = layer(x), layer(x)
+    plain(x), plain.set_weights(layer.get_weights())
+    torch.testing.assert_close(first, plain(x, initial_state=[torch.ones(2, 5)]))
+    torch.testing.assert_close(second, plain(x, initial_state=[first]))
+
+
+def test_given_states_come_before_those_that_a_subclass_says():
+    x, layer = torch.rand(2, 3, 4), FromOnes(5)
+    torch.testing.assert_close(layer(x, initial_state=[torch.ones(2, 5)]), layer(x))
+    assert not torch.allclose(layer(x, initial_state=[torch.zeros(2, 5)]), layer(x))
+
+
+def test_the_states_to_begin_with_are_those_for_a_batch_of_inputs():
+    layer = LSTM(5)
+    layer.build((None, 3, 4))
+    assert [state.shape for state in layer.get_initial_state(torch.ones(2, 3, 4))] == [(2, 5), (2, 5)]
+    x = Input(shape=(None, 4))
+    model = Model(x, layer.get_initial_state(inputs=x))
+    assert [part.tolist() for part in model.predict(np.ones((2, 3, 4)), verbose=0)] == [[[0.0] * 5] * 2] * 2
 
 
 @pytest.mark.parametrize("steps", [None, 6])

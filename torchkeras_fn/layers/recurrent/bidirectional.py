@@ -74,6 +74,7 @@ class Bidirectional(OverSteps):
     def build(self, input_shape: Any) -> nn.Module:
         """Build both layers; return what runs them."""
         for layer in (self.forward_layer, self.backward_layer):
+            layer._constant_shapes = self._constant_shapes
             layer._build(input_shape)
         return BothWays(
             core_of(self.forward_layer), core_of(self.backward_layer), self.merge_mode, self.return_sequences, self.return_state

@@ -45,8 +45,8 @@ def sublayers_of(layer: Any) -> Iterator[Any]:
         yield from layer.sublayers()
 
 
-def build_cell(cell: Any, input_shape: Sequence[int | None]) -> None:
-    """Build a cell for the inputs of one step, if it is a layer.
+def build_cell(cell: Any, input_shape: Sequence[int | None], constants: Sequence[Any] = ()) -> None:
+    """Build a cell for the inputs of one step, if it is a layer; one that takes constants for a list with their shapes, too, as in Keras 2.
 
     >>> from torchkeras_fn.layers import Dense
     >>> build_cell(layer := Dense(2), (None, 3))
@@ -54,7 +54,7 @@ def build_cell(cell: Any, input_shape: Sequence[int | None]) -> None:
     True
     """
     if isinstance(cell, Layer):
-        cell._build(input_shape)
+        cell._build([input_shape, *constants] if constants and (cell.call_takes("constants") or hasattr(cell, "cells")) else input_shape)
 
 
 def check_cell(cell: Any) -> None:

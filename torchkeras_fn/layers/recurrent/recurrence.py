@@ -47,6 +47,29 @@ class Wanted(NamedTuple):
     constants: Any = None
 
 
+class PlainCell(nn.Module):
+    """A cell of a stack that is no layer, only an object with a `state_size` and a `call`, as a torch module.
+
+    >>> class Sum:
+    ...     state_size = 2
+    ...     def call(self, inputs, states):
+    ...         return inputs + states[0], [inputs + states[0]]
+    >>> PlainCell(Sum())(torch.ones(1, 2), [torch.ones(1, 2)])[0]
+    tensor([[2., 2.]])
+    """
+
+    def __init__(self, cell: Any):
+        super().__init__()
+        self.call = cell.call
+        self.state_size = cell.state_size
+        if hasattr(cell, "get_initial_state"):
+            self.get_initial_state = cell.get_initial_state
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the cell's `call` returns."""
+        return self.call(*args, **kwargs)
+
+
 class Stack(nn.Module):
     """Cells one after the other: the torch module of `StackedRNNCells`. A cell with one state that is not in a list has a tensor.
 
@@ -99,6 +122,8 @@ class Recurrence(nn.Module):
         self.stateful = stateful
         self.zero_output_for_mask = zero_output_for_mask
         self.is_fused = is_fused
+        self.begin: Callable[..., Any] | None = None
+        """A `get_initial_state` that is asked in the place of the cell's."""
 
     def extra_repr(self) -> str:
         """Return the options that are on, for printing."""
@@ -132,7 +157,7 @@ class Recurrence(nn.Module):
 
     def states_before(self, inputs: torch.Tensor, given: Any) -> list[Any]:
         """Return the states to begin with: those given, those of the batch before, or the cell's own."""
-        own = initial_states(self.cell, inputs)
+        own = initial_states(self.cell, inputs) if self.begin is None else _asked(self.begin, inputs)
         if given is None and not self.stateful:
             return own
         leaves, structure = tree_flatten(own)
@@ -198,12 +223,25 @@ def initial_states(cell: Any, inputs: torch.Tensor) -> list[Any]:
         own = [initial_states(part, inputs) for part in cell.cells]
         return [states if has_list else states[0] for states, has_list in zip(own, cell.has_list, strict=True)]
     make = getattr(cell, "get_initial_state", None)
-    if make is None:
-        return [inputs.new_zeros(inputs.shape[0], size) for size in _listed(cell.state_size)]
+    return [inputs.new_zeros(inputs.shape[0], size) for size in _listed(cell.state_size)] if make is None else _asked(make, inputs)
+
+
+def _asked(make: Callable[..., Any], inputs: torch.Tensor) -> list[Any]:
+    """What a `get_initial_state` of a user's returns, be it written for the size of the batch, as in Keras 3, or for the inputs."""
     offered = {"inputs": inputs, "batch_size": inputs.shape[0], "dtype": inputs.dtype}
     known = inspect.signature(make).parameters
-    found = make(**{name: value for name, value in offered.items() if name in known})
+    named = {name: value for name, value in offered.items() if name in known}
+    found = make(**named) if named or not known else make(inputs)
     return tree_map(lambda state: _like(state, inputs), _listed(found))  # type: ignore[no-any-return]
+
+
+def takes_constants(cell: Any) -> bool:
+    """Return whether the `call` of a cell names `constants`.
+
+    >>> takes_constants(nn.Identity())
+    False
+    """
+    return hasattr(cell, "call") and "constants" in inspect.signature(cell.call).parameters
 
 
 def run(cell: Any, inputs: torch.Tensor, states: list[Any], mask: torch.Tensor | None, wanted: Wanted) -> Ran:
@@ -221,8 +259,10 @@ def run(cell: Any, inputs: torch.Tensor, states: list[Any], mask: torch.Tensor |
 def _run_stack(stack: Stack, inputs: Any, states: list[Any], mask: torch.Tensor | None, wanted: Wanted) -> Ran:
     after = []
     for index, (cell, has_list, before) in enumerate(zip(stack.cells, stack.has_list, states, strict=True)):
-        is_last = index == len(stack.cells) - 1
-        ran = run(cell, inputs, before if has_list else [before], mask, wanted if is_last else wanted._replace(sequences=True))
+        own = wanted._replace(
+            sequences=wanted.sequences or index < len(stack.cells) - 1, constants=wanted.constants if takes_constants(cell) else None
+        )
+        ran = run(cell, inputs, before if has_list else [before], mask, own)
         after.append(ran.states if has_list else ran.states[0])
         inputs = ran.outputs
     return ran._replace(states=after)
@@ -287,7 +327,7 @@ def _prepared(cell: Any, inputs: torch.Tensor, wanted: Wanted) -> tuple[torch.Te
     if isinstance(cell, _BUILT_IN):
         patterns = cell.patterns(inputs)
         return cell.projected(inputs, patterns), lambda given, states: cell.advance(given, states, patterns)
-    keywords = {} if wanted.constants is None else {"constants": wanted.constants}
+    keywords = {} if wanted.constants is None else {"constants": _listed(wanted.constants)}
     return inputs, functools.partial(cell if callable(cell) else cell.call, **keywords)
 
 

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from torchkeras_fn.engine.connections import shapes_of
 from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.engine.lowering import is_ours
 from torchkeras_fn.engine.named_weight import NamedWeight
-from torchkeras_fn.engine.symbolic import describe_operation
+from torchkeras_fn.engine.symbolic import KerasTensor, describe_operation
 from torchkeras_fn.layers.recurrent.inner import (
     build_cell,
     check_cell,
@@ -38,13 +40,16 @@ class OverSteps(Layer):
     return_sequences: bool = False
     sequence_outputs: int = 1
     """How many of the outputs are sequences with `return_sequences`."""
+    _constant_shapes: Sequence[Any] = ()
 
     def inner_layers(self) -> dict[str, Any]:
         """Return the layers inside, under what stands before the names of their weights."""
         return {}
 
     def build_shape(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the shape of the sequence, with the batch where it is drawn."""
+        """Return the shape of the sequence, with the batch where it is drawn; note those of constants, for the cell."""
+        constants = shapes_of(kwargs.get("constants"))
+        self._constant_shapes = [] if constants is None else constants if isinstance(constants, list) else [constants]
         return shape_of_sequence(super().build_shape(*args, **kwargs))
 
     def named_weights(self) -> list[NamedWeight]:
@@ -183,10 +188,11 @@ class RNN(OverSteps):
         if len(input_shape) < 3:
             raise ValueError(f"expected at least 3 dimensions (batch, steps, features), got {len(input_shape)}")
         self._features = tuple(size or 1 for size in input_shape[2:])
-        build_cell(self.cell, (input_shape[0], *input_shape[2:]))
+        build_cell(self.cell, (input_shape[0], *input_shape[2:]), self._constant_shapes)
         options = (self.return_sequences, self.return_state, self.go_backwards, self.stateful, self.zero_output_for_mask)
         module = Recurrence(core_of(self.cell), *options, is_fused=self.is_fused)
-        if self.stateful and input_shape[0] is not None:
+        module.begin = self.get_initial_state if self._begins_its_own_way() else None
+        if self.stateful and input_shape[0] is not None and module.begin is None:
             sequence = torch.zeros(input_shape[0], 1, *self._features, dtype=self.dtype)
             module.kept(tree_leaves(initial_states(module.cell, sequence)))
         return module
@@ -197,10 +203,30 @@ class RNN(OverSteps):
         outputs = mask if self.return_sequences else None
         return [outputs, *[None] * len(tree_leaves(sizes_of(self.state_size)))] if self.return_state else outputs
 
-    def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
-        """Return the states that a batch begins with, unless it is given others."""
-        sequence = torch.zeros(batch_size or 1, 1, *self._features, dtype=self.dtype, device=self._weight_device())
-        return initial_states(core_of(self.cell), sequence)
+    def get_initial_state(self, batch_size: Any = None, inputs: Any = None) -> list[Any]:
+        """Return the states that a batch of this size begins with, unless it is given others; or the batch of these inputs, as in Keras 2.
+
+        A subclass may return others.
+        """
+        like: Any = inputs if batch_size is None else batch_size
+        known = like.shape[0] if isinstance(like, (KerasTensor, torch.Tensor)) else like
+        sequence = torch.zeros(known or 1, 1, *self._features, dtype=self.dtype, device=self._weight_device())
+        states = initial_states(core_of(self.cell), sequence)
+        if not isinstance(like, KerasTensor):
+            return states
+        row = torch.zeros_like(like).flatten(1)[:, :1]  # type: ignore[arg-type] # a symbolic tensor; as many rows as there will be
+        return tree_map_only(torch.Tensor, lambda state: row.reshape(-1, *[1] * (state.ndim - 1)) + state[:1], states)  # type: ignore[no-any-return]
+
+    @classmethod
+    def _begins_its_own_way(cls) -> bool:
+        """Whether a user's class says what the states begin with: then models run the layer, and not its torch module alone."""
+        return not is_ours(cls.get_initial_state)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a class that begins its own way be called as one with a `call` of its own is."""
+        super().__init_subclass__(**kwargs)
+        if cls.call is Layer.call and cls._begins_its_own_way():
+            cls.call = _call  # type: ignore[method-assign,assignment]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
@@ -210,3 +236,9 @@ class RNN(OverSteps):
         cell = config["cell"]
         made = [registry.deserialize(part) for part in cell] if isinstance(cell, Sequence) else registry.deserialize(cell)
         return super().from_config({**config, "cell": made})
+
+
+def _call(self: RNN, inputs: Any, mask: Any = None, training: bool | None = None, initial_state: Any = None, constants: Any = None) -> Any:
+    """Take the cell through the sequence, as every `RNN` does."""
+    given = {"mask": mask, "training": training, "initial_state": initial_state, "constants": constants}
+    return Layer.call(self, inputs, **{name: value for name, value in given.items() if value is not None})

@@ -18,11 +18,11 @@ from torchkeras_fn.layers.recurrent.inner import (
     sublayers_of,
     weights_of,
 )
-from torchkeras_fn.layers.recurrent.recurrence import Stack
+from torchkeras_fn.layers.recurrent.recurrence import PlainCell, Stack
 
 
 class StackedRNNCells(Layer):
-    """Cells one after the other, as one cell for `RNN`. Raises `ValueError` for one that has no `call` and no `state_size`.
+    """Cells one after the other, as one cell for `RNN`. Raises `ValueError` for one that has no `call` or no `state_size`.
 
     The states are a list with those of each cell: a list for a cell whose `state_size` is one, else a tensor.
 
@@ -37,8 +37,6 @@ class StackedRNNCells(Layer):
             raise ValueError(f"'cells' must be a list of cells, got {cells!r}.")
         for cell in cells:
             check_cell(cell)
-            if not isinstance(cell, nn.Module):
-                raise TypeError(f"The cells of a stack are layers, got {cell!r} of type {type(cell).__name__}.")
         own = kwargs.pop("dtype", None)
         super().__init__(dtype=getattr(cells[0], "dtype", None) if own is None else own, **kwargs)
         self.needs_floats = getattr(cells[0], "needs_floats", False)  # type: ignore[misc]
@@ -69,10 +67,12 @@ class StackedRNNCells(Layer):
     def build(self, input_shape: Any) -> nn.Module:
         """Build the cells, each for the outputs of the one before, and return them as a stack."""
         shape = tuple(shape_of_sequence(input_shape))
+        constants = input_shape[1:] if isinstance(input_shape, list) else []
         for cell in self.cells:
-            build_cell(cell, shape)
+            build_cell(cell, shape, constants)
             shape = (shape[0], output_size_of(cell))
-        return Stack([core_of(cell) for cell in self.cells], [isinstance(cell.state_size, (list, tuple)) for cell in self.cells])
+        cores = [core_of(cell) if isinstance(cell, nn.Module) else PlainCell(cell) for cell in self.cells]
+        return Stack(cores, [isinstance(cell.state_size, (list, tuple)) for cell in self.cells])
 
     def named_weights(self) -> list[NamedWeight]:
         """Return the weights of the cells, one after the other."""
