@@ -187,6 +187,20 @@ def test_every_kind_of_number_is_read_as_it_is(name):
     assert rows.dtype == getattr(torch, name)
 
 
+@pytest.mark.parametrize("name", ["uint8", "uint16", "uint32", "uint64"])
+def test_single_numbers_without_a_sign_are_picked_in_any_order(name):
+    rows = column(np.array([0, 1, 200], dtype=name), "y")
+    index = torch.tensor([2, 0])
+    assert rows.take(index).tolist() == [200, 0] and [found.tolist() for found in rows.each([index, index[:1]])] == [[200, 0], [200]]
+
+
+@pytest.mark.parametrize("name", ["complex64", "complex128"])
+def test_complex_numbers_are_read_as_they_are_like_those_of_tensors(name):
+    array = np.array([1 + 2j, 3j, 4], dtype=name)
+    rows = column(array, "x")
+    assert rows.dtype == getattr(torch, name) and rows.take(torch.tensor([2, 0])).tolist() == [4, 1 + 2j]
+
+
 def test_lists_of_floats_are_float32_and_lists_of_ints_stay_integers():
     assert column([1.5, 2.0], "x").dtype == torch.float32 and column([1, 2], "x").dtype == torch.int64
 

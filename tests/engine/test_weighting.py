@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
+from torchkeras_fn import Input, Sequential, Trainer
 from torchkeras_fn.engine.columns import column
 from torchkeras_fn.engine.weighting import ClassWeights, check_modes, check_sample_weight, one_per_sample
+from torchkeras_fn.layers import Dense
 
 
 def check(weight_shape, target_shape, mode=None, output_shape=None):
@@ -22,8 +25,70 @@ def test_a_number_per_step_fits_a_temporal_output():
 
 
 @pytest.mark.parametrize(
+    ("weight", "target", "output"),
+    [
+        ((4, 5, 6), (4, 5, 6, 3), None),  # the pixels of an image, each of which has channels
+        ((4, 5, 6, 1), (4, 5, 6, 3), None),
+        ((4, 5, 6), (4, 5, 6), (None, 5, 6, 3)),  # whose targets are class indices
+        ((4, 5, 6), (4, 5, 6, 1), (None, None, None, 3)),
+        ((4, 5, 6), (4, 5, 6), None),  # a value for each
+        ((4, 1, 5, 6), (4, 3, 5, 6), None),  # channels first
+        ((4, 7, 5, 6), (4, 7, 5, 6, 3), None),
+    ],
+)
+def test_a_number_per_pixel_fits_what_has_such_pixels(weight, target, output):
+    check(weight, target, output_shape=output)
+
+
+def pixels(loss, weight, **options):
+    images, targets = torch.rand(6, 4, 5, 3), (torch.rand(6, 4, 5, 1) > 0.5).float()
+    model = Sequential([Input((4, 5, 3)), Dense(1, activation="sigmoid")])
+    model.compile("sgd", loss, **options)
+    error = torch.from_numpy(model.predict(images)) - targets
+    return model, images, targets, error, torch.rand(6, *weight)
+
+
+@pytest.mark.parametrize("weight", [(4, 5), (4, 5, 1)])
+@pytest.mark.parametrize("source", ["arrays", "loader", "generator", "batch"])
+def test_pixels_are_weighed_out_of_every_kind_of_data(weight, source):
+    model, x, y, error, given = pixels("mse", weight)
+    if source == "arrays":
+        found = model.evaluate(x, y, sample_weight=given, batch_size=2, verbose=0)
+    elif source == "loader":
+        found = model.evaluate(DataLoader(TensorDataset(x, y, given), 2), verbose=0)
+    elif source == "generator":
+        found = model.evaluate(iter([(x.numpy(), y.numpy(), given.numpy())]), steps=1, verbose=0)
+    else:
+        found = model.test_on_batch(x, y, sample_weight=given)
+    assert found == pytest.approx(float((error.square().squeeze(-1) * given.reshape(6, 4, 5)).mean()), rel=1e-5)
+
+
+def test_pixels_without_channels_are_weighed_one_by_one():
+    net, x, y = torch.nn.Conv2d(1, 1, 1), torch.rand(3, 1, 4, 5), (torch.rand(3, 4, 5) > 0.5).float()
+    weight = torch.rand(3, 4, 5)
+
+    class Net(Trainer, torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            return self.net(x).squeeze(1)
+
+    model = Net()
+    model.compile("sgd", torch.nn.BCEWithLogitsLoss(), weighted_metrics=["mse"])
+    loss, error = model.test_on_batch(x, y, sample_weight=weight)
+    logits = net(x).squeeze(1).detach()
+    values = torch.nn.functional.binary_cross_entropy_with_logits(logits, y, reduction="none")
+    assert loss == pytest.approx(float((values * weight).mean()), rel=1e-5)
+    assert error == pytest.approx(float(((logits - y).square() * weight).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
     ("weight", "target", "mode", "message"),
     [
+        ((4, 5, 6), (4, 6, 5), None, r"first axes of \(None, 6, 5\)"),
+        ((4, 5, 6, 3), (4, 5, 6, 2), None, r"shape \(4, 5, 6, 3\)"),
         ((4, 5), (4, 5, 2), None, "sample_weight_mode='temporal'"),
         ((4, 2), (4, 1), None, "one number per sample"),
         ((4, 5, 1), (4, 5, 2), None, r"shape \(4, 5, 1\)"),
@@ -94,6 +159,45 @@ def test_binary_targets_take_the_weight_of_their_class(target):
 def test_temporal_targets_take_a_weight_for_each_step():
     assert weights_of([[0, 1], [2, 0]], {0: 2.0, 2: 3.0}, indices=True) == [[2.0, 1.0], [3.0, 2.0]]
     assert weights_of([[[0.0, 1.0], [1.0, 0.0]]], {0: 2.0}, classes=2) == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("dtype", [int, float, bool])
+def test_masks_take_a_weight_for_each_pixel(dtype):
+    mask = np.array([[[0, 1, 1], [1, 1, 0]]], dtype=dtype)
+    assert weights_of(mask, {1: 5.0}, classes=None) == [[[1.0, 5.0, 5.0], [5.0, 5.0, 1.0]]]
+
+
+def test_whole_numbers_beyond_1_are_classes_and_no_rows_of_them():
+    assert weights_of([[0, 2, 1]], {2: 5.0}, classes=None) == [[1.0, 5.0, 1.0]]
+    assert weights_of([[0, -100, 1]], {1: 5.0}, classes=None) == [[1.0, 1.0, 5.0]]
+
+
+def test_shares_of_classes_for_each_step_weigh_as_the_largest_and_steps_may_be_empty():
+    assert weights_of([[[0.9, 0.1], [0.2, 0.8], [0.0, 0.0]]], {1: 5.0}, classes=2) == [[1.0, 5.0, 1.0]]
+
+
+def test_the_first_batch_tells_where_the_classes_are():
+    weights = ClassWeights({1: 5.0}, ["a"], [False], [None])
+    [weights.combine([torch.tensor(batch)], [None]) for batch in ([[0, 2]], [[0, 1]])]
+    assert weights.combine([torch.tensor([[0, 1]])], [None])[0].tolist() == [[1.0, 5.0]]
+
+
+def test_classes_weigh_the_pixels_of_a_segmentation():
+    images, classes, weight = torch.rand(4, 3, 5, 6), torch.randint(0, 3, (4, 5, 6)), torch.tensor([1.0, 2.0, 5.0])
+
+    class Net(Trainer, torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            return self.net(x)
+
+    model = Net()
+    values = torch.nn.functional.cross_entropy(model(images), classes, reduction="none").detach()
+    model.compile("sgd", torch.nn.CrossEntropyLoss())
+    found = model.train_on_batch(images, classes, class_weight={1: 2.0, 2: 5.0})
+    assert found == pytest.approx(float((values * weight[classes]).mean()), rel=1e-5)
 
 
 def test_class_weights_multiply_sample_weights():

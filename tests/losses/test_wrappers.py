@@ -254,3 +254,60 @@ def test_a_loss_that_returns_no_real_numbers_is_named(make, value, weight):
 @pytest.mark.parametrize("value", [1, 1.0, torch.tensor([True, True]), torch.tensor([1, 1])])
 def test_numbers_integers_and_booleans_are_losses_too(make, value, weight):
     assert losses.as_loss(make(value))(torch.ones(2, 1), torch.ones(2, 1), weight).item() == 1.0
+
+
+LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3], [-1.0, 0.0, 3.0], [0.5, 0.5, 0.0]])
+INDICES = torch.tensor([0, 2, 1, 1])
+SHARES = torch.tensor([0.2, 3.0, 0.1])
+CROSSENTROPIES = [
+    (nn.CrossEntropyLoss(weight=SHARES), INDICES, LOGITS),
+    (nn.CrossEntropyLoss(weight=SHARES, label_smoothing=0.1), INDICES, LOGITS),
+    (nn.CrossEntropyLoss(weight=SHARES, ignore_index=1), INDICES, LOGITS),
+    (nn.CrossEntropyLoss(), torch.tensor([0, -100, 1, -100]), LOGITS),
+    (nn.CrossEntropyLoss(weight=SHARES), torch.softmax(LOGITS.flip(0), -1), LOGITS),
+    (nn.CrossEntropyLoss(weight=SHARES), INDICES.reshape(2, 2), LOGITS.reshape(2, 2, 3).transpose(1, 2)),
+    (nn.NLLLoss(weight=SHARES), INDICES, LOGITS.log_softmax(-1)),
+    (functools.partial(F.cross_entropy, weight=SHARES, ignore_index=0), INDICES, LOGITS),
+    (F.nll_loss, torch.tensor([0, -100, 1, 2]), LOGITS.log_softmax(-1)),
+]
+
+
+@pytest.mark.parametrize(("theirs", "y_true", "y_pred"), CROSSENTROPIES)
+def test_sample_weights_of_one_change_nothing_beside_weights_of_classes(theirs, y_true, y_pred):
+    ones = torch.ones(len(y_true))
+    torch.testing.assert_close(losses.as_loss(theirs)(y_true, y_pred, ones), theirs(y_pred, y_true))
+
+
+def test_sample_weights_multiply_what_the_weights_of_classes_make_of_the_samples():
+    weight = torch.tensor([1.0, 2.0, 0.0, 4.0])
+    values = F.cross_entropy(LOGITS, INDICES, SHARES, reduction="none")
+    expected = (weight * values).sum() / SHARES[INDICES].sum()
+    torch.testing.assert_close(losses.as_loss(nn.CrossEntropyLoss(SHARES))(INDICES, LOGITS, weight), expected)
+
+
+def test_the_weight_of_a_class_is_left_out_of_the_mean_where_a_mask_hides_the_sample():
+    mask, loss = torch.tensor([True, False, True, False]), losses.as_loss(nn.CrossEntropyLoss(SHARES))
+    found = loss.compute(*loss.prepare(INDICES, LOGITS), mask=mask)
+    torch.testing.assert_close(found, F.cross_entropy(LOGITS[mask], INDICES[mask], SHARES))
+
+
+def test_a_weighted_crossentropy_of_nothing_but_what_is_ignored_is_zero():
+    assert losses.as_loss(nn.CrossEntropyLoss())(torch.full((4,), -100), LOGITS, torch.ones(4)).item() == 0.0
+
+
+def test_a_crossentropy_with_a_forward_of_its_own_is_averaged_over_the_samples():
+    class Doubled(nn.CrossEntropyLoss):
+        def forward(self, input, target):
+            return 2 * super().forward(input, target)
+
+    values = 2 * F.cross_entropy(LOGITS, INDICES, SHARES, reduction="none")
+    torch.testing.assert_close(losses.as_loss(Doubled(SHARES))(INDICES, LOGITS, torch.ones(4)), values.mean())
+
+
+@pytest.mark.parametrize("theirs", [nn.MSELoss(), nn.L1Loss(), nn.BCEWithLogitsLoss(), F.huber_loss, losses.BinaryCrossentropy(True)])
+def test_a_weight_for_each_pixel_counts_for_it_alone(theirs):
+    torch.manual_seed(0)
+    y_true, y_pred, weight = (torch.rand(2, 3, 4).round(), torch.randn(2, 3, 4), torch.rand(2, 3, 4))
+    one_by_one = [losses.as_loss(theirs)(t[None, None], p[None, None]) for t, p in zip(y_true.flatten(), y_pred.flatten(), strict=True)]
+    expected = (torch.stack(one_by_one).reshape(2, 3, 4) * weight).mean()
+    torch.testing.assert_close(losses.as_loss(theirs)(y_true, y_pred, weight), expected)

@@ -291,6 +291,8 @@ def _target_per_output(y: Any, names: Sequence[str] | None, wanted: Sequence[str
     else:
         parts = _parts(y, "y", len(names if wanted is None else wanted))
     if len(parts) != len(names):
+        if wanted is None and 0 < len(parts) < len(names):  # where that is known in the step alone
+            return parts
         if wanted is None or len(parts) != len(wanted):
             hint = _if_one_array(parts, "y") if len(names) == 1 else ""
             raise ValueError(f"The model has {len(names)} outputs {list(names)}, but y holds {len(parts)} arrays.{hint}")

@@ -14,6 +14,9 @@ from torchkeras_fn.numpy_arrays import from_numpy, is_readable
 Index = Any
 """A slice, or a one-dimensional tensor of row numbers."""
 
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+"""The types of which torch's `index_select` picks rows, but no single numbers."""
+
 
 class Column:
     """Rows in the memory of a tensor or a numpy array (a memory map too), shared with its owner.
@@ -26,6 +29,7 @@ class Column:
         self.tensor = tensor
         self.shape = tuple(tensor.shape)
         self.dtype = tensor.dtype
+        self._by_index = tensor.ndim == 1 and tensor.dtype in _UNSIGNED
 
     @property
     def device(self) -> torch.device:
@@ -39,7 +43,8 @@ class Column:
         """Return some rows: a view for a slice, else a copy."""
         if isinstance(index, slice):
             return self.tensor[index]
-        return self.tensor.index_select(0, index if index.device == self.tensor.device else index.to(self.tensor.device))
+        index = index if index.device == self.tensor.device else index.to(self.tensor.device)
+        return self.tensor[index] if self._by_index else self.tensor.index_select(0, index)
 
     def each(self, indices: Sequence[Index]) -> Iterator[torch.Tensor]:
         """Yield what `take` returns for each of the indices, which are of one kind: without a Python function for each of them.
@@ -53,6 +58,8 @@ class Column:
             return map(self.tensor.__getitem__, indices)
         if indices[0].device != self.tensor.device:  # all row numbers go there at once: each copy waits for the device
             indices = torch.cat(list(indices)).to(self.tensor.device).split(list(map(len, indices)))
+        if self._by_index:
+            return map(self.tensor.__getitem__, indices)
         return map(self.tensor.index_select, repeat(0), indices)
 
     def part(self, start: int, stop: int) -> "Column":
@@ -220,7 +227,7 @@ def _not_scalar(rows: Column, what: str) -> Column:
 
 
 def _check_numbers(array: np.ndarray, data: Any, what: str) -> None:
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiub" and not (array.dtype.kind == "c" and isinstance(data, np.ndarray)):  # as tensors may be
         raise ValueError(f"{what} is not an array of numbers: got a {type(data).__name__} with dtype {array.dtype}.{_culprit(array, data)}")
 
 

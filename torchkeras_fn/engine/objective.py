@@ -1,6 +1,7 @@
 """`Objective`: what `compile` asked for. Outputs, targets, weights and masks go in; one scalar loss comes out, and the metrics."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
@@ -14,6 +15,7 @@ from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.mismatches import check_returned, check_targets
 from torchkeras_fn.engine.output import Output, metric_of
 from torchkeras_fn.engine.per_output import entry_per_output, metrics_per_output
+from torchkeras_fn.engine.returned import are_shapes, has_more, is_record, keys_of, names_in, numbered, parts_of, places_of
 from torchkeras_fn.engine.structure import Structure
 from torchkeras_fn.losses.wrappers import FunctionLoss
 from torchkeras_fn.metrics import Mean, TorchMetric, keep
@@ -85,7 +87,19 @@ class Objective:
         if isinstance(loss, (list, tuple, Mapping)) and not _leaves(loss):
             raise ValueError("No output has a loss. Pass loss=None to train on add_loss terms alone.")
         self._check_names()
+        self._names: list[str] | None = None
         self.output_names: list[str] | None = None
+        """The names of the outputs; `None` where all that was seen is a single output in evaluation: there may be more in training."""
+        self._is_settled = False
+        """Whether the outputs are those of a step of training."""
+        self._is_guessed = False
+        """Whether there are outputs of which `compile` alone has told."""
+        self._places: list[int | None] | None = None
+        """Where the parts of what the module returned last belong among the outputs, unless they are these in their order."""
+        self._in_evaluation: float = math.inf
+        """How many outputs the module returned in evaluation, if that was seen."""
+        self._varies = False
+        """Whether these are fewer than in training."""
         self.structure: Structure | None = None
         """How the outputs, and so targets in a step of the user's, are nested."""
         self._fitting: list[Any] | None = None
@@ -127,21 +141,65 @@ class Objective:
             self.outputs.append(Output(name, losses.as_loss(loss), _loss_weight(weight), figures, prefix))
 
     def outputs_for(self, predictions: Any) -> None:
-        """Name the outputs of a module that said nothing of them, after what it returned, and make their losses."""
-        if self.output_names is None:
-            self.name_outputs(keys_of(predictions) or _in_order(count_of(predictions)))
+        """Name the outputs of a module that said nothing of them, after what it returned, and make their losses.
+
+        What it returns in training counts; in evaluation, some may be missing.
+        """
+        if self._is_settled and self._places is None and len(self.outputs) == 1 and type(predictions) is torch.Tensor:
+            return
+        in_training = torch.is_grad_enabled() and not are_shapes(predictions)
+        if in_training and not self._is_settled:
+            if self._names is None or self._is_guessed or has_more(predictions, self._names):
+                self.name_outputs(names_in(predictions))
+            self._is_settled, self.output_names = True, self._names
+        elif self._names is None:
+            found = names_in(predictions)
+            names = self._asked_for(predictions) if len(found) == 1 else found
+            self.name_outputs(names)
+            self._is_guessed, self.output_names = names != found, None if len(names) == 1 else self._names
+        self._places = places_of(self._names or (), predictions)
+        if not in_training:
+            self._in_evaluation = len(self._present())
+        self._varies = self._in_evaluation < len(self.outputs)
+
+    def _asked_for(self, single: Any) -> list[str]:
+        """The single output there is in evaluation, and those beside it that `compile` was told of: they may be there in training."""
+        named = [value for value in self.settings.values() if isinstance(value, Mapping) and "class_name" not in value]
+        asked = list(dict.fromkeys(str(name) for value in named for name in value))
+        found, lists = names_in(single), [self.settings[name] for name in ("loss", "loss_weights")]
+        if keys_of(single) is None and found[0] not in asked:
+            return asked or numbered(max([1, *(len(value) for value in lists if isinstance(value, (list, tuple)))]))
+        return [*found, *(name for name in asked if name not in found)]
+
+    def _present(self) -> Sequence[int]:
+        """The positions of the outputs that the module returned last."""
+        return range(len(self.outputs)) if self._places is None else [place for place in self._places if place is not None]
+
+    def _arranged(self, outputs: TrainingOutputs) -> TrainingOutputs:
+        """What the module returned as an entry for each output, `None` for one that it did not return."""
+        given = outputs.predictions
+        if len(given) == 1 and is_record(given[0]):
+            given = parts_of(given[0])
+        masks = outputs.masks if len(outputs.masks) == len(given) else [None] * len(given)
+        found = {place: part for place, *part in zip(self._places or (), given, masks, strict=False)}
+        predictions, masks = zip(*(found.get(index, (None, None)) for index in range(len(self.outputs))), strict=True)
+        return outputs._replace(predictions=predictions, masks=masks)
 
     def name_outputs(self, names: Sequence[str]) -> None:
         """Make the losses and metrics of the outputs."""
         self._make_outputs(names)
-        self.output_names, self._fitting = list(names), None
+        self._names, self._fitting = list(names), None
+        self.output_names = self._names
 
     def check(self, shapes: Sequence[Any], targets: Sequence[Any]) -> None:
         """Raise `ValueError` where targets do not fit outputs of these shapes, or metrics the targets, before a step is taken."""
         asked = [shapes, [None if target is None else (target.shape[1:], target.dtype) for target in targets]]
         if asked == self._fitting:
             return
-        check_targets(self.outputs, shapes, targets)
+        present = self._present()
+        outputs = [self.outputs[place] for place in present]
+        of_those = [targets[place] for place in present] if len(targets) == len(self.outputs) else targets
+        check_targets(outputs, shapes, of_those)
         self._fitting = asked
 
     @property
@@ -153,7 +211,7 @@ class Objective:
     @property
     def targets(self) -> list[str] | None:
         """The names of the outputs that have a loss, and so need a target; `None` where the user's own step says it."""
-        if self.open_ended or self.output_names is None:
+        if self.open_ended or self.output_names is None or self._varies:
             return None
         names = []
         for output in self.outputs:
@@ -171,7 +229,16 @@ class Objective:
             targets = [targets] if isinstance(targets, torch.Tensor) else self._entries(targets)
         if type(weights) is not list:
             weights = [None] * len(self.outputs) if weights is None else self._entries(weights)
+        if self._places is not None and len(targets) < len(self.outputs):
+            targets, weights = (self._at_their_places(value) for value in (targets, weights))
         return targets, weights
+
+    def _at_their_places(self, given: Sequence[Any]) -> Sequence[Any]:
+        """Targets, or weights, of the outputs that there are in evaluation as an entry for each output."""
+        if len(given) == len(self.outputs):
+            return given
+        found = dict(zip(self._present(), given, strict=False))
+        return list(map(found.get, range(len(self.outputs))))
 
     def _entries(self, value: Any) -> Any:
         """Targets or weights as one entry for each output: a single tensor is the only one, `None` stands for all.
@@ -184,11 +251,13 @@ class Objective:
             return value
         if not isinstance(value, Mapping):
             return [value]
-        names = self.output_names or []
-        return list(value.values()) if value.keys().isdisjoint(names) and names == _in_order(len(names)) else list(map(value.get, names))
+        names = self._names or []
+        return list(value.values()) if value.keys().isdisjoint(names) and names == numbered(len(names)) else list(map(value.get, names))
 
     def loss(self, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> torch.Tensor:
         """Return the total loss of a batch: the weighted losses of the outputs, and the terms of the graph."""
+        if self._places is not None:
+            outputs = self._arranged(outputs)
         if weights is None and type(targets) is torch.Tensor and len(self.outputs) == 1:  # the usual, without a frame
             targets, weights = (targets,), _NO_WEIGHT
         else:
@@ -199,7 +268,7 @@ class Objective:
         single = len(self.outputs) == 1
         try:
             for index, output in enumerate(self.outputs):
-                if output.loss is None:
+                if output.loss is None or self._places is not None and self._is_missing(index):
                     continue
                 if targets[index] is None:
                     raise ValueError(f"y is None, but the output {output.name!r} has a loss and needs targets.")
@@ -223,16 +292,28 @@ class Objective:
             raise ValueError(_NO_LOSS_OF_OWN if self.open_ended else _NO_LOSS)
         return total  # type: ignore[no-any-return]
 
+    def _is_missing(self, index: int) -> bool:
+        """Whether an output is none in evaluation. Raises `ValueError` where it is missing in training."""
+        if index in self._present():
+            return False
+        if torch.is_grad_enabled():
+            names = [self.outputs[place].name for place in self._present()]
+            raise ValueError(f"The output {self.outputs[index].name!r} has a loss, but in training the model returned {names} alone.")
+        return True
+
     def track(self, loss: torch.Tensor | None, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> None:
         """Take a batch into the figures of the epoch; nothing is read from the device. The user's own step may keep its `loss`."""
+        if self._places is not None:
+            outputs = self._arranged(outputs)
         if weights is None and type(targets) is torch.Tensor and len(self.outputs) == 1:
             targets, weights = (targets,), _NO_WEIGHT
         else:
             targets, weights = self._of_each(targets, weights)
         try:
-            first = outputs.predictions[0]
-            if first.ndim == 0 and isinstance(self.outputs[0].loss, FunctionLoss):  # a layer has computed the loss, to be handed on
-                first = targets[0]
+            place = 0 if self._places is None and self.outputs[0].loss is not None else self._counted(outputs.predictions)
+            first = outputs.predictions[place]
+            if first.ndim == 0 and isinstance(self.outputs[place].loss, FunctionLoss):  # a layer has computed the loss, to be handed on
+                first = targets[place]
             samples = first.shape[0]
             if loss is not None:
                 self._sees_loss = True
@@ -243,22 +324,33 @@ class Objective:
                     self.added[name] = Mean(name)
                 self.added[name].add(figure.mean(), samples, times=samples)
             for index, output in enumerate(self.outputs):
-                if output.requested and targets[index] is not None:
+                if output.requested and targets[index] is not None and outputs.predictions[index] is not None:
                     output.update(outputs.predictions[index].detach(), outputs.masks[index], targets[index], weights[index], is_logits)
         except (AttributeError, IndexError, TypeError):
             check_returned(self.outputs, outputs.predictions, targets)
             raise
 
+    def _counted(self, predictions: Sequence[Any]) -> int:
+        """The position of the output that has a row for each sample: the first with a loss of those there are, or that may have rows."""
+        present = self._present()
+        with_loss = (place for place in present if self.outputs[place].loss is not None)
+        with_rows = (place for place in present if getattr(predictions[place], "ndim", 0))
+        return next(with_loss, next(with_rows, 0))
+
     # ------------------------------------------------------------------ an epoch
+
+    def _with_figures(self) -> list[Output]:
+        """The outputs without those that are none in an evaluation."""
+        return [output for output in self.outputs if output.loss is None or float(output.mean_loss.count)] or self.outputs
 
     @property
     def metrics_names(self) -> list[str]:
         """The names of all figures: `loss`, the losses of several outputs, then the metrics of each."""
-        several = len(self.outputs) > 1
+        several, outputs = len(self.outputs) > 1, self._with_figures() if self._varies else self.outputs
         return [
             "loss",
-            *(f"{output.name}_loss" for output in self.outputs if several and output.loss is not None),
-            *(name for output in self.outputs for name, _, _ in output.named_metrics()),
+            *(f"{output.name}_loss" for output in outputs if several and output.loss is not None),
+            *(name for output in outputs for name, _, _ in output.named_metrics()),
             *self.added,
         ]
 
@@ -270,11 +362,11 @@ class Objective:
     def results(self) -> dict[str, Callable[[], Any]]:
         """Return for each figure the function that computes it, as a tensor on the device."""
         found: dict[str, Callable[[], Any]] = {"loss": self.mean_loss.result} if self._sees_loss else {}
-        several = len(self.outputs) > 1
-        for output in self.outputs:
+        several, outputs = len(self.outputs) > 1, self._with_figures() if self._varies else self.outputs
+        for output in outputs:
             if several and output.loss is not None:
                 found[f"{output.name}_loss"] = output.mean_loss.result
-        for output in self.outputs:
+        for output in outputs:
             found |= output.results()
         for name, metric in self.added.items():
             found[name] = metric.result
@@ -325,7 +417,7 @@ class Objective:
     def state_dict(self) -> dict[str, Any]:
         """Return what was gathered in the epoch so far, and what the data told about the metrics."""
         return {
-            "output_names": self.output_names,
+            "output_names": self._names,
             "seen": [output.seen for output in self.outputs],
             "sees_loss": self._sees_loss,
             "added": list(self.added),
@@ -334,7 +426,7 @@ class Objective:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there. Raises `ValueError` where the state is that of other metrics."""
-        if self.output_names is None and state["output_names"] is not None:
+        if state["output_names"] not in (None, self._names):
             self.name_outputs(state["output_names"])
         for output, seen in zip(self.outputs, state["seen"], strict=True):
             if seen is not None:
@@ -346,33 +438,11 @@ class Objective:
             take_up(metric, figures)
 
 
-def count_of(predictions: Any) -> int:
-    """Return the number of outputs in what a module returned."""
-    return len(predictions) if isinstance(predictions, (list, tuple, Mapping)) else 1
-
-
-def keys_of(predictions: Any) -> list[str] | None:
-    """Return what a module calls its outputs: the keys of a dict, or the fields of a named tuple; `None` where they have no names.
-
-    >>> keys_of({"a": 1}), keys_of([1])
-    (['a'], None)
-    """
-    if isinstance(predictions, Mapping):
-        return list(predictions)
-    fields = getattr(predictions, "_fields", None)
-    return None if fields is None else list(fields)
-
-
 def _loss_weight(weight: Any) -> Any:
     """What the loss of an output is multiplied by, `None` for 1. A variable goes on being read, for a callback may set it."""
     if isinstance(weight, torch.Tensor):
         return weight.detach()
     return None if weight is None or float(weight) == 1.0 else float(weight)
-
-
-def _in_order(count: int) -> list[str]:
-    """The names of outputs that have none of their own."""
-    return [f"output_{index + 1}" for index in range(count)]
 
 
 def _unique(prefix: str, label: str, is_weighted: bool, taken: set[str]) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from torchkeras_fn import losses
-from torchkeras_fn.alignment import combine
+from torchkeras_fn.alignment import align, combine
 from torchkeras_fn.engine.recipes import Recipes
+from torchkeras_fn.losses.base import for_elements
 from torchkeras_fn.metrics import LossMetric, Mean, MeanMetricWrapper, TorchMetric, choose, is_open
 from torchkeras_fn.metrics import get as get_metric
 
@@ -179,6 +180,19 @@ class _Handed:
         self.take(self.update, (y_true, y_pred, weight))
 
 
+class _ByElement:
+    """An update of a loss as a metric. Where each element has a weight, as pixels may, it counts by itself, as if alone on a last axis."""
+
+    def __init__(self, update: Update):
+        self.update = update
+        self.is_like_a_loss = getattr(update, "is_like_a_loss", False)
+
+    def __call__(self, y_true: Any, y_pred: Any, weight: Any) -> None:
+        if for_elements(weight, y_pred):
+            y_true, y_pred = align(y_true, y_pred).unsqueeze(-1), y_pred.unsqueeze(-1)
+        self.update(y_true, y_pred, weight)
+
+
 def _gives_a_tensor(metric: Any) -> bool:
     """Whether it is known that a metric's result is no dict of figures: for this library's own."""
     return type(metric).__module__.startswith("torchkeras_fn.") and not isinstance(metric, TorchMetric)
@@ -202,8 +216,12 @@ def _update_of(metric: Any, is_weighted: bool, kind: str | None = None) -> Any:
     A weighted metric that is a loss is averaged as the loss is, so that the two agree.
     """
     if is_weighted and isinstance(metric, LossMetric) and metric.like_the_loss:
-        return metric.averaged_as_the_loss(kind)
-    if kind is None:
-        return metric.update_state
-    form = getattr(metric, "on_logits", None)
-    return form(kind) if form is not None else None
+        update = metric.averaged_as_the_loss(kind)
+    elif kind is None:
+        update = metric.update_state
+    else:
+        form = getattr(metric, "on_logits", None)
+        update = form(kind) if form is not None else None
+    if update is not None and is_weighted and isinstance(metric, LossMetric) and metric.loss.has_elements:
+        return _ByElement(update)
+    return update

@@ -10,6 +10,7 @@ from torchkeras_fn.engine.dealing import in_turn
 from torchkeras_fn.engine.device import sent, to_host
 from torchkeras_fn.engine.groups import samples_of
 from torchkeras_fn.engine.lockstep import Lockstep
+from torchkeras_fn.engine.returned import is_record, keys_of, parts_of, record_like
 from torchkeras_fn.engine.structure import Structure
 
 _Arriving = tuple[list[Callable[[], torch.Tensor]], int]
@@ -33,13 +34,15 @@ class Sink:
         self._names: list[Any] | None = None
         self._structure: Structure | None = None
         self._kind: Any = None
-        """The type of outputs in a named tuple."""
+        """The type of outputs in a named tuple, or a dataclass of outputs."""
         self._several = False
         self._arriving: _Arriving | None = None
 
     def take(self, index: int, batch: Any, outputs: Any) -> None:
         """Take the outputs of a batch behind those that came before. Raises `TypeError` for outputs that are no tensors."""
-        self._kind = type(outputs) if hasattr(outputs, "_fields") else None
+        self._kind = _kind_of(outputs)
+        if is_record(outputs):
+            outputs = dict(zip(keys_of(outputs) or (), parts_of(outputs), strict=True))
         if isinstance(outputs, Mapping):
             self._names, outputs = list(outputs), list(outputs.values())
         self._several = isinstance(outputs, (list, tuple))
@@ -98,7 +101,8 @@ class Sink:
         arrays: list[np.ndarray] = [array.numpy() for array in self._arrays]
         parts = arrays if self._structure is None else self._structure.pack(arrays)
         if self._names is not None:
-            return dict(zip(self._names, parts, strict=True))
+            named = dict(zip(self._names, parts, strict=True))
+            return named if self._kind is None else record_like(self._kind, named)
         if self._kind is not None:
             return self._kind(*parts)
         return parts if self._several else parts[0]
@@ -116,7 +120,7 @@ class SharedSink(Sink):
         if self._shared.portion is None or self._shared.portion.rows:
             super().take(index, batch, outputs)
         else:
-            self._kind = type(outputs) if hasattr(outputs, "_fields") else None
+            self._kind = _kind_of(outputs)
 
     def result(self) -> Any:
         """Return the outputs of all processes; a collective."""
@@ -144,6 +148,10 @@ class SharedSink(Sink):
                 values = torch.cat([piece[index] for piece in self._pieces]) if is_own else empty
                 parts.append(self._shared.processes.from_rank(rank, values.contiguous()).split(rows))
         return torch.cat(list(in_turn(parts)))
+
+
+def _kind_of(outputs: Any) -> Any:
+    return outputs if is_record(outputs) else type(outputs) if hasattr(outputs, "_fields") else None
 
 
 def _check_tensors(outputs: Any) -> None:

@@ -30,14 +30,23 @@ def one_per_sample(weights: Sequence[Any], modes: Sequence[str | None]) -> list[
 def check_sample_weight(
     weights: Sequence[Any], targets: Sequence[Any], output_shapes: Sequence[Shape], modes: Sequence[str | None]
 ) -> None:
-    """Raise `ValueError` for weights of a rank that the targets, or `sample_weight_mode`, do not allow."""
+    """Raise `ValueError` for weights of a rank that the targets, or `sample_weight_mode`, do not allow.
+
+    Of three dimensions or more they weigh pixels, or whatever lies along the first axes of an output or its targets.
+    """
     for index, (weight, target) in enumerate(zip(weights, targets, strict=True)):
         if weight is None:
             continue
         rank, mode = len(weight.shape), modes[index] if index < len(modes) else None
         target_rank = len(output_shapes[index]) if index < len(output_shapes) else len(target.shape) if target is not None else rank + 1
-        if rank > 2:
-            raise ValueError(f"sample_weight has shape {weight.shape}: expected a number per sample, or per step of a sample.")
+        if rank > 2 and mode != "temporal":
+            known = [*output_shapes[index : index + 1], *([] if target is None else [target.shape])]
+            if known and not any(_go_along(weight.shape, shape) for shape in known):
+                raise ValueError(
+                    f"sample_weight has shape {weight.shape}: expected a number per sample, or per pixel of one, which goes along the "
+                    f"first axes of {' or '.join(map(str, dict.fromkeys(known)))}."
+                )
+            continue
         if mode == "temporal":
             if target_rank < 3:
                 wanted = "an output (samples, steps, ...)"
@@ -51,6 +60,12 @@ def check_sample_weight(
                 f"sample_weight has shape {weight.shape}. For weights per step, compile with sample_weight_mode='temporal'; "
                 "else give one number per sample."
             )
+
+
+def _go_along(weight: Shape, shape: Shape) -> bool:
+    """Whether weights have the first axes of a shape; one of size 1 among four or more stands for all that the shape has there."""
+    sizes = zip(weight[1:], shape[1:], strict=False)
+    return len(weight) <= len(shape) and all(wanted in (None, size) or size == 1 and len(weight) > 3 for size, wanted in sizes)
 
 
 def check_modes(value: Any, names: Sequence[str] | None) -> list[str | None]:
@@ -82,7 +97,8 @@ class ClassWeights:
     """The weight of each class, for each output that has some; a class that is not named weighs 1.
 
     `indices` says for each output whether its targets are class indices, and `classes` how many there are, if known.
-    Where neither is known any whole number is a class, as -1 is for a hinge loss. A class may be named by a float, as
+    Where neither is known any whole number is a class, as -1 is for a hinge loss; and the first batch tells whether the last axis of
+    targets is that of the classes, or there is a class at each place, as in the masks of images. A class may be named by a float, as
     `np.unique` returns them for targets that are floats. Raises `ValueError` for a class that cannot be one, and for a dict
     that fits no output.
 
@@ -94,6 +110,7 @@ class ClassWeights:
     def __init__(self, class_weight: Any, names: Sequence[str], indices: Sequence[bool], classes: Sequence[int | None]):
         chosen = _per_output(class_weight, names)
         self._indices = list(indices)
+        self._lie_along_last: list[bool | None] = [None] * len(chosen)
         self._lowest = [0] * len(chosen)
         self._tables: list[torch.Tensor | None] = [None] * len(chosen)
         for index, (weights, count) in enumerate(zip(chosen, classes, strict=True)):
@@ -121,8 +138,21 @@ class ClassWeights:
 
     def _classes(self, target: torch.Tensor, index: int) -> torch.Tensor:
         if not self._indices[index] and target.ndim > 1 and target.shape[-1] > 1:
-            return (target.byte() if target.dtype is torch.bool else target).argmax(-1)  # torch finds no largest among booleans
+            lie_along_last = self._lie_along_last[index]
+            if lie_along_last is None:
+                lie_along_last = self._lie_along_last[index] = _lie_along_last(target)
+            if lie_along_last:
+                return (target.byte() if target.dtype is torch.bool else target).argmax(-1)  # torch finds no largest among booleans
         return (target.squeeze(-1) if target.ndim > 1 and target.shape[-1] == 1 else target).long()
+
+
+def _lie_along_last(target: torch.Tensor) -> bool:
+    """Whether the last axis of targets is that of the classes: it holds ones and zeros, or shares; of steps there may be empty ones."""
+    if target.ndim == 2:
+        return target.dtype.is_floating_point or bool(((target == 0) | (target == 1)).all())
+    sums = target.float().sum(-1)
+    are_whole = (sums - 1).abs() < 1e-3
+    return bool((are_whole | (sums == 0)).all() & are_whole.any())
 
 
 def _per_output(class_weight: Any, names: Sequence[str]) -> list[Any]:

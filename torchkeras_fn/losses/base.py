@@ -145,11 +145,20 @@ class Loss(Configurable):
         """Return the loss of prepared tensors, over the samples or steps that `mask` keeps."""
         if sample_weight is None and mask is None and self.reduction in AVERAGES:
             return self.mean(y_true, y_pred)
-        values = self.call(y_true, y_pred)
+        values = self.values_for(y_true, y_pred, sample_weight)
         if type(values) is not torch.Tensor or not values.dtype.is_floating_point:
             values = as_values(values, f"The loss {self.name!r}", y_pred)
         valid = self.valid(y_true, values)
         return self.reduce(values, sample_weight, mask if valid is None else combine(valid, mask))
+
+    @property
+    def has_elements(self) -> bool:
+        """Whether each element of the predictions has a value of its own."""
+        return False
+
+    def values_for(self, y_true: torch.Tensor, y_pred: torch.Tensor, sample_weight: Any) -> torch.Tensor:
+        """Return the values that the weights are for: what `call` returns, or one for each element where each has a weight."""
+        return self.call(y_true, y_pred)
 
     def reduce(self, values: torch.Tensor, sample_weight: Any = None, mask: Any = None) -> torch.Tensor:
         """Weight values per sample and reduce them as `reduction` says; a mean is one over what `mask` keeps."""
@@ -192,11 +201,25 @@ class Loss(Configurable):
 _PACKAGE = __name__.rpartition(".")[0] + "."
 
 
+def for_elements(weight: Any, y_pred: torch.Tensor) -> bool:
+    """Return whether there is a weight for each element of predictions that have more axes than samples of a few features have.
+
+    >>> for_elements(torch.ones(2, 4, 4), torch.ones(2, 4, 4)), for_elements(torch.ones(2, 4), torch.ones(2, 4, 4))
+    (True, False)
+    """
+    return getattr(weight, "ndim", 0) == y_pred.ndim > 2
+
+
 class Elementwise(Loss):
     """A loss with a value for each element: a sample's is the mean over `axis`. Subclasses define `_elements(y_true, y_pred)`.
 
     Predictions `(N,)` are N samples of one value, each with a weight of its own.
     """
+
+    @property
+    def has_elements(self) -> bool:
+        """Whether each element of the predictions has a value of its own."""
+        return type(self).call is Elementwise.call and self.axis == -1
 
     def _elements(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
@@ -205,6 +228,12 @@ class Elementwise(Loss):
         """Return the value of each sample."""
         values = self._elements(y_true, y_pred)
         return values.mean(self.axis) if values.ndim > 1 else values
+
+    def values_for(self, y_true: torch.Tensor, y_pred: torch.Tensor, sample_weight: Any) -> torch.Tensor:
+        """Return the value of each sample, or of each element where each has a weight, as pixels may."""
+        if for_elements(sample_weight, y_pred) and self.has_elements:
+            return self._elements(y_true, y_pred)
+        return self.call(y_true, y_pred)
 
     def mean(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the mean over all elements; overridden where torch has one kernel for it."""

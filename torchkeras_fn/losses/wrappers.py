@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchkeras_fn.alignment import align, align_loosely, align_with_classes, as_values
-from torchkeras_fn.losses.base import Loss
+from torchkeras_fn import portion
+from torchkeras_fn.alignment import align, align_loosely, align_with_classes, as_values, combine, weighted
+from torchkeras_fn.losses.base import AVERAGES, Loss, for_elements
 from torchkeras_fn.registry import snake_case
 
 
@@ -40,7 +41,9 @@ class FunctionLoss(Loss):
 class TorchLoss(Loss):
     """A torch loss, called in torch's order `loss(prediction, target)`: an `nn` module or a `torch.nn.functional` function.
 
-    Where sample weights come in, its own `reduction` is set to `'none'` for that call.
+    Where sample weights come in, its own `reduction` is set to `'none'` for that call. The sum is divided by what the loss divides by
+    without them: for a crossentropy with `weight` that is the sum of the weights of the samples' classes, and those of
+    `ignore_index` are left out. So sample weights of 1 change nothing.
 
     >>> TorchLoss(nn.CrossEntropyLoss())(torch.tensor([1]), torch.tensor([[0.0, 0.0]]))
     tensor(0.6931)
@@ -68,9 +71,15 @@ class TorchLoss(Loss):
 
     def call(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the value of each sample or step: where the loss gives one for each element, the mean over the last axis."""
+        return self.values_for(y_true, y_pred, None)
+
+    def values_for(self, y_true: torch.Tensor, y_pred: torch.Tensor, sample_weight: Any) -> torch.Tensor:
+        """Return what `call` returns, or the value of each element where each has a weight, as pixels may."""
         values: torch.Tensor = self._with_reduction("none")(y_pred, y_true)
         if type(values) is not torch.Tensor or not values.dtype.is_floating_point:
             values = as_values(values, f"The loss {self.name!r}", y_pred)
+        if for_elements(sample_weight, y_pred) and self.has_elements:
+            return values
         if values.shape != y_pred.shape or values.ndim < 2 or self.own_reduction == "sum":
             return values
         return values.sum(-1) if self.own_reduction == "batchmean" else values.mean(-1)
@@ -81,6 +90,35 @@ class TorchLoss(Loss):
         if type(value) is not torch.Tensor or not value.dtype.is_floating_point:
             value = as_values(value, f"The loss {self.name!r}", y_pred)
         return value if value.ndim == 0 else value.mean()
+
+    @property
+    def has_elements(self) -> bool:
+        """Whether torch's loss gives a value for each element of the predictions."""
+        return self.kind in _BY_ELEMENT - {"MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss"} and self.own_reduction != "batchmean"
+
+    def compute(self, y_true: torch.Tensor, y_pred: torch.Tensor, sample_weight: Any = None, mask: Any = None) -> torch.Tensor:
+        """Return the loss of prepared tensors, over the samples or steps that `mask` keeps, divided by what torch divides it by."""
+        is_plain = sample_weight is None and mask is None
+        shares = None if is_plain or self.reduction not in AVERAGES[:2] else self._shares(y_true, y_pred)
+        if shares is None:
+            return super().compute(y_true, y_pred, sample_weight, mask)
+        values = weighted(self.call(y_true, y_pred), combine(sample_weight, mask))
+        total = portion.whole(weighted(shares, combine(None, mask)).sum())
+        return portion.of_sum(values.sum() / torch.where(total == 0, torch.inf, total))  # type: ignore[no-any-return]
+
+    def _shares(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor | None:
+        """How much each target counts in the mean that torch takes, by its class; `None` where all count alike."""
+        if isinstance(self.function, functools.partial):
+            plain, options = self.function.func, self.function.keywords
+        else:
+            plain, options = self.function, {name: getattr(self.function, name, None) for name in ("weight", "ignore_index")}
+        is_torchs = (type(plain) if isinstance(plain, nn.Module) else plain).__module__.startswith("torch.nn.")
+        if self.kind not in _BY_WEIGHT_OF_CLASS or not is_torchs or self.own_reduction != "mean" or y_true.dtype.is_floating_point:
+            return None
+        ignored, weight = options.get("ignore_index"), options.get("weight")
+        counts = y_true != (-100 if ignored is None else ignored)
+        shares: torch.Tensor = counts.to(y_pred.dtype)
+        return shares if weight is None else weight.to(y_pred)[torch.where(counts, y_true, 0)] * shares
 
     @property
     def is_binary(self) -> bool:
@@ -98,6 +136,7 @@ class TorchLoss(Loss):
 
 
 _BY_CLASS = {"CrossEntropyLoss", "NLLLoss", "MultiMarginLoss", "cross_entropy", "nll_loss", "multi_margin_loss"}
+_BY_WEIGHT_OF_CLASS = {"CrossEntropyLoss", "NLLLoss", "cross_entropy", "nll_loss"}
 _BINARY = {"BCELoss", "BCEWithLogitsLoss", "binary_cross_entropy", "binary_cross_entropy_with_logits"}
 _BY_ELEMENT = _BINARY | {
     *("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "KLDivLoss", "PoissonNLLLoss"),
