@@ -61,6 +61,9 @@ def names_in(line):
     return [name for name in dict.fromkeys(re.findall(r"\b[a-z]+\b(?!\s*=[^=])", line)) if name in VALUES]
 
 
+AFFINE = "[1.1, 0.1, -0.4, 0.05, 0.9, 0.3, 0.0, 0.0]"
+CORNERS = "[[0.0, 0.0], [6.0, 0.0], [0.0, 7.0], [6.0, 7.0]]"
+OTHER_CORNERS = "[[0.5, 0.2], [5.7, 0.4], [0.1, 6.5], [5.2, 6.7]]"
 _UNARY = """abs absolute arctan arctanh arcsinh ceil cos cosh deg2rad erf erfc exp exp2 expm1 floor isfinite isinf isnan isneginf isposinf
 isreal negative rad2deg real imag conj conjugate angle reciprocal sign signbit sin sinc sinh square tan tanh trunc cbrt i0 nan_to_num round
 relu relu6 leaky_relu elu selu celu gelu glu sigmoid log_sigmoid hard_sigmoid sparse_sigmoid silu swish hard_silu hard_swish hard_tanh
@@ -93,6 +96,14 @@ OPS = [
     *("ops.average(x, axis=1, weights=[1.0, 2.0, 3.0, 4.0])", "ops.average(x, axis=1, weights=p)", "ops.quantile(x, 0.3, axis=1)"),
     *("ops.quantile(x, [0.25, 0.5], axis=(1, 2), keepdims=True)", "ops.moments(x, axes=[1, 2])", "ops.moments(x, axes=0, keepdims=True)"),
     *("ops.cumsum(x, axis=1)", "ops.cumprod(x, axis=-1)", "ops.count_nonzero(b, axis=1)"),
+    *(f"ops.{name}(x, axis=())" for name in "sum mean max any count_nonzero logsumexp median nansum".split()),
+    *("ops.abs(b)", "ops.argmax(b, axis=1)", "ops.maximum(b, True)", "ops.subtract(x, True)", "ops.percentile(x, 30, axis=1)"),
+    *("ops.round(n * 37, -1)", "ops.fabs(n)", "ops.isin(i, [0, 2])", "ops.isin(b, [True])", "ops.isin(n, k, invert=True)"),
+    *("ops.select([x > 0, y > 0], [x, y], 9.0)", "ops.allclose(x, y)", "ops.full_like(x, per_feature)", "ops.rms_normalization(x, None)"),
+    *(f"ops.nan{name}(ops.log(x), axis=1)" for name in "max min prod std var median cumsum cumprod argmax argmin sum mean".split()),
+    *(f"ops.nan{name}(ops.log(x))" for name in "max min prod var".split()),
+    *("ops.nanstd(ops.log(x), axis=(1, 2), keepdims=True)", "ops.nanmin(ops.log(x), axis=(1, 2), keepdims=True)"),
+    *("ops.nanquantile(ops.log(x), 0.3, axis=2)", "ops.nanpercentile(ops.log(x), [30, 70], axis=(1, 2), keepdims=True)", "ops.nanmax(n)"),
     # shapes
     *("ops.reshape(x, (-1, 24))", "ops.reshape(x, (-1, 2, 12))", "ops.transpose(x, (0, 2, 1))", "ops.swapaxes(x, 1, 2)"),
     *("ops.moveaxis(x, 1, -1)", "ops.expand_dims(x, 1)", "ops.expand_dims(x, (1, -1))", "ops.squeeze(one, 1)", "ops.squeeze(one)"),
@@ -104,6 +115,10 @@ OPS = [
     *("ops.hstack([x, y])", "ops.vstack([x, y])", "ops.append(x, y)", "ops.append(x, y, axis=1)", "ops.split(x, 2, axis=1)"),
     *("ops.split(x, [1, 3], axis=2)", "ops.array_split(x, 3, axis=1)", "ops.unstack(x, axis=1)", "ops.broadcast_to(one, (3, 4, 6))"),
     *("ops.meshgrid(c, c)", "ops.meshgrid(c, c, indexing='ij')"),
+    *("ops.pad(x, ((0, 0), (1, 2), (0, 3)), mode='edge')", "ops.pad(x, (1, 2))", "ops.pad(x, ((1, 2),))", "ops.hsplit(row[0], 5)"),
+    *("ops.dstack([x, y])", "ops.dstack([c, c])", "ops.hsplit(x, 2)", "ops.vsplit(x, [1])", "ops.dsplit(x, [1, 3])", "ops.fliplr(x)"),
+    *("ops.flipud(x)", "ops.diagflat(row[0], 1)", "ops.linspace(x, y, 3)", "ops.linspace(x, y, 3, endpoint=False, axis=-1)"),
+    *("ops.logspace(x, 1.0, 3)", "ops.linspace(x, y, 3, retstep=True)", "ops.geomspace(p, 2.0, 4)"),
     # by places
     *("ops.take(x, [1, 0, -1], axis=1)", "ops.take(table, i, axis=0)", "ops.take(x, 5)", "ops.take_along_axis(row, i, axis=1)"),
     *("ops.get_item(x, 1)", "ops.top_k(row, 2)", "ops.top_k(row, 2)[1]", "ops.in_top_k(c, row, 2)", "ops.digitize(x, bins)"),
@@ -113,6 +128,15 @@ OPS = [
     *("ops.multi_hot(i, 5)", "ops.scatter(i[:, :1], row[:, 0], (4,))", "ops.scatter_update(table, i[:, :1], table[:3] * 0.0)"),
     *("ops.fft((x, x * x))", "ops.fft2((x, x * x))", "ops.ifft2((x, x * x))", "ops.rfft(x)", "ops.rfft(x, fft_length=7)"),
     *("ops.irfft((x, x * x))", "ops.irfft((x, x * x), fft_length=5)"),
+    *("ops.stft(x, 3, 1, 6)", "ops.istft(ops.stft(x, 3, 1, 6), 3, 1, 6)"),
+    *("ops.stft(x, 4, 1, 4)", "ops.stft(x, 3, 2, 4, window=None)", "ops.stft(x, 4, 2, 4, 'hamming', center=False)"),
+    *("ops.istft(ops.stft(x, 4, 1, 4), 4, 1, 4)", "ops.istft(ops.stft(x, 4, 1, 4), 4, 1, 4, length=5)", "ops.extract_sequences(x, 3, 2)"),
+    *(f"ops.segment_{name}(row, c, 6)" for name in "sum max min prod".split()),
+    *("ops.slice(x, (0, 1, 2), (-1, 2, -1))", "ops.take_along_axis(row, i - 4, axis=1)"),
+    *("ops.segment_max(n, c - 1, 3)", "ops.segment_sum(row, c - 1, 3)", "ops.sort(x, axis=None)"),
+    "ops.take_along_axis(row, c - 4, axis=None)",
+    *(f"ops.scatter_update(table, i[:, :1], row[:, :3], '{reduction}')" for reduction in ("add", "max", "min", "mul")),
+    *("ops.scatter_update(row, ops.stack([c * 0, c], 1), row[:, 0], 'max')", "ops.unravel_index(c, (2, 3))"),
     *("ops.segment_sum(row, [0, 1, 1], 4)", "ops.tril(square)", "ops.triu(square, 1)", "ops.diagonal(square, 0, 1, 2)"),
     # products
     *("ops.matmul(x, wide)", "ops.matmul(x, ops.ones((6, 2)))", "ops.dot(x, table[:6])"),
@@ -124,11 +148,18 @@ OPS = [
     *("ops.inv(square)", "ops.det(square)", "ops.slogdet(square)", "ops.solve(square, x)", "ops.pinv(square)"),
     "ops.cholesky(ops.matmul(square, ops.transpose(square, (0, 2, 1))))",
     *("ops.linalg.norm(row)", "ops.nn.relu(x)", "ops.svd(square, compute_uv=False)"),
+    *("ops.corrcoef(row[0])", "ops.vander(row[0], 3)"),
+    *("ops.cdist(x, y)", "ops.corrcoef(row)", "ops.matrix_rank(square)", "ops.solve_triangular(square, x)", "ops.lstsq(square, x)"),
+    *("ops.solve_triangular(square, x[:, :, 0], lower=True)", "ops.pinv(x, 0.5)", "ops.vander(row[0], 3, True)"),
+    *("ops.trapezoid(x, axis=1)", "ops.trapezoid(x, dx=0.5)", "ops.trapezoid(x, per_feature)"),
     *("ops.eigh(square + ops.transpose(square, (0, 2, 1)))[0]",),
     # types and branches
     *("ops.diff(x, 1, 1)", "ops.logdet(square)", "ops.cast(b, 'float32')", "ops.cast(x, 'int32')", "ops.saturate_cast(x * 300.0, 'uint8')"),
     *("ops.cond(ops.sum(x) > 0, lambda: x, lambda: y)", "ops.full_like(x, 2)", "ops.zeros_like(x, dtype='int32')"),
     # networks
+    *("ops.normalize(x, epsilon=5.0)", "ops.rms_normalization(x, 2.0, epsilon=0.5)", "ops.categorical_crossentropy(hot, 1.0 - hot)"),
+    *("ops.sparse_categorical_crossentropy(c[:, None], q)", "ops.binary_crossentropy(hot, 1.0 - hot)"),
+    *("ops.conv(image, kernel2, padding='SAME')", "ops.conv_transpose(steps, back1, 3, 'valid', 1)"),
     *("ops.normalize(x, axis=1, order=1)", "ops.batch_normalization(x, per_feature, positive, -1, per_feature, positive)"),
     *("ops.batch_normalization(x, per_feature[:4], positive[:4], 1)", "ops.rms_normalization(x, positive)"),
     *("ops.layer_normalization(x, positive, per_feature, epsilon=1e-3)", "ops.categorical_crossentropy(hot, q)"),
@@ -146,7 +177,25 @@ OPS = [
     *("ops.image.extract_patches(image[0], 2)", "ops.image.extract_patches(volume[0], 2, data_format='channels_first')"),
     *(f"ops.image.resize(image, {rest})" for rest in ("(5, 11)", "(4, 4), 'nearest'", "(12, 5), 'bicubic'", "(4, 3), antialias=True")),
     *("ops.image.resize(image[0], (5, 11))", "ops.image.resize(volume[0], (3, 4), data_format='channels_first')"),
-    "ops.image.rgb_to_grayscale(ops.concatenate([image, image[..., :1]], -1))",
+    *(f"ops.image.{name}(ops.concatenate([image, image[..., :1] * 1.7], -1))" for name in ("rgb_to_grayscale", "rgb_to_hsv", "hsv_to_rgb")),
+    *(f"ops.image.{name}(x[:, :3, :, None], 'channels_first')" for name in ("rgb_to_grayscale", "rgb_to_hsv", "hsv_to_rgb")),
+    *("ops.image.resize(image, (9, 4), crop_to_aspect_ratio=True)", "ops.image.resize(n[:, :, None, None], (7, 3))"),
+    "ops.image.resize(image, (4, 9), pad_to_aspect_ratio=True)",
+    *("ops.image.resize(image, (4, 4), crop_to_aspect_ratio=True)", "ops.image.resize(image, (4, 9), crop_to_aspect_ratio=True)"),
+    *("ops.image.resize(image, (9, 4), pad_to_aspect_ratio=True, fill_value=2.0)", "ops.image.pad_images(image, 1, 2, 3, 4)"),
+    *("ops.image.pad_images(image[0], 1, bottom_padding=2, right_padding=1, target_width=12)", "ops.image.crop_images(image, 1, 2, 3, 1)"),
+    "ops.image.crop_images(image[0], bottom_cropping=2, left_cropping=1, target_height=4, target_width=3)",
+    *(
+        f"ops.image.affine_transform(image[0], {AFFINE}, {more})"
+        for more in ("'bilinear', 'constant', 2.0", "'nearest', 'nearest'", "'bilinear', 'wrap'", "'nearest', 'mirror'")
+    ),
+    f"ops.image.affine_transform(image[0], {AFFINE}, fill_mode='reflect')",
+    f"ops.image.affine_transform(image, [{AFFINE}] * 3, 'bilinear', 'mirror')",
+    f"ops.image.perspective_transform(image[0], {CORNERS}, {OTHER_CORNERS})",
+    f"ops.image.perspective_transform(image, [{OTHER_CORNERS}] * 3, [{CORNERS}] * 3, 'nearest', 0.5)",
+    "ops.image.map_coordinates(row, [[0.5, 1.2, 3.0], [0.3, -2.0, 7.6]], 1, 'reflect')",
+    *("ops.space_to_depth(image[:, :8], 2)", "ops.depth_to_space(ops.concatenate([image, image], -1), 2)", "ops.psnr(x, y, 2.0)"),
+    *("ops.space_to_depth(volume[0, :, :, :4], 2, 'channels_first')", "ops.depth_to_space(square[:, :, :, None], 2, 'channels_first')"),
     *(f"ops.conv_transpose(steps, back1{more})" for more in ("", ", 2", ", 2, 'same'", ", 4", ", 2, 'same', 1")),
     *(f"ops.conv_transpose(image, back2{more})" for more in (", 2", ", (2, 1), 'same'", ", dilation_rate=2")),
     *("ops.depthwise_conv(image, deep2)", "ops.depthwise_conv(steps, deep1, 2, 'same')"),
@@ -162,9 +211,21 @@ CREATED = [
     *("ops.zeros((2, 3))", "ops.ones((2,), dtype='int32')", "ops.full((2, 3), 0.5)", "ops.full((2, 3), [1.0, 2.0, 3.0])", "ops.arange(5)"),
     *("ops.arange(1, 9, 2)", "ops.arange(5, 1, -2)", "ops.arange(0.0, 1.0, 0.25)", "ops.arange(3, dtype='float32')", "ops.eye(3)"),
     *("ops.eye(2, 4, 1)", "ops.identity(3)", "ops.tri(3)", "ops.tri(3, 4, -1)", "ops.linspace(0.0, 1.0, 5)", "ops.logspace(0.0, 2.0, 5)"),
+    *("ops.geomspace(1.0, 100.0, 5)", "ops.geomspace(-8.0, -1.0, 4)", "ops.linspace(0.0, 1.0, 5, retstep=True)"),
+    *("ops.bartlett(7)", "ops.blackman(7)", "ops.hamming(6)", "ops.hanning(6)", "ops.kaiser(7, 4.0)", "ops.bincount([[0, 1], [1, 1]])"),
+    *("ops.bincount([[0, 1], [1, 1]], [[0.5, 0.25], [1.0, 2.0]], 4)", "ops.histogram(ops.array([1.0, 2.0, 2.0, 3.0]), 4, (0.0, 4.0))"),
+    *("ops.unique([3, 1, 3])", "ops.unique([3, 1, 3, 2], True, True, True, True)", "ops.unique([3, 1, 3], size=4, fill_value=9)"),
+    *("ops.unique([[1, 2], [1, 2], [0, 2]], axis=0)", "ops.unique([3, 1, 3], size=1, return_counts=True)"),
     *("ops.linspace(0.0, 1.0, 4, endpoint=False)", "ops.array([1.0, 2.0])", "ops.bincount([0, 2, 2], minlength=5)"),
     *("ops.map(lambda a: a * 2.0, ops.ones((3, 2)))", "ops.vectorized_map(lambda a: a * 2.0, ops.ones((3, 2)))"),
     *("ops.scan(lambda s, a: (s + a, s * a), ops.zeros((2,)), ops.ones((3, 2)))", "ops.fori_loop(0, 5, lambda i, a: a + i, ops.zeros(()))"),
+    "ops.scan(lambda s, a: (2.0 * s + a, s * a), ops.zeros((2,)), ops.array([[1.0, 2.0], [3.0, 4.0]]), reverse=True)",
+    *("ops.scan(lambda s, a: (s + 1.0, s), ops.zeros(()), length=3)", "ops.while_loop(lambda a: a < 5, lambda a: a + 2, ops.zeros(()))"),
+    "ops.while_loop(lambda a: a < 50, lambda a: a + 2, ops.zeros(()), maximum_iterations=3)",
+    "ops.map(lambda a: (a, -a), ops.ones((3, 2)))",
+    "ops.switch(1, [lambda a: a, lambda a: -a, lambda a: 3.0 * a], ops.ones((2,)))",
+    "ops.cond(False, lambda: 1.0, lambda: ops.ones((2,)))",
+    "ops.fori_loop(1, 4, lambda i, a: 2.0 * a + i, ops.zeros(()))",
     *("ops.while_loop(lambda a: a < 5, lambda a: (a + 2,), (0,))", "ops.switch(1, [lambda a: a, lambda a: -a], ops.ones((2,)))"),
 ]
 _REDUCED = "max min sum prod var std mean any all".split()

@@ -126,3 +126,15 @@ def test_integers_are_whole():
     values = random.uniform((1000,), 0, 4, dtype="int64")
     assert values.dtype == torch.int64
     assert sorted(set(values.tolist())) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("numbers", [[0.0, 100.0], np.array([0.0, 100.0]), torch.tensor([0.0, 100.0], dtype=torch.float64)])
+def test_each_element_may_have_numbers_of_its_own(numbers):
+    for found in (
+        random.normal((3, 2), numbers, 1.0),
+        random.truncated_normal((3, 2), numbers, [1.0, 1.0]),
+        random.uniform((3, 2), numbers, np.asarray(numbers) + 1),
+    ):
+        assert found.dtype is torch.float32
+        assert ((found[:, 1] - found[:, 0]).round(decimals=-2) == 100).all()
+    assert random.bernoulli((3, 2), np.asarray(numbers) / 100).tolist() == [[0.0, 1.0]] * 3

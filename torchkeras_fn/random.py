@@ -44,7 +44,7 @@ def normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, se
     tensor = empty_tensor(shape, dtype)
     if isinstance(mean, (int, float)) and isinstance(stddev, (int, float)):
         return tensor.normal_(mean, stddev, generator=generator_for(tensor, seed))
-    return tensor.normal_(generator=generator_for(tensor, seed)) * stddev + mean
+    return tensor.normal_(generator=generator_for(tensor, seed)) * _beside(tensor, stddev) + _beside(tensor, mean)
 
 
 def truncated_normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Seed = None) -> Any:
@@ -56,7 +56,7 @@ def truncated_normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any 
     tensor = empty_tensor(shape, dtype)
     limit = math.erf(math.sqrt(2.0))
     even = tensor.uniform_(-limit, limit, generator=generator_for(tensor, seed))
-    return torch.clamp(torch.erfinv(even) * math.sqrt(2.0), -2, 2) * stddev + mean
+    return torch.clamp(torch.erfinv(even) * math.sqrt(2.0), -2, 2) * _beside(tensor, stddev) + _beside(tensor, mean)
 
 
 def uniform(shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Seed = None) -> Any:
@@ -70,7 +70,13 @@ def uniform(shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None,
     tensor = empty_tensor(shape, dtype)
     if isinstance(minval, (int, float)) and isinstance(maxval, (int, float)):
         return tensor.uniform_(minval, maxval, generator=generator_for(tensor, seed))
+    minval, maxval = _beside(tensor, minval), _beside(tensor, maxval)
     return tensor.uniform_(generator=generator_for(tensor, seed)) * (maxval - minval) + minval
+
+
+def _beside(tensor: Any, x: Any) -> Any:
+    """A number as it is, and numbers of the elements as a tensor of the dtype that was asked for."""
+    return x if isinstance(x, (int, float)) else as_tensor(x, tensor.dtype, like=tensor)
 
 
 def randint(shape: Any, minval: Any, maxval: Any, dtype: Any = "int32", seed: Seed = None) -> Any:
@@ -90,7 +96,7 @@ def bernoulli(shape: Any, p: Any = 0.5, dtype: Any = None, seed: Seed = None) ->
     tensor([1., 1., 1.])
     """
     tensor = empty_tensor(shape, dtype)
-    return tensor.bernoulli_(p, generator=generator_for(tensor, seed))
+    return tensor.bernoulli_(_beside(tensor, p), generator=generator_for(tensor, seed))
 
 
 def binomial(shape: Any, counts: Any, probabilities: Any, dtype: Any = None, seed: Seed = None) -> Any:

@@ -1,5 +1,6 @@
 """Types, branches and loops; and the ways in and out of tensors."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,9 +29,24 @@ def saturate_cast(x: Any, dtype: Any) -> Any:
     >>> saturate_cast([-3.0, 300.0], "uint8")
     tensor([  0, 255], dtype=torch.uint8)
     """
-    wanted = config.dtype(dtype)
-    limits: Any = torch.finfo(wanted) if wanted.is_floating_point else torch.iinfo(wanted)
-    return torch.clamp(as_tensor(x), limits.min, limits.max).to(wanted)
+    x, wanted = as_tensor(x), config.dtype(dtype)
+    if x.dtype is torch.bool:
+        return x.to(wanted)
+    low, high = _range_of(wanted)
+    if not x.dtype.is_floating_point:  # limits that its type cannot hold would be taken modulo the size of the type
+        lowest, highest = _range_of(x.dtype)
+        low, high = max(low, lowest), min(high, highest)
+    inside = torch.clamp(x, low, high).to(wanted)
+    if not x.dtype.is_floating_point or wanted.is_floating_point or wanted is torch.bool:
+        return inside
+    return torch.where(x >= high, high, inside)  # the largest integer, as a float, is one more than that
+
+
+def _range_of(dtype: torch.dtype) -> tuple[Any, Any]:
+    if dtype is torch.bool:
+        return 0, 1
+    limits: Any = torch.finfo(dtype) if dtype.is_floating_point else torch.iinfo(dtype)
+    return limits.min, limits.max
 
 
 def dtype(x: Any) -> str:
@@ -83,6 +99,46 @@ def stop_gradient(variable: Any) -> Any:
     False
     """
     return [stop_gradient(part) for part in variable] if isinstance(variable, (list, tuple)) else as_tensor(variable).detach()
+
+
+def view(x: Any, dtype: Any = None) -> Any:
+    """Return the same memory read as another dtype; the last axis is longer by as much as that is smaller.
+
+    >>> view(torch.ones(1), "int32")
+    tensor([1065353216], dtype=torch.int32)
+    """
+    return as_tensor(x).view(config.dtype(dtype))
+
+
+def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that returns what `f` does, with a gradient of its own: `f` returns its result, and what to call for it.
+
+    That is called with the gradients of the results, and returns those of the arguments. Raises `ValueError` on symbolic tensors.
+
+    >>> reverse = custom_gradient(lambda x: (x * 1.0, lambda upstream: -upstream))
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> reverse(x).sum().backward()
+    >>> x.grad
+    tensor([-1., -1.])
+    """
+
+    class OwnGradient(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, *args: Any) -> Any:
+            outputs, context.gradient = f(*args)
+            return outputs
+
+        @staticmethod
+        def backward(context: Any, *upstream: Any) -> Any:
+            return context.gradient(*upstream)
+
+    @functools.wraps(f)
+    def with_gradient(*args: Any) -> Any:
+        if is_symbolic(args):
+            raise ValueError("A gradient of one's own is not drawn. Put the function in a Lambda layer, or in the call of a layer.")
+        return OwnGradient.apply(*args)
+
+    return with_gradient
 
 
 # ---------------------------------------------------------------------- branches

@@ -1,11 +1,14 @@
 """Tensors that are made of nothing but a shape. Where that holds symbolic sizes they are symbolic too, and made in every run."""
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
 
 from torchkeras_fn import config
-from torchkeras_fn.ops.conversion import as_tensor, default_device, empty_tensor, is_size, sizes_of, source_of
+from torchkeras_fn.engine.symbolic import is_symbolic
+from torchkeras_fn.ops.conversion import as_floats, as_tensor, as_tensors, default_device, empty_tensor, is_size, sizes_of, source_of
 
 
 def empty(shape: Any, dtype: Any = None) -> Any:
@@ -68,12 +71,16 @@ def ones_like(x: Any, dtype: Any = None) -> Any:
 
 
 def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Any:
-    """Return one value everywhere in the shape of `x`, and in its dtype unless given.
+    """Return one value everywhere in the shape of `x`, and in its dtype unless given; or values that are repeated up to that shape.
 
     >>> full_like(torch.zeros(2), 3)
     tensor([3., 3.])
     """
-    return torch.full_like(as_tensor(x), fill_value, dtype=None if dtype is None else config.dtype(dtype))
+    x = as_tensor(x)
+    if isinstance(fill_value, (int, float)):
+        return torch.full_like(x, fill_value, dtype=None if dtype is None else config.dtype(dtype))
+    zeros = zeros_like(x, dtype)
+    return zeros + as_tensor(fill_value, zeros.dtype, like=zeros)
 
 
 def empty_like(x: Any, dtype: Any = None) -> Any:
@@ -96,7 +103,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> An
     tensor([0.0000, 0.5000])
     """
     ends = [0, start, step] if stop is None else [start, stop, step]
-    ends = [end.item() if isinstance(end, torch.Tensor) else end for end in ends]
+    ends = [end.item() if isinstance(end, (torch.Tensor, np.generic)) else end for end in ends]
     wanted = config.dtype(dtype or (None if any(isinstance(end, float) for end in ends) else "int32"))
     model = source_of(ends)
     if model is None:
@@ -106,25 +113,56 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> An
     return (counted * step + start).to(wanted)
 
 
-def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True, dtype: Any = None) -> Any:
+def linspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0
+) -> Any:
     """Return `num` numbers at equal distances from `start` to `stop`, the latter included unless `endpoint=False`.
+
+    Between tensors the numbers stand along a new `axis`. With `retstep` the distance is returned, too.
 
     >>> linspace(0.0, 1.0, 3)
     tensor([0.0000, 0.5000, 1.0000])
+    >>> linspace([0.0, 1.0], [4.0, 1.0], 3, axis=-1)
+    tensor([[0., 2., 4.],
+            [1., 1., 1.]])
     """
-    last = stop if endpoint else stop - (stop - start) / num
-    return torch.linspace(start, last, num, dtype=config.dtype(dtype), device=default_device())
+    ends = [end.item() if isinstance(end, np.generic) else end for end in (start, stop)]
+    if not all(isinstance(end, (int, float)) for end in ends):
+        ends = [as_floats(end) for end in as_tensors(*ends)]
+    start, stop = ends
+    step = (stop - start) / (num - endpoint or math.nan)
+    last = stop if endpoint else stop - step
+    if isinstance(start, (int, float)):
+        numbers = torch.linspace(start, last, num, dtype=config.dtype(dtype), device=default_device())
+    else:
+        shares = torch.linspace(0, 1, num, dtype=step.dtype, device=None if is_symbolic(step) else step.device)
+        numbers = start + (last - start) * torch.reshape(shares, (-1, *[1] * step.ndim))
+        numbers = torch.movedim(numbers if dtype is None else numbers.to(config.dtype(dtype)), 0, axis)
+    return (numbers, step) if retstep else numbers
 
 
-def logspace(start: float, stop: float, num: int = 50, endpoint: bool = True, base: float = 10, dtype: Any = None) -> Any:
+def logspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: float = 10, dtype: Any = None, axis: int = 0
+) -> Any:
     """Return `base` to the power of each of `linspace(start, stop, num)`.
 
     >>> logspace(0.0, 2.0, 3)
     tensor([  1.,  10., 100.])
     """
     wanted = config.dtype(dtype)
-    exponents = linspace(start, stop, num, endpoint, dtype if wanted.is_floating_point else "float64")
+    exponents = linspace(start, stop, num, endpoint, False, dtype if wanted.is_floating_point else "float64", axis)
     return torch.pow(base, exponents).to(wanted)
+
+
+def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
+    """Return `num` numbers from `start` to `stop`, each as many times the one before it; both have the same sign.
+
+    >>> geomspace(1.0, 100.0, 3)
+    tensor([  1.,  10., 100.])
+    """
+    first, last = as_tensors(start, stop)
+    numbers = logspace(torch.log10(torch.abs(first)), torch.log10(torch.abs(last)), num, endpoint, 10, "float64", axis)
+    return (numbers * torch.unsqueeze(torch.sign(first), axis)).to(config.dtype(dtype))
 
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:

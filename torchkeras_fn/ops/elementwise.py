@@ -1,7 +1,7 @@
 """Functions of single elements: maths, comparisons, logic. Numbers and arrays are taken where a tensor is."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -44,8 +44,6 @@ def _binary_alike(function: Callable[..., Any], floats: bool = False) -> Callabl
 
 # ---------------------------------------------------------------------- of one
 
-abs = _unary(torch.abs)
-absolute = _unary(torch.absolute)
 angle = _unary(torch.angle)
 bitwise_not = bitwise_invert = _unary(torch.bitwise_not)
 conj = conjugate = _unary(torch.conj)
@@ -71,6 +69,7 @@ arctanh = _floating(torch.arctanh)
 ceil = _floating(torch.ceil)
 cos = _floating(torch.cos)
 cosh = _floating(torch.cosh)
+fabs = entry(lambda x: torch.abs(as_floats(x)), "fabs", __name__, "Return `torch.abs(x)`, as floats.")
 deg2rad = _floating(torch.deg2rad)
 erf = _floating(torch.erf)
 erfc = _floating(torch.erfc)
@@ -94,6 +93,19 @@ sqrt = _floating(torch.sqrt)
 tan = _floating(torch.tan)
 tanh = _floating(torch.tanh)
 trunc = _floating(torch.trunc)
+
+
+def abs(x: Any) -> Any:
+    """Return the distance from 0; of truth values, themselves.
+
+    >>> abs([-2.0, 3.0])
+    tensor([2., 3.])
+    """
+    x = as_tensor(x)
+    return x if x.dtype is torch.bool else torch.abs(x)
+
+
+absolute = abs
 
 
 def imag(x: Any) -> Any:
@@ -123,7 +135,9 @@ def round(x: Any, decimals: int = 0) -> Any:
     tensor([0.5000, 1.3000])
     """
     x = as_tensor(x)
-    return torch.round(x, decimals=decimals) if x.is_floating_point() else x
+    if not x.is_floating_point():
+        return x if decimals >= 0 else torch.round(x.to(torch.float64), decimals=decimals).to(x.dtype)
+    return torch.round(x, decimals=decimals)
 
 
 def clip(x: Any, x_min: Any, x_max: Any) -> Any:
@@ -151,8 +165,13 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: fl
 
 
 def _as_number(x: Any) -> Any:
-    """What torch subtracts: it refuses truth values, which Keras takes as 0 and 1."""
-    return x.to(torch.int32) if getattr(x, "dtype", None) is torch.bool else x
+    """What torch subtracts or looks up: it refuses truth values, which Keras takes as 0 and 1."""
+    return int(x) if isinstance(x, bool) else x.to(torch.int32) if getattr(x, "dtype", None) is torch.bool else x
+
+
+def _is_number(x: Any) -> bool:
+    """Whether torch compares tensors of truth values, too, with `x` as it is."""
+    return isinstance(x, (int, float)) and not isinstance(x, bool)
 
 
 add = _operator(operator.add, "add", "+")
@@ -198,9 +217,9 @@ def maximum(x1: Any, x2: Any) -> Any:
     tensor([2., 4.])
     """
     x1, x2 = operands(x1, x2)
-    if isinstance(x2, (int, float)):
+    if _is_number(x2):
         return torch.clamp(x1, min=x2)
-    return torch.clamp(x2, min=x1) if isinstance(x1, (int, float)) else torch.maximum(*as_tensors(x1, x2))
+    return torch.clamp(x2, min=x1) if _is_number(x1) else torch.maximum(*as_tensors(x1, x2))
 
 
 def minimum(x1: Any, x2: Any) -> Any:
@@ -210,9 +229,9 @@ def minimum(x1: Any, x2: Any) -> Any:
     tensor([1., 2.])
     """
     x1, x2 = operands(x1, x2)
-    if isinstance(x2, (int, float)):
+    if _is_number(x2):
         return torch.clamp(x1, max=x2)
-    return torch.clamp(x2, max=x1) if isinstance(x1, (int, float)) else torch.minimum(*as_tensors(x1, x2))
+    return torch.clamp(x2, max=x1) if _is_number(x1) else torch.minimum(*as_tensors(x1, x2))
 
 
 def divide_no_nan(x1: Any, x2: Any) -> Any:
@@ -233,6 +252,36 @@ def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan:
     tensor([ True, False])
     """
     return torch.isclose(*_alike(x1, x2), rtol, atol, equal_nan)
+
+
+def allclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    """Return whether `isclose` holds everywhere.
+
+    >>> allclose([1.0, 2.0], [1.0, 2.1])
+    tensor(False)
+    """
+    return torch.all(isclose(x1, x2, rtol, atol, equal_nan))
+
+
+def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Any:
+    """Return for each element of `x1` whether it is among those of `x2`; with `invert`, whether it is not.
+
+    >>> isin([1, 2, 3], [2, 3])
+    tensor([False,  True,  True])
+    """
+    x1, x2 = (_as_number(x) for x in _alike(x1, x2))
+    return torch.isin(x1, x2, assume_unique=assume_unique, invert=invert)
+
+
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Any:
+    """Return for each place the choice of the first condition that holds there, and `default` where none does.
+
+    >>> select([torch.tensor([True, False])], [[1.0, 2.0]], 9.0)
+    tensor([1., 9.])
+    """
+    for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
+        default = where(condition, choice, default)
+    return default
 
 
 def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:

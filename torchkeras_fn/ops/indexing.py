@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from torchkeras_fn import config
-from torchkeras_fn.ops.conversion import as_tensor, is_size, sizes_of
+from torchkeras_fn.arguments import one_of
+from torchkeras_fn.ops.conversion import as_floats, as_tensor, is_size, sizes_of
 from torchkeras_fn.ops.shaping import moveaxis
 
 
@@ -33,8 +35,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
     """
     x = as_tensor(x)
     indices = as_tensor(indices, "int64", like=x if isinstance(x, torch.Tensor) else None)
-    if axis is None:
-        return torch.take_along_dim(x, torch.flatten(indices))
+    x, indices, axis = (torch.flatten(x), torch.flatten(indices), 0) if axis is None else (x, indices, axis)
     length = x.shape[axis] if x.shape[axis] is not None else x.size(axis)
     return torch.take_along_dim(x, torch.where(indices < 0, indices + length, indices), axis)
 
@@ -92,38 +93,55 @@ def scatter(indices: Any, values: Any, shape: Any) -> Any:
     return torch.index_put(zeros, tuple(torch.unbind(indices, -1)), values, accumulate=True)
 
 
-def scatter_update(inputs: Any, indices: Any, updates: Any) -> Any:
-    """Return `inputs` with the elements at indices `(count, axes)` replaced.
+def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> Any:
+    """Return `inputs` with the elements at indices `(count, axes)` replaced; or with a `reduction`, changed by the updates.
+
+    `reduction` is `'add'`, `'max'`, `'min'` or `'mul'`. Raises `ValueError` for another one.
 
     >>> scatter_update(torch.zeros(3), [[1]], [2.0])
     tensor([0., 2., 0.])
+    >>> scatter_update(torch.ones(3), [[1], [1]], [2.0, 5.0], reduction="add")
+    tensor([1., 8., 1.])
     """
     inputs = as_tensor(inputs)
     indices = as_tensor(indices, "int64", like=inputs)
-    return torch.index_put(inputs, tuple(torch.unbind(indices, -1)), as_tensor(updates, inputs.dtype, like=inputs))
+    updates = as_tensor(updates, inputs.dtype, like=inputs)
+    kind = "none" if reduction is None else one_of(reduction, "reduction", "add", *_REDUCTIONS)
+    if kind not in _REDUCTIONS:
+        return torch.index_put(inputs, tuple(torch.unbind(indices, -1)), updates, accumulate=kind == "add")
+    rows, sizes = torch.zeros_like(indices[:, 0]), [inputs.size(axis) for axis in range(inputs.ndim)]
+    count = indices.shape[1]
+    for axis, size in enumerate(sizes[:count]):  # the place of an element among all there are along these axes
+        rows = rows * size + torch.remainder(indices[:, axis], size)
+    changed = reduced_into(torch.reshape(inputs, (-1, *sizes[count:])), rows, updates, _REDUCTIONS[kind])
+    return torch.reshape(changed, sizes)
 
 
-def segment_sum(data: Any, segment_ids: Any, num_segments: int, sorted: bool = False) -> Any:
-    """Return the sums of the rows that have the same id, in the place of that id.
+_REDUCTIONS = {"max": "amax", "min": "amin", "mul": "prod"}
+"""What torch calls the reductions."""
 
-    >>> segment_sum([1.0, 2.0, 3.0], [0, 1, 1], 2)
-    tensor([1., 5.])
+
+def reduced_into(x: Any, rows: Any, updates: Any, reduction: str) -> Any:
+    """Return `x` with each row and the updates for it, `rows` says which they are, made one by a reduction of torch.
+
+    >>> reduced_into(torch.zeros(2), torch.tensor([1, 1]), torch.tensor([2.0, 3.0]), "sum")
+    tensor([0., 5.])
     """
-    data = as_tensor(data)
-    zeros = data.new_zeros((num_segments, *(data.size(axis) for axis in range(1, data.ndim))))
-    return torch.index_add(zeros, 0, as_tensor(segment_ids, "int64", like=data), data)
+    places = torch.broadcast_to(torch.reshape(rows, (-1, *[1] * (x.ndim - 1))), [updates.size(axis) for axis in range(updates.ndim)])
+    return torch.scatter_reduce(x, 0, places, updates, reduction)
 
 
 # ---------------------------------------------------------------------- in order
 
 
-def sort(x: Any, axis: int = -1) -> Any:
-    """Return `x` with the elements along an axis in ascending order.
+def sort(x: Any, axis: int | None = -1) -> Any:
+    """Return `x` with the elements along an axis in ascending order; those of the flat tensor with `None`.
 
     >>> sort([2.0, 1.0])
     tensor([1., 2.])
     """
-    return torch.sort(as_tensor(x), dim=axis)[0]
+    x = as_tensor(x)
+    return torch.sort(torch.flatten(x) if axis is None else x, dim=-1 if axis is None else axis)[0]
 
 
 def argsort(x: Any, axis: int | None = -1) -> Any:
@@ -134,6 +152,15 @@ def argsort(x: Any, axis: int | None = -1) -> Any:
     """
     x = as_tensor(x)
     return torch.argsort(torch.flatten(x), stable=True) if axis is None else torch.argsort(x, dim=axis, stable=True)
+
+
+def argpartition(x: Any, kth: int, axis: int | None = -1) -> Any:
+    """Return indices that put the `kth` smallest element along an axis in its place, no larger ones before and no smaller ones after it.
+
+    >>> argpartition([2.0, 3.0, 1.0], 0)[0]
+    tensor(2)
+    """
+    return argsort(x, axis)
 
 
 def top_k(x: Any, k: int, sorted: bool = True) -> Any:
@@ -176,6 +203,53 @@ def digitize(x: Any, bins: Any) -> Any:
     return torch.bucketize(x, as_tensor(bins, like=x), right=True)
 
 
+def histogram(x: Any, bins: int = 10, range: Sequence[float] | None = None) -> tuple[Any, Any]:
+    """Return how many elements fall in each of so many bins of equal width, and the bounds of the bins.
+
+    `range` has the first and the last bound, and is that of the elements unless given.
+
+    >>> histogram([1.0, 2.0, 2.0, 3.0], bins=2)
+    (tensor([1., 3.]), tensor([1., 2., 3.]))
+    """
+    x = torch.flatten(as_floats(x))
+    counts, bounds = torch.histogram(x.cpu(), bins, range=None if range is None else tuple(map(float, range)))
+    return counts.to(x.device), bounds.to(x.device)
+
+
+def unique(
+    x: Any,
+    sorted: bool = True,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: int | None = None,
+    size: int | None = None,
+    fill_value: Any = None,
+) -> Any:
+    """Return each element once, in ascending order; along an `axis` each part once.
+
+    If asked for, a tuple of it and: where each comes first, which of them each of `x` is, how often each comes. With `size` there
+    are so many, cut off, or filled with `fill_value` (0 unless given).
+
+    >>> unique([3, 1, 3])
+    tensor([1, 3])
+    >>> unique([3, 1, 3], return_counts=True)
+    (tensor([1, 3]), tensor([1, 2]))
+    """
+    x = as_tensor(x)
+    dim = 0 if axis is None else axis
+    values, inverse, counts = torch.unique(x, sorted, return_inverse=True, return_counts=True, dim=axis)
+    places = torch.arange(inverse.numel(), device=x.device)
+    firsts = torch.full_like(counts, inverse.numel()).scatter_reduce(0, torch.flatten(inverse), places, "amin")
+    if size is not None:
+        missing = max(size - counts.numel(), 0)
+        padding = [0, 0] * (values.ndim - 1 - dim % values.ndim) + [0, missing]
+        values = F.pad(values.narrow(dim, 0, min(size, counts.numel())), padding, value=fill_value or 0)
+        firsts, counts = (F.pad(part[:size], [0, missing]) for part in (firsts, counts))
+    found = [part for part, wanted in ((firsts, return_index), (inverse, return_inverse), (counts, return_counts)) if wanted]
+    return (values, *found) if found else values
+
+
 def nonzero(x: Any) -> Any:
     """Return the indices at which `x` is not 0, a row for each axis.
 
@@ -186,13 +260,17 @@ def nonzero(x: Any) -> Any:
 
 
 def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
-    """Return how often each of the numbers from 0 occurs, or the sum of the weights there.
+    """Return how often each of the numbers from 0 occurs, or the sum of the weights there; of a matrix, row by row.
 
     >>> bincount([0, 2, 2])
     tensor([1, 0, 2])
     """
     x = as_tensor(x, "int64")
-    return torch.bincount(x, None if weights is None else as_tensor(weights, like=x), minlength)
+    weights = None if weights is None else as_tensor(weights, like=x)
+    if x.ndim < 2:
+        return torch.bincount(x, weights, minlength)
+    length = max(minlength, int(x.max()) + 1 if x.numel() else 0)
+    return torch.stack([torch.bincount(row, None if weights is None else weights[index], length) for index, row in enumerate(x)])
 
 
 def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
@@ -217,5 +295,4 @@ def multi_hot(inputs: Any, num_classes: int, axis: int = -1, dtype: Any = None, 
     tensor([[1., 0., 1.]])
     """
     inputs = as_tensor(inputs)
-    reduced = 1 if inputs.ndim > 1 and axis in (-1, inputs.ndim - 1) else 0
-    return torch.amax(one_hot(inputs, num_classes, axis, dtype), reduced)
+    return torch.amax(one_hot(inputs, num_classes, axis, dtype), 1 if inputs.ndim > 1 else 0)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from torchkeras_fn.ops.conversion import as_floats, as_tensor, as_tensors, axes_of
+from torchkeras_fn.ops.creation import arange
 
 
 def matmul(x1: Any, x2: Any) -> Any:
@@ -131,6 +132,16 @@ def diag(x: Any, k: int = 0) -> Any:
     return torch.diag(as_tensor(x), k)
 
 
+def diagflat(x: Any, k: int = 0) -> Any:
+    """Return the matrix with all elements of `x` on a diagonal.
+
+    >>> diagflat([[1.0], [2.0]])
+    tensor([[1., 0.],
+            [0., 2.]])
+    """
+    return torch.diag(torch.flatten(as_tensor(x)), k)
+
+
 def tril(x: Any, k: int = 0) -> Any:
     """Return `x` with zeros above the `k`-th diagonal.
 
@@ -170,13 +181,13 @@ def inv(x: Any) -> Any:
     return torch.linalg.inv(as_floats(x))
 
 
-def pinv(x: Any) -> Any:
-    """Return the pseudo-inverse of matrices.
+def pinv(x: Any, rcond: float | None = None) -> Any:
+    """Return the pseudo-inverse of matrices; singular values of at most the share `rcond` of the largest one are taken as 0.
 
     >>> pinv([[2.0], [0.0]])
     tensor([[0.5000, 0.0000]])
     """
-    return torch.linalg.pinv(as_floats(x))
+    return torch.linalg.pinv(as_floats(x)) if rcond is None else torch.linalg.pinv(as_floats(x), rtol=rcond)
 
 
 def det(x: Any) -> Any:
@@ -251,3 +262,81 @@ def solve(a: Any, b: Any) -> Any:
     tensor([[2.]])
     """
     return torch.linalg.solve(*_alike(a, b))
+
+
+def solve_triangular(a: Any, b: Any, lower: bool = False) -> Any:
+    """Return what multiplied by the triangular matrices `a`, of which only that half is read, makes `b`.
+
+    >>> solve_triangular([[2.0, 0.0], [1.0, 1.0]], [2.0, 3.0], lower=True)
+    tensor([1., 2.])
+    """
+    a, b = map(as_floats, _alike(a, b))
+    if b.ndim == a.ndim - 1:
+        return torch.squeeze(torch.linalg.solve_triangular(a, torch.unsqueeze(b, -1), upper=not lower), -1)
+    return torch.linalg.solve_triangular(a, b, upper=not lower)
+
+
+def lstsq(a: Any, b: Any, rcond: float | None = None) -> Any:
+    """Return what multiplied by the matrix `a` comes nearest to `b`, in the sum of squares; the shortest one where there are several.
+
+    >>> lstsq([[1.0], [1.0]], [1.0, 3.0]).round(decimals=4)
+    tensor([2.])
+    """
+    a, b = _alike(a, b)
+    return torch.matmul(pinv(a, rcond), as_floats(b))
+
+
+def matrix_rank(x: Any, tol: float | None = None) -> Any:
+    """Return how many singular values of matrices are larger than `tol`, or than what rounding makes of 0.
+
+    >>> matrix_rank([[1.0, 1.0], [1.0, 1.0]])
+    tensor(1)
+    """
+    return torch.linalg.matrix_rank(as_floats(x)) if tol is None else torch.linalg.matrix_rank(as_floats(x), atol=tol, rtol=0.0)
+
+
+def cdist(x: Any, y: Any) -> Any:
+    """Return the distance of each row of one from each row of the other.
+
+    >>> cdist([[0.0, 0.0]], [[3.0, 4.0], [0.0, 1.0]])
+    tensor([[5., 1.]])
+    """
+    return torch.cdist(*map(as_floats, _alike(x, y)))
+
+
+def corrcoef(x: Any) -> Any:
+    """Return the correlation of each row with each row.
+
+    >>> corrcoef([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
+    """
+    x = as_floats(x)
+    rows = torch.atleast_2d(x)
+    rows = rows - torch.mean(rows, -1, keepdim=True)
+    products = torch.matmul(rows, torch.transpose(rows, 0, 1))
+    lengths = torch.sqrt(torch.diagonal(products))
+    found = torch.clamp(products / torch.unsqueeze(lengths, 1) / lengths, -1, 1)
+    return found if x.ndim > 1 else found[0, 0]
+
+
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
+    """Return the powers of each element up to, or in ascending order from, that of 0, `N` of them in a row.
+
+    >>> vander([2.0, 3.0], 3)
+    tensor([[4., 2., 1.],
+            [9., 3., 1.]])
+    """
+    x = as_tensor(x)
+    exponents = arange(x.size(0) if N is None else N, dtype="int64")
+    return torch.pow(torch.unsqueeze(x, -1), exponents if increasing else torch.flip(exponents, (0,)))
+
+
+def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
+    """Return the area under the lines between neighbours along an axis, which stand at `x`, or `dx` apart.
+
+    >>> trapezoid([1.0, 3.0, 1.0])
+    tensor(4.)
+    """
+    y = as_floats(y)
+    return torch.trapezoid(y, dx=dx, dim=axis) if x is None else torch.trapezoid(y, as_tensor(x, like=y), dim=axis)

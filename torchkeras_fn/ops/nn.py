@@ -1,5 +1,6 @@
 """What networks are made of: activations, normalizations, losses of single samples, attention."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,19 @@ import torch.nn.functional as F
 from torchkeras_fn import activations, config
 from torchkeras_fn.engine.symbolic import is_symbolic
 from torchkeras_fn.ops.conversion import as_floats, as_tensor, axes_of, entry
+from torchkeras_fn.ops.indexing import multi_hot, one_hot  # noqa: F401 - Keras has them here, too
 from torchkeras_fn.ops.reductions import moments
+from torchkeras_fn.ops.spatial import (  # noqa: F401 - Keras has them here, too
+    average_pool,
+    channels_back,
+    channels_next,
+    conv,
+    conv_transpose,
+    depthwise_conv,
+    is_channels_last,
+    max_pool,
+    separable_conv,
+)
 
 
 def _activation(name: str) -> Callable[..., Any]:
@@ -109,7 +122,7 @@ def layer_normalization(
     return normed if beta is None else normed + as_tensor(beta, like=x)
 
 
-def rms_normalization(x: Any, scale: Any = 1, axis: int | Sequence[int] = -1, epsilon: float | None = None) -> Any:
+def rms_normalization(x: Any, scale: Any = None, axis: int | Sequence[int] = -1, epsilon: float | None = None) -> Any:
     """Return `x` divided by the root of its mean square along the axes, times `scale`.
 
     >>> rms_normalization([1.0, 7.0]).square().mean()
@@ -118,7 +131,7 @@ def rms_normalization(x: Any, scale: Any = 1, axis: int | Sequence[int] = -1, ep
     x = as_floats(x)
     epsilon = config.epsilon() if epsilon is None else epsilon
     factor = torch.rsqrt(torch.mean(torch.square(x), dim=axes_of(axis), keepdim=True) + epsilon)
-    return x * factor * (scale if isinstance(scale, (int, float)) else as_tensor(scale, like=x))
+    return x * factor if scale is None else x * factor * (scale if isinstance(scale, (int, float)) else as_tensor(scale, like=x))
 
 
 # ---------------------------------------------------------------------- losses of single samples
@@ -196,15 +209,65 @@ def ctc(logits: Any, labels: Any, steps: Any, lengths: Any, blank: int) -> Any:
     return F.ctc_loss(steps_first, labels, steps, lengths, blank=blank, reduction="none")
 
 
+# ---------------------------------------------------------------------- pixels and channels
+
+
+def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") -> Any:
+    """Return images with the channels laid out as blocks of pixels, from `(batch, height, width, channels * block_size ** 2)`.
+
+    All channels of a block's first pixel come first; with `'channels_first'` all pixels of the first channel, as in `nn.PixelShuffle`.
+
+    >>> depth_to_space(torch.ones(1, 2, 2, 12), 2).shape
+    torch.Size([1, 4, 4, 3])
+    """
+    x = channels_next(as_tensor(x), data_format)
+    if is_channels_last(data_format):
+        blocks = torch.permute(torch.unflatten(x, 1, (block_size, block_size, -1)), (0, 3, 4, 1, 5, 2))
+    else:
+        blocks = torch.permute(torch.unflatten(x, 1, (-1, block_size, block_size)), (0, 1, 4, 2, 5, 3))
+    rows = torch.flatten(blocks, 2, 3)
+    return channels_back(torch.flatten(rows, 3, 4), data_format)
+
+
+def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") -> Any:
+    """Return images with blocks of pixels laid out as channels, the inverse of `depth_to_space`.
+
+    >>> space_to_depth(torch.ones(1, 4, 4, 3), 2).shape
+    torch.Size([1, 2, 2, 12])
+    """
+    x = channels_next(as_tensor(x), data_format)
+    blocks = torch.unflatten(torch.unflatten(x, 3, (-1, block_size)), 2, (-1, block_size))
+    order = (0, 3, 5, 1, 2, 4) if is_channels_last(data_format) else (0, 1, 3, 5, 2, 4)
+    return channels_back(torch.flatten(torch.permute(blocks, order), 1, 3), data_format)
+
+
+def psnr(x1: Any, x2: Any, max_val: float) -> Any:
+    """Return the ratio of the largest signal there can be and the mean squared difference of two, in decibels.
+
+    >>> psnr([0.0, 1.0], [0.0, 0.9], 1.0)
+    tensor(23.0103)
+    """
+    x1, x2 = as_floats(x1), as_floats(x2)
+    return 20 * math.log10(max_val) - 10 * torch.log10(torch.mean(torch.square(x1 - x2)))
+
+
 # ---------------------------------------------------------------------- attention
 
 
 def dot_product_attention(
-    query: Any, key: Any, value: Any, bias: Any = None, mask: Any = None, scale: float | None = None, is_causal: bool = False
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any = None,
+    mask: Any = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+    flash_attention: bool | None = None,
 ) -> Any:
     """Return for each query the values, weighted by the softmax of its products with the keys: all `(batch, steps, heads, features)`.
 
     `mask` is true where a query may look, `bias` is added to the products; both broadcast to `(batch, heads, queries, keys)`.
+    `flash_attention` changes nothing: torch chooses the fastest kernel that computes it.
     Source: Vaswani et al., 2017, https://arxiv.org/abs/1706.03762
 
     >>> dot_product_attention(*[torch.ones(2, 5, 4, 8)] * 3).shape

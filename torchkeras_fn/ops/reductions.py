@@ -6,8 +6,21 @@ from typing import Any
 import torch
 
 from torchkeras_fn.ops.conversion import as_floats, as_tensor, axes_of
+from torchkeras_fn.ops.elementwise import maximum, minimum
 
 Axis = int | Sequence[int] | None
+
+
+def reduced(function: Callable[..., Any], x: Any, axis: Axis, keepdims: bool, **options: Any) -> Any:
+    """Return what a reduction of torch makes along the axes. Along no axes, `axis=()`, every element stands for itself.
+
+    >>> reduced(torch.sum, torch.ones(2, 3), 0, keepdims=False)
+    tensor([2., 2., 2.])
+    """
+    axes = axes_of(axis)
+    if axes == ():  # which is all axes for torch
+        return function(torch.unsqueeze(x, -1), dim=-1, **options)
+    return function(x, dim=axes, keepdim=keepdims, **options)
 
 
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -16,7 +29,7 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
     tensor([4., 6.])
     """
-    return torch.sum(as_tensor(x), dim=axes_of(axis), keepdim=keepdims)
+    return reduced(torch.sum, as_tensor(x), axis, keepdims)
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -25,7 +38,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> mean([True, False])
     tensor(0.5000)
     """
-    return torch.mean(as_floats(x), dim=axes_of(axis), keepdim=keepdims)
+    return reduced(torch.mean, as_floats(x), axis, keepdims)
 
 
 def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -34,7 +47,7 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> var([1.0, 3.0])
     tensor(1.)
     """
-    return torch.var(as_floats(x), dim=axes_of(axis), correction=0, keepdim=keepdims)
+    return reduced(torch.var, as_floats(x), axis, keepdims, correction=0)
 
 
 def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -43,27 +56,32 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> std([1.0, 3.0])
     tensor(1.)
     """
-    return torch.std(as_floats(x), dim=axes_of(axis), correction=0, keepdim=keepdims)
+    return reduced(torch.std, as_floats(x), axis, keepdims, correction=0)
 
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Any:
-    """Return the largest element, or `initial` where that is larger.
+    """Return the largest element, or `initial` where that is larger, or where there are none.
 
     >>> max([[1.0, 2.0], [3.0, 0.0]], axis=-1)
     tensor([2., 3.])
     """
-    found = torch.amax(as_tensor(x), dim=() if axis is None else axes_of(axis), keepdim=keepdims)
-    return found if initial is None else torch.clamp(found, min=initial)
+    return _extreme(torch.amax, maximum, as_tensor(x), axis, keepdims, initial)
 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Any:
-    """Return the smallest element, or `initial` where that is smaller.
+    """Return the smallest element, or `initial` where that is smaller, or where there are none.
 
     >>> min([[1.0, 2.0], [3.0, 0.0]], axis=-1)
     tensor([1., 0.])
     """
-    found = torch.amin(as_tensor(x), dim=() if axis is None else axes_of(axis), keepdim=keepdims)
-    return found if initial is None else torch.clamp(found, max=initial)
+    return _extreme(torch.amin, minimum, as_tensor(x), axis, keepdims, initial)
+
+
+def _extreme(function: Callable[..., Any], further: Callable[..., Any], x: Any, axis: Axis, keepdims: bool, initial: Any) -> Any:
+    if initial is not None and 0 in x.shape:
+        return torch.full_like(any(x, axis, keepdims), initial, dtype=x.dtype)
+    found = function(x, dim=(), keepdim=keepdims) if axis is None else reduced(function, x, axis, keepdims)
+    return found if initial is None else further(found, initial)
 
 
 amax, amin = max, min
@@ -88,7 +106,7 @@ def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> any([[0, 1], [0, 0]], axis=1)
     tensor([ True, False])
     """
-    return torch.any(as_tensor(x).to(torch.bool), dim=axes_of(axis), keepdim=keepdims)
+    return reduced(torch.any, as_tensor(x).to(torch.bool), axis, keepdims)
 
 
 def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -97,7 +115,7 @@ def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> all([[0, 1], [1, 1]], axis=1)
     tensor([False,  True])
     """
-    return torch.all(as_tensor(x).to(torch.bool), dim=axes_of(axis), keepdim=keepdims)
+    return reduced(torch.all, as_tensor(x).to(torch.bool), axis, keepdims)
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
@@ -106,7 +124,7 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     >>> argmax([[1.0, 2.0], [3.0, 0.0]], axis=-1)
     tensor([1, 0])
     """
-    return torch.argmax(as_tensor(x), dim=axis, keepdim=keepdims)
+    return torch.argmax(_ordered(x), dim=axis, keepdim=keepdims)
 
 
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
@@ -115,7 +133,13 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     >>> argmin([[1.0, 2.0], [3.0, 0.0]], axis=-1)
     tensor([0, 1])
     """
-    return torch.argmin(as_tensor(x), dim=axis, keepdim=keepdims)
+    return torch.argmin(_ordered(x), dim=axis, keepdim=keepdims)
+
+
+def _ordered(x: Any) -> Any:
+    """A tensor of which torch finds the largest element, which it does not of truth values."""
+    x = as_tensor(x)
+    return x.to(torch.uint8) if x.dtype is torch.bool else x
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -125,7 +149,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     tensor(1000.6932)
     """
     x = as_floats(x)
-    return torch.logsumexp(x, dim=tuple(range(x.ndim)) if axis is None else axes_of(axis), keepdim=keepdims)
+    return reduced(torch.logsumexp, x, tuple(range(x.ndim)) if axis is None else axis, keepdims)
 
 
 def count_nonzero(x: Any, axis: Axis = None) -> Any:
@@ -134,7 +158,8 @@ def count_nonzero(x: Any, axis: Axis = None) -> Any:
     >>> count_nonzero([0, 2, 3])
     tensor(2)
     """
-    return torch.count_nonzero(as_tensor(x), dim=axes_of(axis))
+    x, axes = as_tensor(x), axes_of(axis)
+    return torch.count_nonzero(torch.unsqueeze(x, -1), dim=-1) if axes == () else torch.count_nonzero(x, dim=axes)
 
 
 def average(x: Any, axis: Axis = None, weights: Any = None) -> Any:
@@ -167,12 +192,33 @@ def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
     >>> quantile([1.0, 2.0, 3.0], 0.25)
     tensor(1.5000)
     """
+    return quantile_by(torch.quantile, x, q, axis, method, keepdims)
+
+
+def percentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Any:
+    """Return the values below which `q` in a hundred of the elements lie.
+
+    >>> percentile([1.0, 2.0, 3.0], 25)
+    tensor(1.5000)
+    """
+    return quantile(x, as_floats(q) / 100, axis, method, keepdims)
+
+
+def quantile_by(function: Callable[..., Any], x: Any, q: Any, axis: Axis, method: str, keepdims: bool) -> Any:
+    """Return what one of torch's functions for quantiles makes, also over several axes, and of half precision.
+
+    >>> quantile_by(torch.quantile, [1.0, 2.0, 3.0], 0.25, None, "linear", keepdims=False)
+    tensor(1.5000)
+    """
     x = as_floats(x)
+    if x.dtype in (torch.float16, torch.bfloat16):  # of which torch finds no quantiles
+        return quantile_by(function, x.to(torch.float32), q, axis, method, keepdims).to(x.dtype)
     q = as_tensor(q, x.dtype, like=x)
     if not isinstance(axis, Sequence):
-        return torch.quantile(x, q, axis, keepdim=keepdims, interpolation=method)
+        return function(x, q, axis, keepdim=keepdims, interpolation=method)
     axes = sorted(one % x.ndim for one in axis)
-    found = torch.quantile(torch.movedim(x, axes, list(range(-len(axes), 0))).flatten(-len(axes)), q, -1, interpolation=method)
+    x = torch.movedim(x, axes, list(range(-len(axes), 0))).flatten(-len(axes)) if axes else torch.unsqueeze(x, -1)
+    found = function(x, q, -1, interpolation=method)
     for one in axes if keepdims else []:
         found = torch.unsqueeze(found, one + q.ndim)
     return found
@@ -187,30 +233,14 @@ def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return max(x, axis, keepdims) - min(x, axis, keepdims)
 
 
-def nansum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Return the sum of what is a number.
-
-    >>> nansum([1.0, float("nan")])
-    tensor(1.)
-    """
-    return torch.nansum(as_tensor(x), dim=axes_of(axis), keepdim=keepdims)
-
-
-def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Return the mean of what is a number.
-
-    >>> nanmean([1.0, float("nan")])
-    tensor(1.)
-    """
-    return torch.nanmean(as_floats(x), dim=axes_of(axis), keepdim=keepdims)
-
-
-def moments(x: Any, axes: Axis, keepdims: bool = False) -> tuple[Any, Any]:
-    """Return the mean and the variance.
+def moments(x: Any, axes: Axis, keepdims: bool = False, synchronized: bool = False) -> tuple[Any, Any]:
+    """Return the mean and the variance. Raises `ValueError` for `synchronized`: they are those of this process.
 
     >>> moments([1.0, 3.0], axes=0)
     (tensor(2.), tensor(1.))
     """
+    if synchronized:
+        raise ValueError("Moments are those of this process. BatchNormalization(synchronized=True) has those of all processes.")
     return mean(x, axes, keepdims), var(x, axes, keepdims)
 
 

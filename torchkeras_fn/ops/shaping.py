@@ -127,6 +127,33 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     return torch.flip(x, tuple(axes))
 
 
+def fliplr(x: Any) -> Any:
+    """Return `x` with the elements along the second axis in reverse.
+
+    >>> fliplr([[1.0, 2.0]])
+    tensor([[2., 1.]])
+    """
+    return flip(x, 1)
+
+
+def flipud(x: Any) -> Any:
+    """Return `x` with the elements along the first axis in reverse.
+
+    >>> flipud([1.0, 2.0])
+    tensor([2., 1.])
+    """
+    return flip(x, 0)
+
+
+def unravel_index(indices: Any, shape: Sequence[int]) -> tuple[Any, ...]:
+    """Return the indices along each axis of a shape that indices in the flat tensor stand for.
+
+    >>> unravel_index([5, 1], (2, 3))
+    (tensor([1, 0]), tensor([2, 1]))
+    """
+    return tuple(torch.unravel_index(as_tensor(indices), tuple(shape)))
+
+
 def diff(a: Any, n: int = 1, axis: int = -1) -> Any:
     """Return the differences of neighbours along an axis, taken `n` times.
 
@@ -275,6 +302,15 @@ def vstack(xs: Sequence[Any]) -> Any:
     return torch.vstack(_alike(xs))
 
 
+def dstack(xs: Sequence[Any]) -> Any:
+    """Return tensors, rows and matrices made three-dimensional first, joined along the third axis.
+
+    >>> dstack([[1.0], [2.0]])
+    tensor([[[1., 2.]]])
+    """
+    return torch.dstack(_alike(xs))
+
+
 def append(x1: Any, x2: Any, axis: int | None = None) -> Any:
     """Return one tensor after another; flat without an `axis`.
 
@@ -295,6 +331,34 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     if isinstance(cuts, int) and x.shape[axis] is not None and x.shape[axis] % cuts:
         raise ValueError(f"An axis of size {x.shape[axis]} cannot be split in {cuts} equal parts.")
     return list(torch.tensor_split(x, cuts, axis))
+
+
+def hsplit(x: Any, indices_or_sections: Any) -> list[Any]:
+    """Return `x` cut along the second axis, or the only one, as `split` does.
+
+    >>> hsplit([1.0, 2.0], 2)
+    [tensor([1.]), tensor([2.])]
+    """
+    x = as_tensor(x)
+    return split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
+
+
+def vsplit(x: Any, indices_or_sections: Any) -> list[Any]:
+    """Return `x` cut along the first axis as `split` does.
+
+    >>> vsplit([[1.0], [2.0]], 2)
+    [tensor([[1.]]), tensor([[2.]])]
+    """
+    return split(x, indices_or_sections, 0)
+
+
+def dsplit(x: Any, indices_or_sections: Any) -> list[Any]:
+    """Return `x` cut along the third axis as `split` does.
+
+    >>> dsplit([[[1.0, 2.0]]], 2)
+    [tensor([[[1.]]]), tensor([[[2.]]])]
+    """
+    return split(x, indices_or_sections, 2)
 
 
 def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
