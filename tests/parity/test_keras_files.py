@@ -319,7 +319,23 @@ def operations_by_name(x):
     return [*found, ops.digitize(x, np.array([0.2, 0.5], "float32")), ops.bitwise_and(ops.cast(x, "int32"), ops.cast(x * 2, "int32"))]
 
 
-@pytest.mark.parametrize("recipe", [operations_of_the_graph, shapes_of_the_graph, operations_by_name])
+def more_operations_by_name(x):
+    """Operations over numbers of which some are none, over pieces, and over places."""
+    logs = ops.log(x)
+    found = [getattr(ops, f"nan{name}")(logs, axis=1) for name in ("max", "min", "prod", "std", "var", "median", "cumsum", "cumprod")]
+    found += [ops.nanargmax(logs, axis=1), ops.nanargmin(logs, axis=1)]
+    found += [ops.nanpercentile(logs, 30.0, axis=1), ops.percentile(x, 30.0, axis=1)]
+    found += [ops.dstack([x, x]), ops.hsplit(x, 3)[1], ops.dsplit(x, 2)[1], ops.fliplr(x), ops.select([x > 0, x < -1], [x, x * 2], 9.0)]
+    found += [ops.isin(ops.cast(x, "int32"), np.array([0, 1], "int32")), ops.isin(x, np.zeros(1, "float32"), invert=True)]
+    found += [ops.cdist(x, x * 2), ops.trapezoid(x, dx=0.5, axis=1), ops.extract_sequences(x, 2, 1), ops.view(x, "int32"), ops.pinv(x)]
+    found += [ops.solve_triangular(x[:, :, :3] + 3 * np.eye(3, dtype="float32"), x, lower=True), ops.matrix_rank(x), ops.abs(x > 0)]
+    images = ops.tile(x[..., None], (1, 2, 1, 4))
+    found += [ops.depth_to_space(images, 2), ops.space_to_depth(images, 2), ops.saturate_cast(x * 100, "int8"), ops.moments(x, [1])[1]]
+    found += [ops.image.rgb_to_hsv(ops.sigmoid(images[..., :3])), ops.image.hsv_to_rgb(images[..., :3])]
+    return [*found, ops.image.pad_images(images, 1, 2, 3, 4), ops.image.crop_images(images, 1, 0, 2, 1)]
+
+
+@pytest.mark.parametrize("recipe", [operations_of_the_graph, shapes_of_the_graph, operations_by_name, more_operations_by_name])
 def test_operations_in_the_graph_are_read_and_written_back(recipe, tmp_path):
     x = keras.Input((3, 4))
     values = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
@@ -331,6 +347,20 @@ def test_operations_in_the_graph_are_read_and_written_back(recipe, tmp_path):
         ours.save(tmp_path / "ours.keras")
         same(predicted(keras.models.load_model(tmp_path / "ours.keras"), values), predicted(theirs, values))
         assert len(ours.get_weights()) == 0
+
+
+def windows_in_the_graph(x):
+    """Convolutions over kernels that are no weights, and pooling, of sequences and of images."""
+    kernel, images = np.arange(24.0, dtype="float32").reshape(2, 4, 3) / 24, ops.tile(x[..., None], (1, 2, 1, 4))
+    square = np.arange(72.0, dtype="float32").reshape(3, 2, 4, 3) / 72
+    found = [ops.conv(x, kernel), ops.conv(x, kernel, 2, "same"), ops.conv(images, square, (2, 1), "same", dilation_rate=1)]
+    found += [ops.depthwise_conv(images, square, 1, "same"), ops.conv(images, square, 1, "valid", dilation_rate=(2, 1))]
+    found += [ops.max_pool(x, 2, 1, "same"), ops.max_pool(images, (2, 1)), ops.average_pool(x, 2), ops.average_pool(images, 3, 1, "same")]
+    return found
+
+
+def test_windows_in_the_graph_are_read_and_written_back(tmp_path):
+    test_operations_in_the_graph_are_read_and_written_back(windows_in_the_graph, tmp_path)
 
 
 def test_functions_of_torch_are_written_as_operations_of_keras(tmp_path):
@@ -346,6 +376,9 @@ def test_functions_of_torch_are_written_as_operations_of_keras(tmp_path):
         torch.where(x > 0, x, 0.0).to(torch.float32),
         torch.maximum(x, x * 2).pow(2).amax(1),
         x.exp().log1p().sqrt().sigmoid() + torch.ones(4),
+        torch.nn.functional.conv1d(x, torch.ones(2, 3, 2), padding="same"),
+        torch.nn.functional.max_pool1d(x, 2, stride=1),
+        torch.nn.functional.avg_pool1d(x, kernel_size=3),
     ]
     ours = tk.Model(x, results)
     values = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")

@@ -24,6 +24,9 @@ from torchkeras_fn.saving.bounds import bounded
         lambda: torch.zeros(10**7, dtype=torch.int8).chunk(10**6),
         lambda: [torch.zeros(10**6) for _ in range(100)],
         lambda: [torch.zeros(1) for _ in range(10**5)],
+        lambda: torch.diff(torch.zeros(10**4), 5000),
+        lambda: torch.zeros(10**4).diff(n=5000),
+        lambda: torch.tensor_split(torch.zeros(10**5), 20_000),
     ],
 )
 def test_what_the_weights_give_no_reason_for_is_stopped(work):

@@ -141,6 +141,7 @@ CONFIGURATIONS = {
     "a huge constant on a device": call("torch.Tensor.new_ones", X, [10**6, 10**6], device="cpu"),
     "very many pieces": graph([{"function": "torch.unbind", "args": [X, 1], "kwargs": {}}], shape=(None, 10**9)),
     "very many sections": graph([{"function": "torch.tensor_split", "args": [X, 10**8, 1], "kwargs": {}}], shape=(None, 10**9)),
+    "very many differences": graph([{"function": "torch.diff", "args": [X, 10**9], "kwargs": {}}], shape=(None, 2 * 10**9)),
     "a loop without end": graph([{"function": "torch.svd_lowrank", "args": [X], "kwargs": {"niter": 10**12}}], shape=(None, 3)),
     "very many layers": edited(
         lambda value: value["model"]["config"].update(

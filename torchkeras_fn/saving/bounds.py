@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -16,6 +17,9 @@ _CALLS_PER_CONTAINER = 500
 _MOST_PIECES = 100_000
 _MOST_AXES = 64
 _MOST_UNKNOWN = 10_000_000
+_MOST_REMEMBERED = 10_000
+_MOST_TURNS = {"diff": 1000, **dict.fromkeys(("tensor_split", "hsplit", "vsplit", "dsplit"), 10_000)}
+"""Functions that do their work as often as their second argument says, in as many operations, and how often they may."""
 _UNBOUNDED = ("aten::repeat_interleave.Tensor", "aten::bincount.default")
 """Operations whose output may be as large as a number inside a tensor says."""
 
@@ -34,10 +38,23 @@ def bounded(weight_bytes: int, containers: int) -> Iterator[None]:
     """
     random_state = torch.get_rng_state()  # the values that are drawn here are replaced by those of the file
     try:
-        with _Bounds(weight_bytes, _FREE_CALLS + _CALLS_PER_CONTAINER * containers):
+        with _Turns(), _Bounds(weight_bytes, _FREE_CALLS + _CALLS_PER_CONTAINER * containers):
             yield
     finally:
         torch.set_rng_state(random_state)
+
+
+class _Turns(TorchFunctionMode):
+    """Refuses what would be stopped only after very many small operations."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", None)
+        if name in _MOST_TURNS:
+            turns = [value for value in (*args[1:2], *kwargs.values()) if isinstance(value, int) and value > _MOST_TURNS[name]]
+            if turns:
+                raise ValueError(f"it asks for {name} to be done {turns[0]} times over, more than {_MOST_TURNS[name]}.")
+        return func(*args, **kwargs)
 
 
 class _Bounds(TorchDispatchMode):
@@ -48,6 +65,7 @@ class _Bounds(TorchDispatchMode):
         self.weight_bytes = weight_bytes
         self.bytes_left = _FREE_BYTES + _TIMES_THE_WEIGHTS * weight_bytes
         self.calls_left = most_calls
+        self._known: dict[Any, int] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -62,13 +80,26 @@ class _Bounds(TorchDispatchMode):
         _check_pieces(func, args)
         _check_axes(func, args)
         if not (func.is_view or (func._schema.is_mutable and "resize" not in func.__name__)):
-            self._take(self._bytes(func, args, kwargs))
+            self._take(self._bytes_once(func, args, kwargs))
         return func(*args, **kwargs)
 
     def _take(self, size: int) -> None:
         self.bytes_left -= size
         if self.bytes_left < 0:
             raise ValueError(f"it asks for {size} bytes in one piece, but the weights in the file have {self.weight_bytes}.")
+
+    def _bytes_once(self, func: Any, args: Any, kwargs: Any) -> int:
+        """What `_bytes` returns, which is asked once for equal shapes: models that hold others twice, and so on, draw the same for ever."""
+        try:
+            call = (func, _shape_of(args), _shape_of(kwargs))
+            found = self._known.get(call)
+        except TypeError:  # of an argument that has no hash
+            return self._bytes(func, args, kwargs)
+        if found is None:
+            found = self._bytes(func, args, kwargs)
+            if len(self._known) < _MOST_REMEMBERED:
+                self._known[call] = found
+        return found
 
     def _bytes(self, func: Any, args: Any, kwargs: Any) -> int:
         """How many bytes the outputs will take."""
@@ -88,6 +119,17 @@ class _Bounds(TorchDispatchMode):
                 raise ValueError(f"what {func} would make cannot be told: {error}") from error
             return 0  # its values decide, as for a number read out of a tensor; the real call says what is wrong, if it is
         return sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(made) if isinstance(leaf, torch.Tensor))
+
+
+def _shape_of(value: Any) -> Any:
+    """What an argument says of the sizes of the outputs, as a key."""
+    if isinstance(value, torch.Tensor):
+        return value.shape, value.dtype, value.device, value.layout, value.stride() if value.layout is torch.strided else None
+    if isinstance(value, (list, tuple)):
+        return tuple(_shape_of(part) for part in value)
+    if isinstance(value, dict):
+        return tuple((name, _shape_of(part)) for name, part in value.items())
+    return type(value), value
 
 
 def _check_axes(func: Any, args: Any) -> None:

@@ -12,10 +12,12 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from torchkeras_fn import Input, Model, Sequential, initializers, layers, models, optimizers
-from torchkeras_fn.saving.keras_files import hdf5
+from torchkeras_fn.saving.keras_files import hdf5, reading
 from torchkeras_fn.saving.keras_files.operations import drawer_of
+from torchkeras_fn.saving.keras_files.reading import Reader
 
 ENDINGS = [".keras", ".h5", ".hdf5"]
 X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
@@ -302,6 +304,10 @@ def drawn_by(function):
     ("model", "message"),
     [
         (lambda: drawn_by(lambda x: torch.cummax(x, 1)[0]), "'cummax' of torch has no twin"),
+        (lambda: drawn_by(lambda x: F.max_pool1d(x[:, None], 2, padding=1)), "pooling with a padding"),
+        (lambda: drawn_by(lambda x: F.avg_pool1d(x, 2)), "or without a batch"),
+        (lambda: drawn_by(lambda x: F.conv1d(x[:, None], torch.ones(1, 1, 2), padding=1)), "conv with groups=1 and padding=1"),
+        (lambda: drawn_by(lambda x: F.conv1d(x[:, None], torch.ones(1, 1, 2), torch.ones(1))), "conv with a bias"),
         (lambda: drawn_by(layers.Lambda(lambda x: x + 1, name="plus")), "plus: .* has no name"),
         (lambda: drawn_by(layers.Activation(torch.nn.ReLU(), name="act")), "act: .* is a torch module"),
         (lambda: drawn_by(layers.TorchModuleWrapper(torch.nn.Linear(4, 2), name="wrapped")), "wrapped: there is no TorchModuleWrapper"),
@@ -632,9 +638,26 @@ def test_an_operation_that_cuts_a_tensor_into_very_many_pieces_is_refused():
         drawer_of({"class_name": "ArraySplit", "config": {"name": "cut", "indices_or_sections": 10**12, "axis": 1}})
 
 
+def doubled(depth):
+    """The entry of a model that calls another twice, which calls another twice, and so on."""
+    if depth == 0:
+        return {"class_name": "Activation", "config": {"name": "m0", "activation": "relu"}}
+    name, x = f"m{depth - 1}", {"class_name": "InputLayer", "config": {"batch_shape": [None, 2], "name": "x"}, "name": "x"}
+    inner = {**doubled(depth - 1), "name": name, "inbound_nodes": [[["x", 0, 0, {}]], [["x", 0, 0, {}]]]}
+    config = {"name": f"m{depth}", "layers": [x, inner], "input_layers": [["x", 0, 0]], "output_layers": [[name, 1, 0]]}
+    return {"class_name": "Functional", "config": config}
+
+
+def test_models_that_hold_each_other_twice_and_so_on_are_refused(monkeypatch):
+    monkeypatch.setattr(reading, "_MOST_CALLS_INSIDE", 10)
+    assert Reader().model(doubled(3)).output_shape == (None, 2)
+    with pytest.raises(ValueError, match="models inside of others make 16 calls, more than 10"):
+        Reader().model(doubled(5))
+
+
 def test_an_argument_of_an_operation_that_is_not_known_here_is_refused():
-    with pytest.raises(ValueError, match="reduction='add' of the operation 'ScatterUpdate' is not known here"):
-        drawer_of({"class_name": "ScatterUpdate", "config": {"name": "put", "reduction": "add"}})
+    with pytest.raises(ValueError, match="descending=True of the operation 'Sort' is not known here"):
+        drawer_of({"class_name": "Sort", "config": {"name": "s", "descending": True}})
 
 
 class Scaled(layers.Layer):

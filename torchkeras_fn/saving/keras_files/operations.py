@@ -18,17 +18,21 @@ Function = Callable[..., Any]
 
 _SPELLED = {
     "Abs": "absolute",
+    "AllClose": "allclose",
     "BatchNorm": "batch_normalization",
+    "CDist": "cdist",
     "FFT2": "fft2",
     "IFFT2": "ifft2",
+    "IsIn": "isin",
     "LayerNorm": "layer_normalization",
     "RMSNorm": "rms_normalization",
     "SearchSorted": "searchsorted",
 }
 """Operations that are called otherwise than the function that makes them."""
 _NOT_DRAWN = frozenset(
-    ("arange", "cond", "convert_to_numpy", "dtype", "empty", "eye", "fori_loop", "full", "identity", "is_tensor", "linspace", "logspace")
-    + ("map", "ndim", "ones", "scan", "shape", "size", "switch", "tri", "vectorized_map", "while_loop", "zeros")
+    ("arange", "cond", "convert_to_numpy", "custom_gradient", "dtype", "empty", "eye", "fori_loop", "full", "geomspace", "identity")
+    + ("is_tensor", "linspace", "logspace", "map", "ndim", "ones", "scan", "shape", "size", "switch", "tri", "vectorized_map")
+    + ("while_loop", "zeros")
 )
 """Functions of `ops` that make tensors out of nothing, ask about them, or call what a file cannot hold."""
 _MOST_PIECES = 100_000

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ Place = tuple[str, int]
 _AUTOMATIC_INPUT = re.compile(r"(input|input_layer|keras_tensor)(_\d+)?|.*_input")
 """Names that inputs have which nobody named, here, in Keras 3 and in Keras 2: where one is taken, another is found."""
 
+_MOST_CALLS_INSIDE = 10_000
+"""How many layers and operations may be called in models inside of others: those that hold each other twice, and so on, have no end."""
+
 
 class Reader:
     """Makes models out of descriptions, and notes the order in which those list their layers.
@@ -36,6 +39,8 @@ class Reader:
         self._unmarked: dict[str, Layer] = {}
         """What was made without a mark: Keras loses that of the first of several entries for one layer."""
         self._listed: dict[int, list[Layer]] = {}
+        self._calls: dict[int, int] = {}
+        """How many layers and operations are called when a model is, those inside included."""
 
     def layers_of(self, model: Drawn) -> list[Layer]:
         """Return the layers of a model in the order of the file, which numbers the weights by it."""
@@ -115,7 +120,9 @@ class Reader:
     def sequential(self, kind: Any, config: Mapping[str, Any]) -> Layer:
         """Return a stack of layers, built where the shape of its input is known."""
         layers = [self.layer(entry) for entry in config["layers"]]
+        calls = self._count((layer, 1) for layer in layers)
         model: Any = kind(layers)
+        self._calls[id(model)] = calls
         shape = config.get("build_input_shape")
         if model.graph is None and layers and isinstance(shape, list) and not any(isinstance(part, list) for part in shape):
             model.build(tuple(shape))
@@ -130,6 +137,14 @@ class Reader:
         found: Layer = model
         return found
 
+    def _count(self, called: Iterable[tuple[Any, int]]) -> int:
+        """The calls that these are, each so many times. Raises `ValueError` for more of models inside than anybody draws."""
+        listed = [(getattr(layer, "layer", layer), times) for layer, times in called]  # or what a layer wraps
+        inside = sum(times * self._calls[id(layer)] for layer, times in listed if id(layer) in self._calls)
+        if inside > _MOST_CALLS_INSIDE:
+            raise ValueError(f"models inside of others make {inside} calls, more than {_MOST_CALLS_INSIDE}.")
+        return inside + sum(times for layer, times in listed if id(layer) not in self._calls)
+
     # ------------------------------------------------------------------ graphs
 
     def functional(self, kind: Any, config: Mapping[str, Any]) -> Layer:
@@ -140,9 +155,11 @@ class Reader:
         operations: dict[str, Any] = {}
         for name, entry in entries.items():
             operations[name] = drawer_of(entry) if is_operation(entry) else self.layer(entry)
+        calls = self._count((operations[name], len(entry.get("inbound_nodes") or [])) for name, entry in entries.items())
         drawing = _Drawing(entries, operations, config["output_layers"], self)
         inputs, outputs = drawing.ends(config["input_layers"]), drawing.ends(config["output_layers"])
         model = kind(inputs=inputs, outputs=outputs)
+        self._calls[id(model)] = calls
         inside = set(model.graph.layers)
         return self._named(model, config, [layer for layer in operations.values() if isinstance(layer, Layer) and layer in inside])
 

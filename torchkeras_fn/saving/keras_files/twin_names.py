@@ -6,10 +6,10 @@ HOMES: dict[str, frozenset[str]] = {
     "nn": frozenset(
         ("Celu", "Elu", "Gelu", "Glu", "HardShrink", "HardSigmoid", "HardSilu", "HardTanh", "LeakyRelu", "LogSigmoid", "LogSoftmax")
         + ("Normalize", "Relu", "Relu6", "Selu", "Sigmoid", "Silu", "SoftShrink", "Softmax", "Softplus", "Softsign", "TanhShrink")
-        + ("Threshold",)
+        + ("AveragePool", "Conv", "DepthwiseConv", "MaxPool", "Threshold")
     ),
-    "math": frozenset(("Erf", "Erfc", "Erfinv", "Logdet", "Logsumexp", "Rsqrt", "TopK")),
-    "linalg": frozenset(("Cholesky", "Det", "Eigh", "Inv", "Norm", "Pinv", "Qr", "SVD", "Solve")),
+    "math": frozenset(("CDist", "Erf", "Erfc", "Erfinv", "ExtractSequences", "Logdet", "Logsumexp", "Rsqrt", "TopK")),
+    "linalg": frozenset(("Cholesky", "Det", "Eigh", "Inv", "MatrixRank", "Norm", "Pinv", "Qr", "SVD", "Solve", "SolveTriangular")),
     "core": frozenset(("Cast", "StopGradient", "Unstack")),
 }
 """The module of an operation in Keras; all others are in `numpy`."""
@@ -37,6 +37,7 @@ ALIKE = {
         "Cos": "cos",
         "Cosh": "cosh",
         "Deg2rad": "deg2rad",
+        "Dstack": "dstack",
         "Det": "linalg_det det",
         "Eigh": "linalg_eigh",
         "Equal": "eq",
@@ -158,6 +159,7 @@ NAMED: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
     "hardtanh": ("HardTanh", ("min_val", "max_val"), {"min_val": -1.0, "max_val": 1.0}),
     "leaky_relu": ("LeakyRelu", ("negative_slope",), {"negative_slope": 0.01}),
     "linalg_cholesky": ("Cholesky", (), {"upper": False}),
+    "linalg_matrix_rank": ("MatrixRank", (), {}),
     "linalg_norm": ("Norm", ("ord", "axis", "keepdims"), {"ord": None, "axis": None, "keepdims": False}),
     "linalg_pinv": ("Pinv", (), {}),
     "linalg_qr": ("Qr", ("mode",), {"mode": "reduced"}),

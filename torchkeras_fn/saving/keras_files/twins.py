@@ -3,6 +3,7 @@
 import itertools
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -48,6 +49,8 @@ def written(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], outpu
     full_name = getattr(function, "__name__", str(function))
     name = full_name.strip("_") if full_name.startswith("_") else full_name
     kwargs = {key: value for key, value in kwargs.items() if key not in DROPPED and not (key == "dtype" and value is None)}
+    if name == "view" and outputs[0].dtype != args[0].dtype:
+        return _operation("View", {"dtype": str(outputs[0].dtype).removeprefix("torch.")}, [args[0]])
     if name in RESHAPED:
         return _reshape(args, outputs[0])
     if name in CASTS:
@@ -168,6 +171,22 @@ def _quantile(outputs: Any, x: Any, q: Any, dim: Any = None, keepdim: bool = Fal
     return _operation("Quantile", {"axis": dim, "method": interpolation, "keepdims": keepdim}, [x, q])
 
 
+def _windows(outputs: Any, x: Any, dim: int, size: int, step: int) -> Written:
+    if dim % x.ndim != x.ndim - 1:
+        raise _no_twin("unfold of another axis than the last one")
+    return _operation("ExtractSequences", {"sequence_length": size, "sequence_stride": step}, [x])
+
+
+def _distances(outputs: Any, x: Any, y: Any, p: float = 2.0, compute_mode: Any = None) -> Written:
+    if p != 2:
+        raise _no_twin(f"cdist with p={p}")
+    return _operation("CDist", {}, [x, y])
+
+
+def _nanquantile(*args: Any, **kwargs: Any) -> Written:
+    return _quantile(*args, **kwargs)._replace(name="Nanquantile")
+
+
 def _isclose(outputs: Any, x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Written:
     if (rtol, atol) != (1e-5, 1e-8):
         raise _no_twin("isclose with other tolerances than Keras' own")
@@ -184,7 +203,74 @@ def _full_like(outputs: Sequence[KerasTensor], x: Any, fill_value: Any, dtype: A
     return _operation("FullLike", {"dtype": str(outputs[0].dtype).removeprefix("torch.")}, [x, fill_value])
 
 
+def _convolution(
+    outputs: Any, input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Written:
+    """A convolution over a kernel that is no weight: of all channels together, or of each alone. Kernels of Keras have the filters last."""
+    if bias is not None or not isinstance(weight, torch.Tensor) or input.ndim != weight.ndim:
+        raise _no_twin("conv with a bias, without a batch, or with a kernel that is known only when the model runs")
+    steps, rates, is_padded = _sizes(stride, input.ndim - 2), _sizes(dilation, input.ndim - 2), _pads(padding)
+    if groups not in (1, input.shape[1]) or is_padded and (padding != "same" or set(steps) != {1}):
+        raise _no_twin(f"conv with groups={groups} and padding={padding!r}")
+    config = {"strides": steps, "padding": "same" if is_padded else "valid", "dilation_rate": rates, "data_format": "channels_first"}
+    kernel = weight.detach().permute(*range(2, weight.ndim), 1, 0)
+    if groups == 1:
+        return _operation("Conv", config, [input, kernel])
+    return _operation("DepthwiseConv", config, [input, kernel.reshape(*kernel.shape[:-2], groups, -1)])
+
+
+def _maxima(
+    rank: int,
+    outputs: Any,
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Written:
+    is_plain = not ceil_mode and set(_sizes(dilation, rank)) == {1}
+    return _pooling("MaxPool", rank, input, kernel_size, stride, padding, is_plain)._replace(outputs=1)
+
+
+def _means(
+    rank: int,
+    outputs: Any,
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Written:
+    return _pooling("AveragePool", rank, input, kernel_size, stride, padding, not ceil_mode and divisor_override is None)
+
+
+def _pooling(name: str, rank: int, x: Any, size: Any, stride: Any, padding: Any, is_plain: bool) -> Written:
+    if _pads(padding) or not is_plain or x.ndim != rank + 2:
+        raise _no_twin("pooling with a padding, a dilation, a divisor or ceil_mode, or without a batch")
+    config = {"pool_size": _sizes(size, rank), "strides": _sizes(stride or size, rank), "padding": "valid"}
+    return _operation(name, {**config, "data_format": "channels_first"}, [x])
+
+
+def _sizes(given: Any, rank: int) -> list[int]:
+    """A size for each axis, of which torch takes one for all. Raises `ValueError` for one that is known only when the model runs."""
+    listed = list(given) if isinstance(given, (list, tuple)) else [given]
+    if symbolic_leaves(listed):
+        raise _no_twin("a window of a size that is known only when the model runs")
+    return listed * rank if len(listed) == 1 else listed
+
+
+def _pads(padding: Any) -> bool:
+    return padding != "valid" and (padding == "same" or any(_sizes(padding, 1)))
+
+
 _SHAPED: dict[str, Callable[..., Written]] = {
+    **{f"conv{rank}d": _convolution for rank in (1, 2, 3)},
+    **{f"max_pool{rank}d": partial(_maxima, rank) for rank in (1, 2, 3)},
+    **{f"avg_pool{rank}d": partial(_means, rank) for rank in (1, 2, 3)},
     **dict.fromkeys(("split", "chunk", "tensor_split"), _pieces),
     "getitem": _item,
     "select": lambda outputs, x, dim, index: Written("GetItem", "numpy", {}, [x, (*[slice(None)] * (dim % x.ndim), index)]),
@@ -197,6 +283,14 @@ _SHAPED: dict[str, Callable[..., Written]] = {
     "einsum": _einsum,
     "tensordot": _tensordot,
     "quantile": _quantile,
+    "nanquantile": _nanquantile,
+    "cdist": _distances,
+    "unfold": _windows,
+    "trapezoid": lambda outputs, y, dx=1.0, dim=-1: _operation("Trapezoid", {"dx": dx, "axis": dim}, [y]),
+    "isin": lambda outputs, x, y, assume_unique=False, invert=False: _operation(
+        "IsIn", {"assume_unique": assume_unique, "invert": invert}, [x, y]
+    ),
+    "linalg_solve_triangular": lambda outputs, a, b, upper: _operation("SolveTriangular", {"lower": not upper}, [a, b]),
     "isclose": _isclose,
     "bucketize": _digitize,
     "full_like": _full_like,
