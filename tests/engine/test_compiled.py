@@ -493,13 +493,14 @@ class Scaled:
         return self.l2 * weight.square().sum()
 
 
+@pytest.mark.parametrize("kind", ["kernel_regularizer", "activity_regularizer"])
 @pytest.mark.parametrize("make", [regularizers.L2, lambda: regularizers.L1L2(l2=0.1), Scaled])
-def test_an_attribute_of_a_regularizer_counts(make, as_it_is):
+def test_an_attribute_of_a_regularizer_counts(make, kind, as_it_is):
     grow = LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(regularizer, "l2", float(epoch)))
     found = []
     for jit_compile in (False, True):
         regularizer = make()
-        model = Sequential([Input((6,)), layers.Dense(1, "tanh", kernel_initializer="ones", kernel_regularizer=regularizer)])
+        model = Sequential([Input((6,)), layers.Dense(1, "tanh", kernel_initializer="ones", **{kind: regularizer})])
         prepared(model, jit_compile=jit_compile)
         found.append(model.fit(X, Y, batch_size=SIZE, epochs=4, shuffle=False, verbose=0, callbacks=[grow]).history["loss"])
     assert found[0] == pytest.approx(found[1], rel=1e-4)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
+from torchkeras_fn.engine.function_module import FunctionModule
 from torchkeras_fn.engine.named_weight import NamedWeight
 from torchkeras_fn.engine.random_state import device_states, random_state, set_device_states, set_random_state
 from torchkeras_fn.engine.replay import compiled
@@ -294,7 +295,8 @@ def _obstacle(trainer: Any, parts: Sequence[nn.Module]) -> str | None:
 
 def _marks_of(trainer: Any, parts: Sequence[nn.Module]) -> tuple[list[Any], list[Any]]:
     """The objects and the values from which a step is compiled, so far as they may change."""
-    objects: list[Any] = [getattr(trainer, "_views", {}).get("training"), trainer.objective, trainer.optimizer, trainer._scale_loss, *parts]
+    view = getattr(trainer, "_views", {}).get("training")
+    objects: list[Any] = [view, trainer.objective, trainer.optimizer, trainer._scale_loss, *parts]
     kind = trainer._device.type
     values: list[Any] = [torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)]  # the caller's
     for part in parts:
@@ -317,6 +319,9 @@ def _marks_of(trainer: Any, parts: Sequence[nn.Module]) -> tuple[list[Any], list
     for term in getattr(trainer, "_terms", ()):
         weight = getattr(term, "__self__", None)
         _note_attributes(weight.options.regularizer if isinstance(weight, NamedWeight) else term, objects, values)
+    for part in () if view is None else view.module.children():  # among them the activity regularizers
+        if isinstance(part, FunctionModule):
+            _note_attributes(part.function, objects, values)
     for metric in trainer.objective.known_metrics():
         objects.append(metric)
         values += [state.data_ptr() for state in getattr(metric, "_states", ())]
