@@ -297,8 +297,8 @@ def _marks_of(trainer: Any, parts: Sequence[nn.Module]) -> tuple[list[Any], list
     """The objects and the values from which a step is compiled, so far as they may change."""
     view = getattr(trainer, "_views", {}).get("training")
     objects: list[Any] = [view, trainer.objective, trainer.optimizer, trainer._scale_loss, *parts]
-    kind = trainer._device.type
-    values: list[Any] = [torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)]  # the caller's
+    kind = trainer._device.type if torch._C._is_any_autocast_enabled() else None  # not every device has it
+    values: list[Any] = [kind and torch.is_autocast_enabled(kind), kind and torch.get_autocast_dtype(kind)]  # the caller's
     for part in parts:
         for tensor in (*part._parameters.values(), *part._buffers.values()):
             if tensor is not None:

@@ -45,7 +45,7 @@ class Session(turns.Turn):
         if self._switched is not None:
             self._enter_around()
         self._flushes = training and trainer._device.type == "cpu" and denormals.flush()
-        if torch.is_autocast_enabled(trainer._device.type) and torch.is_autocast_cache_enabled():  # the caller's
+        if torch._C._is_any_autocast_enabled() and torch.is_autocast_cache_enabled():  # the caller's
             torch.clear_autocast_cache()  # weights change in a session, and may have changed since the last
             torch.set_autocast_cache_enabled(False)
             self._casts_anew = True
