@@ -563,6 +563,24 @@ def test_what_a_function_returned_stays_what_it_was():
     assert (first, second) == (2, 4)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda variable, mean: K.update(variable, mean),
+        lambda variable, mean: K.update_add(variable, mean),
+        lambda variable, mean: K.update_sub(variable, mean),
+        lambda variable, mean: K.moving_average_update(variable, mean, 0.9),
+        lambda variable, mean: K.set_value(variable, K.get_value(mean)),
+    ],
+)
+def test_drawing_a_function_that_changes_a_variable_does_not_change_it(change):
+    variable, x = K.variable(1.0), Input(shape=(3,))
+    model = Model(x, layers.Lambda(lambda x: [x, change(variable, K.mean(x))][0])(x))
+    assert variable.item() == 1
+    model.predict(np.full((2, 3), 5.0))
+    assert variable.item() != 1
+
+
 def test_random_variables():
     assert K.is_variable(K.random_normal_variable((2, 3), 0.0, 1.0))
     values = K.random_uniform_variable((100,), 2.0, 3.0)
@@ -573,6 +591,24 @@ def test_random_variables():
 def test_batch_dot_leaves_the_batch_alone(axes):
     with pytest.raises(ValueError, match="batch axis"):
         K.batch_dot(torch.ones(2, 3, 4), torch.ones(2, 3, 4), axes)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "axes", "equation"),
+    [
+        (((2, 3, 5), (2, 3, 4, 5)), [2, 3], "bni,bnji->bnj"),  # the routing of capsules
+        (((2, 3, 4), (2, 3, 4, 5)), [2, 2], "bni,bnij->bnj"),
+        (((2, 3, 4, 5), (2, 3, 6, 5)), 3, "bnij,bnkj->bnik"),  # attention with heads
+        (((2, 3, 4, 5), (2, 3, 5, 6)), None, "bnij,bnjk->bnik"),
+        (((2, 3, 4, 5), (2, 3, 5)), [3, 2], "bnij,bnj->bni"),
+        (((2, 3, 4, 5), (2, 7, 5)), [3, 2], "bnij,bmj->bnim"),  # no numbers of samples in common but the first
+        (((2, 3, 4, 5), (2, 3, 4, 5)), [1, 1], "bnij,bnkl->bijkl"),
+        (((2, 5), (2, 3, 4, 5)), [1, 3], "bj,bnij->bni"),
+    ],
+)
+def test_batch_dot_of_more_dimensions_takes_all_but_the_last_two_as_samples(shapes, axes, equation):
+    x, y = (torch.rand(shape) for shape in shapes)
+    torch.testing.assert_close(K.batch_dot(x, y, axes), torch.einsum(equation, x, y))
 
 
 def test_batch_dot_needs_samples():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras_fn import Input, Model, Sequential, layers
+from torchkeras_fn import Input, Model, Sequential, initializers, layers
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.models import clone_model, load_model
 
@@ -118,6 +118,42 @@ class Net(Model):
 
     def call(self, x):
         return self.dense(x)
+
+
+class OwnGRU(layers.GRU):
+    """Not registered anywhere either."""
+
+
+class OwnCell(layers.GRUCell):
+    """Not registered anywhere either."""
+
+
+class Twos(initializers.Initializer):
+    """Not registered anywhere either."""
+
+    def __call__(self, shape, dtype=None):
+        return torch.full(tuple(shape), 2.0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.RNN(OwnCell(2)),
+        lambda: layers.RNN([OwnCell(3), OwnCell(2)]),
+        lambda: layers.Bidirectional(OwnGRU(2)),
+        lambda: layers.TimeDistributed(Own(2.0)),
+        lambda: layers.Dense(2, kernel_initializer=Twos()),
+        lambda: layers.RNN(OwnCell(2, kernel_initializer=Twos())),
+    ],
+)
+def test_classes_of_the_users_own_inside_of_a_layer_need_no_names(make):
+    x = Input((4, 3))
+    model = Model(x, make()(x))
+    twin = clone_model(model)
+    twin.set_weights(model.get_weights())
+    data = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+    np.testing.assert_array_equal(twin.predict(data), model.predict(data))
+    assert [type(layer) for layer in twin.layers[1].sublayers()] == [type(layer) for layer in model.layers[1].sublayers()]
 
 
 def test_a_model_with_its_own_call_is_made_by_its_constructor():

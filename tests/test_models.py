@@ -625,6 +625,16 @@ def test_an_empty_stack_says_so():
         Sequential()(torch.ones(1, 3))
 
 
+def test_a_stack_without_a_shape_is_called_on_a_list_of_one():
+    assert Sequential([Dense(2)])([torch.ones(4, 3)]).shape == (4, 2)
+
+
+@pytest.mark.parametrize("given", [[torch.ones(1, 3)] * 2, {"x": torch.ones(1, 3)}, [[1.0, 2.0]]])
+def test_a_stack_without_a_shape_says_on_what_it_is_called(given):
+    with pytest.raises(TypeError, match="is called on one tensor or array, got"):
+        Sequential([Dense(2)])(given)
+
+
 def test_one_layer_may_be_stacked_twice():
     layer = Dense(3, input_shape=(3,))
     model = Sequential([layer, layer])

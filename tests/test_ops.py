@@ -8,7 +8,7 @@ from tests.drawing import check_drawing, evaluate, tensors
 from tests.expressions import OPS, VALUES, names_in
 from torchkeras_fn import Input, Model, ops
 
-NOT_DRAWN = ("ops.nonzero", "ops.squeeze(one)", "ops.broadcast_to(one, (3", "ops.segment_sum(row, [0", "ops.ctc_loss")
+NOT_DRAWN = ("ops.squeeze(one)", "ops.broadcast_to(one, (3", "ops.segment_sum(row, [0", "ops.ctc_loss")
 NOT_DRAWN += ("ops.image.affine_transform(image, [", "ops.image.perspective_transform(image, [")
 DRAWN = [line for line in OPS if not line.startswith(NOT_DRAWN)]
 
@@ -306,3 +306,16 @@ def test_a_gradient_of_ones_own_is_taken():
 def test_a_gradient_of_ones_own_is_not_drawn():
     with pytest.raises(ValueError, match="A gradient of one's own is not drawn. Put the function in a Lambda layer"):
         ops.custom_gradient(lambda x: (x, lambda upstream: upstream))(Input((3,)))
+
+
+@pytest.mark.parametrize("axis", [np.arange(1, 3), range(1, 3), torch.tensor([1, 2])])
+@pytest.mark.parametrize("name", ["sum", "max", "prod", "flip", "median", "count_nonzero", "squeeze", "expand_dims"])
+def test_axes_come_in_arrays_too(name, axis):
+    x = torch.rand(2, 1, 1)
+    torch.testing.assert_close(getattr(ops, name)(x, axis=axis), getattr(ops, name)(x, axis=(1, 2)))
+
+
+@pytest.mark.parametrize("name", ["sum", "any", "prod", "flip", "quantile", "squeeze", "expand_dims", "average"])
+def test_an_axis_is_an_integer_of_numpy_too(name):
+    x, others = torch.rand(2, 1, 3), {"quantile": [0.5], "average": []}.get(name, [])
+    torch.testing.assert_close(getattr(ops, name)(x, *others, axis=np.int64(1)), getattr(ops, name)(x, *others, axis=1))

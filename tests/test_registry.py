@@ -138,6 +138,19 @@ def test_custom_objects_are_found_inside_the_scope_only():
         COLOURS.get("blend")
 
 
+def test_a_scope_takes_several_dicts():
+    with custom_object_scope({"blend": blend, "two": blend}, {"two": len}):
+        assert (COLOURS.get("blend"), COLOURS.get("two")) == (blend, len)
+    with pytest.raises(ValueError, match="Unknown colour 'two'"):
+        COLOURS.get("two")
+
+
+@pytest.mark.parametrize("objects", [DeepBlue, [DeepBlue], "DeepBlue"])
+def test_a_scope_takes_dicts_only(objects):
+    with pytest.raises(TypeError, match="Expected a dict from names to classes or functions"), custom_object_scope(objects):
+        pass
+
+
 def test_custom_objects_come_before_the_entries():
     with custom_object_scope({"red": blend}):
         assert COLOURS.get("red") is blend
@@ -255,3 +268,13 @@ def test_a_private_function_is_not_taken_for_the_entry_of_nearly_its_name():
     assert activations.deserialize("_leaky_relu", custom_objects={"_leaky_relu": _leaky_relu}) is _leaky_relu
     with pytest.raises(ValueError, match="Unknown activation '_leaky_relu'. Did you mean 'leaky_relu'?"):
         activations.get("_leaky_relu")
+
+
+def test_a_decorator_without_its_parentheses_says_so():
+    with pytest.raises(TypeError, match="'package' must be a text.* has parentheses: @register_keras_serializable()"):
+        register_keras_serializable(DeepBlue)
+
+
+def test_an_object_is_not_registered():
+    with pytest.raises(TypeError, match="Classes and functions are registered, got .* of type DeepBlue"):
+        register_keras_serializable()(DeepBlue())

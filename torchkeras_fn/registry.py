@@ -27,7 +27,8 @@ def register_keras_serializable(package: str = "Custom", name: str | None = None
     """Return a decorator that makes a class or function known to every lookup, as `package>name`, and written down under it.
 
     The name is its own unless given; under that alone it is found too, where nothing built in is called so. Raises
-    `ValueError` for a name that is taken by another object, and for a class without `get_config`.
+    `ValueError` for a name that is taken by another object, and for a class without `get_config`, and `TypeError` for what is
+    neither a class nor a function, and where the decorator's parentheses are forgotten.
 
     >>> @register_keras_serializable(package="doctest")
     ... def thrice(x):
@@ -36,7 +37,12 @@ def register_keras_serializable(package: str = "Custom", name: str | None = None
     ('doctest>thrice', True)
     """
 
+    if not isinstance(package, str):
+        raise TypeError(f"'package' must be a text, got {package!r}. The decorator has parentheses: @register_keras_serializable().")
+
     def register(item: Any) -> Any:
+        if name is None and not hasattr(item, "__name__"):
+            raise TypeError(f"Classes and functions are registered, got {item!r} of type {type(item).__name__}.")
         if inspect.isclass(item) and not hasattr(item, "get_config"):
             raise ValueError(f"{item.__name__} cannot be registered: it has no get_config().")
         known_as = f"{package}>{name or item.__name__}"
@@ -77,14 +83,20 @@ def get_registered_object(
 
 
 @contextmanager
-def custom_object_scope(objects: Mapping[str, Any]) -> Iterator[None]:
-    """Make the given names known to every lookup inside the `with` block.
+def custom_object_scope(*custom_objects: Mapping[str, Any]) -> Iterator[None]:
+    """Make the names of one or several dicts known to every lookup inside the `with` block.
+
+    Raises `TypeError` for what is no dict from names to classes or functions.
 
     >>> from torchkeras_fn import activations
-    >>> with custom_object_scope({"twice": lambda x: 2 * x}):
-    ...     activations.get("twice")(4)
-    8
+    >>> with custom_object_scope({"twice": lambda x: 2 * x}, {"thrice": lambda x: 3 * x}):
+    ...     activations.get("twice")(4), activations.get("thrice")(4)
+    (8, 12)
     """
+    for each in custom_objects:
+        if not isinstance(each, Mapping):
+            raise TypeError(f"Expected a dict from names to classes or functions, such as {{'own': Own}}; got {each!r}.")
+    objects = {name: item for each in custom_objects for name, item in each.items()}
     before = {name: _custom_objects[name] for name in objects if name in _custom_objects}
     _custom_objects.update(objects)
     try:

@@ -1,5 +1,6 @@
 """One, two and three processes with the same global batch do the same: loss curves, figures, weights and predictions."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -262,3 +263,66 @@ def test_weights_and_metrics():
             {"samples": 13, "options": parts},
         ]
     )
+
+
+class Classes(Trainer, torch.nn.Module):
+    """Scores of two classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.last(x)
+
+
+@dataclass
+class Found:
+    """Outputs of which the second has no loss."""
+
+    logits: torch.Tensor
+    hidden: torch.Tensor
+
+
+class InRecords(Classes):
+    """A module that returns a dataclass."""
+
+    def forward(self, x):
+        logits = self.last(x)
+        return Found(logits, 2 * logits)
+
+
+def train_on_records() -> Any:
+    set_random_seed(7)
+    net, (x, y) = InRecords(), rows(10)
+    net.compile("sgd", {"logits": torch.nn.CrossEntropyLoss()})
+    size = GLOBAL // dist.get_world_size()
+    return net.fit(x, {"logits": y.astype("int64")}, batch_size=size, shuffle=False, verbose=0).history
+
+
+def test_a_dataclass_of_outputs():
+    wanted = run(train_on_records, 1)[0]
+    for found in run(train_on_records, 2):
+        same(wanted, found, 2e-5)
+
+
+def train_with_classes(samples: int, loss: Any) -> Any:
+    set_random_seed(7)
+    net, (x, y) = Classes(), rows(samples)
+    net.compile("sgd", loss, metrics=[loss], weighted_metrics=[loss])
+    size = GLOBAL // dist.get_world_size()
+    history = net.fit(x, y.astype("int64"), batch_size=size, shuffle=False, verbose=0).history
+    return history, [value.detach().numpy().copy() for value in net.state_dict().values()]
+
+
+def several_with_classes(cases: list[Any]) -> list[Any]:
+    return [train_with_classes(*case) for case in cases]
+
+
+def test_weights_of_classes_in_a_loss_of_torch():
+    weighing, ignoring = torch.nn.CrossEntropyLoss(weight=torch.tensor([0.2, 3.0])), torch.nn.CrossEntropyLoss(ignore_index=0)
+    cases = [(samples, loss) for samples in (4, 10) for loss in (weighing, ignoring)]
+    wanted = run(several_with_classes, 1, cases)[0]
+    for count in (2, 3):
+        for found in run(several_with_classes, count, cases):
+            same(wanted, found, 2e-5)

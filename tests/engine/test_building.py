@@ -189,6 +189,19 @@ def test_tensors_added_to_the_lists_of_weights_are_named_after_their_attributes(
     assert [*built.state_dict()] == ["scale", "shift"]
 
 
+def test_tensors_without_memory_added_to_the_lists_of_weights_are_weights_each():
+    class Counting(Layer):
+        def build(self, input_shape):
+            self.seen, self.kept = torch.zeros(input_shape[-1]), torch.ones(input_shape[-1])
+            self.non_trainable_weights.append(self.seen)
+            self.non_trainable_weights.append(self.kept)
+
+    layer = Counting()
+    with torch.device("meta"):
+        layer.build((None, 3))
+    assert [*layer.state_dict()] == ["seen", "kept"]
+
+
 def test_a_weight_added_to_those_that_are_not_trained_is_frozen():
     class Kept(Attention):
         def build(self, input_shape):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import Input, Model, Sequential
+from torchkeras_fn.engine.incoming import carried_mask, carry_mask
 from torchkeras_fn.layers import GRU, LSTM, Activation, BatchNormalization, Dense, Dropout, Flatten, Layer
 
 
@@ -221,3 +222,34 @@ def test_a_layer_that_returns_a_symbolic_tensor_besides_its_own_says_so():
 
     with pytest.raises(ValueError, match="Both uses symbolic tensors"):
         Both(Input((3,)))(Input((3,)))
+
+
+class Marking(Layer):
+    """Makes a mask of its own."""
+
+    def call(self, inputs):
+        return inputs * 2
+
+    def compute_mask(self, inputs, mask=None):
+        return inputs.ne(0).any(-1)
+
+
+def test_a_users_layer_called_by_hand_makes_its_mask_of_inputs_without_one():
+    inputs = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    assert carried_mask(Dense(2)(Marking()(inputs))).tolist() == [[True, False]]
+
+
+def test_a_mask_made_inside_a_layer_that_says_nothing_of_masks_goes_before_the_one_that_came():
+    class Passing(Layer):
+        supports_masking = True
+
+        def __init__(self):
+            super().__init__()
+            self.marking = Marking()
+
+        def call(self, inputs):
+            return self.marking(inputs)
+
+    inputs = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    carry_mask(inputs, torch.tensor([[True, True]]))
+    assert carried_mask(Passing()(inputs)).tolist() == [[True, False]]

@@ -3,6 +3,7 @@
 import threading
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -100,6 +101,73 @@ def test_a_batch_that_grows_or_shrinks_is_followed(function, small):
 )
 def test_a_known_batch_that_grows_or_shrinks_is_followed(function, expected):
     assert infer(function, [spec(8, 3)], {}).shape == expected
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "expected"),
+    [
+        (lambda x: x[x > 0].mean(), [(None, None, 4)], ()),
+        (lambda x: x[x > 0], [(None, 4)], (None,)),
+        (lambda x: x[x > 0], [(1, 4)], (None,)),
+        (lambda x: torch.nonzero(x), [(2, 4)], (None, 2)),
+        (lambda x: torch.where(x > 0)[0], [(2, 4)], (None,)),
+        (lambda x: torch.unique(x), [(None, 4)], (None,)),
+        (lambda x: x[x > 0].max() + x, [(None, 4)], (None, 4)),
+        (lambda x: x[x.abs().sum(1) > 0], [(3, 4)], (None, 4)),
+        (lambda x: torch.cat([x[x > 0], x.new_zeros(4)])[:4], [(4,)], (4,)),
+        (lambda x, y: x[y[:, 0] > 0], [(None, 8), (None, 2)], (None, 8)),
+        (lambda x, y: x * y[y > 0].sum(), [(None, None), (2, 2)], (None, None)),
+        (lambda x: x[:, : int(x.max().abs()) + 1], [(None, 8)], (None, None)),
+        (lambda x: x if x[0, 0].item() > 0 else -x, [(None, 8)], (None, 8)),
+        (lambda x: torch.from_numpy(np.sort(x[x > 0].numpy())), [(None, 8)], (None,)),
+    ],
+)
+def test_shapes_of_functions_that_depend_on_the_data(function, shapes, expected):
+    assert infer(function, [spec(*shape) for shape in shapes], {}).shape == expected
+
+
+def test_known_and_unknown_sizes_go_on_behind_a_function_that_depends_on_the_data():
+    chosen = infer(lambda x, y: x[(y > 0).nonzero()[:, 0]], [spec(None, 5, 3), spec(None)], {})
+    assert infer(lambda x: x[x.sum((1, 2)) > 0].sum() + x, [chosen], {}).shape == (None, 5, 3)
+
+
+def test_a_number_that_depends_on_the_data_is_unknown():
+    assert infer(lambda x: len(x[x > 0]), [spec(2, 3)], {}).number is not None
+
+
+def test_indices_that_depend_on_the_data_are_those_of_rows():
+    table = torch.ones(2, 5)
+    assert infer(lambda x: table[x[x >= 0]], [spec(None, 4, dtype=torch.int32)], {}).shape == (None, 5)
+
+
+def test_the_words_are_about_the_function_and_not_about_missing_data():
+    with pytest.raises(InferenceError, match="mat1 and mat2 shapes cannot be multiplied"):
+        infer(lambda x: x[x > 0] @ torch.ones(3, 2), [spec(None, 4)], {})
+
+
+def test_a_rank_that_depends_on_the_data_cannot_be_told():
+    with pytest.raises(InferenceError):
+        infer(lambda x: x if (x > 0).sum().item() > 4 else x[0], [spec(2, 4)], {})
+
+
+def test_running_on_data_leaves_random_states_and_statistics_alone():
+    norm = nn.BatchNorm1d(4)
+
+    def function(x):
+        with untouched(norm):
+            x = norm(x + torch.rand(1))
+        return x[x > 0]
+
+    before = torch.get_rng_state()
+    infer(function, [spec(None, 4)], {})
+    assert torch.equal(torch.get_rng_state(), before)
+    assert norm.running_mean.tolist() == [0.0] * 4 and norm.num_batches_tracked == 0
+
+
+def test_what_needs_no_data_is_run_once():
+    sizes = []
+    infer(lambda x: sizes.append(tuple(x.shape)) or x * 2, [spec(None, 4)], {})
+    assert sizes == [(0, 4)]
 
 
 def test_a_batch_folded_away_can_be_unfolded_by_its_size():
@@ -286,3 +354,11 @@ def test_inferring_takes_no_random_numbers_back_that_a_training_thread_drew():
     is_inferred.set()
     thread.join()
     assert not torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_error_that_only_an_empty_batch_makes_is_not_shown():
+    def function(x):
+        return x[0] + x.no_such_thing
+
+    with pytest.raises(InferenceError, match="no_such_thing"):
+        infer(function, [spec(None, 4)], {})

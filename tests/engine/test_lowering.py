@@ -454,6 +454,42 @@ def test_a_users_own_mask_goes_on():
     assert torch.equal(mask_of([i], h, INDICES), (INDICES != 0)[:, :1])
 
 
+class Around(Layer):
+    """Calls another layer by hand, and says nothing of masks."""
+
+    def __init__(self, layer, **kwargs):
+        super().__init__(**kwargs)
+        self.layer = layer
+
+    def call(self, inputs):
+        return self.layer(inputs)
+
+
+def test_layers_that_a_users_layer_calls_take_the_masks_of_its_inputs():
+    i = Input(shape=(4,))
+    h = Embedding(7, 3, mask_zero=True)(i)
+    mean = GlobalAveragePooling1D()
+    theirs, ours = Model(i, Around(mean)(h)), Model(i, mean(h))
+    torch.testing.assert_close(theirs(INDICES), ours(INDICES))
+
+
+def test_a_mask_goes_through_the_layers_that_a_users_layer_calls():
+    i = Input(shape=(4,))
+    h = Around(Dense(2))(Embedding(7, 3, mask_zero=True)(i))
+    assert torch.equal(mask_of([i], Dense(2)(h), INDICES), INDICES != 0)
+
+
+def test_a_mask_that_is_made_inside_a_users_layer_goes_on():
+    i = Input(shape=(4,))
+    h = Around(Embedding(7, 3, mask_zero=True))(i)
+    assert torch.equal(mask_of([i], Dense(2)(h), INDICES), INDICES != 0)
+
+
+def test_a_users_layer_through_which_no_mask_comes_leaves_none():
+    i = Input(shape=(4,))
+    assert mask_of([i], Around(LSTM(2))(Embedding(7, 3, mask_zero=True)(i)), INDICES) is None
+
+
 def test_a_mask_that_is_passed_goes_on_to_the_layers_behind():
     x, mask = Input(shape=(4, 3)), Input(shape=(4,), dtype="bool")
     h = LSTM(2, return_sequences=True)(x, mask=mask)

@@ -1,10 +1,12 @@
 """The metrics of an output in compile: open names, figures by name, values of several classes, evaluations in the middle of an epoch."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn import Input, Model, metrics
+from torchkeras_fn import Input, Model, losses, metrics
 from torchkeras_fn.callbacks import Callback
 from torchkeras_fn.layers import Dense
 
@@ -114,3 +116,35 @@ def test_a_subclass_that_prepares_the_predictions_for_its_parent():
     model = classifier(metrics=[SparseMeanIoU(3, name="mine"), metrics.MeanIoU(3, sparse_y_pred=False, name="ours")])
     history = model.fit(X, Y, epochs=2, verbose=0).history
     assert history["mine"] == history["ours"]
+
+
+NUMBERS = [
+    (losses.Huber(), "delta", 0.1),
+    (losses.CategoricalCrossentropy(from_logits=True), "label_smoothing", 0.3),
+    (losses.CategoricalCrossentropy(), "label_smoothing", 0.3),  # whose form for logits is a copy
+    (losses.BinaryFocalCrossentropy(), "gamma", 5.0),
+]
+
+
+@pytest.mark.parametrize("is_metric", [False, True], ids=["loss", "metric"])
+@pytest.mark.parametrize(("loss", "name", "value"), NUMBERS, ids=["huber", "logits", "softmax", "focal"])
+def test_a_number_of_a_loss_that_is_changed_counts_from_the_next_epoch_on(loss, name, value, is_metric):
+    loss, inputs = copy.copy(loss), Input((4,))
+    model = Model(inputs, Dense(3, activation="softmax")(inputs))
+    settings = {"loss": "categorical_crossentropy", "metrics": [loss]} if is_metric else {"loss": loss}
+    model.compile("sgd", **settings)
+    targets = np.eye(3)[Y]
+    before = model.evaluate(X, targets, verbose=0)
+    setattr(loss, name, value)
+    after = model.evaluate(X, targets, verbose=0)
+    model.compile("sgd", **settings)
+    assert after == model.evaluate(X, targets, verbose=0) != before
+
+
+def test_what_was_decided_for_a_loss_is_kept_while_it_does_not_change():
+    model = classifier(metrics=["accuracy", "sparse_categorical_crossentropy"])
+    model.evaluate(X, Y, verbose=0), model.evaluate(X, Y, verbose=0)
+    [output] = model.objective.outputs
+    known = output._loss_recipes
+    model.evaluate(X, Y, verbose=0)
+    assert output._loss_recipes is known

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras_fn import Input, Model, Sequential, Trainer, losses, optimizers
+from torchkeras_fn import Input, Model, Sequential, Trainer, backend, losses, optimizers
 from torchkeras_fn.layers import BatchNormalization, Dense, Dropout
 
 RANDOM = np.random.default_rng(0)
@@ -714,6 +714,27 @@ def test_target_tensors_that_do_not_fit(targets, error, message):
     model = Model(x, [Dense(1, name="a")(x), Dense(1, name="b")(x)])
     with pytest.raises(error, match=message):
         model.compile("sgd", "mse", target_tensors=targets)
+
+
+@pytest.mark.parametrize("form", [lambda y: y, lambda y: [y], lambda y: {"b": y}], ids=["alone", "list", "dict"])
+def test_a_placeholder_for_targets_stands_for_y(form):
+    x = Input(shape=(3,))
+    model = Model(x, Dense(4, activation="softmax", name="b")(x))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    expected = model.evaluate(X, Y, verbose=0)
+    model.compile("sgd", "sparse_categorical_crossentropy", target_tensors=form(backend.placeholder((None,), dtype="int32")))
+    assert model.evaluate(X, Y, verbose=0) == expected
+
+
+def test_an_input_with_a_tensor_supplies_targets():
+    model = small()
+    model.compile("sgd", "sparse_categorical_crossentropy", target_tensors=[Input(tensor=torch.tensor(Y))])
+    assert np.isfinite(model.train_on_batch(X, None))
+
+
+def test_a_target_that_a_graph_computes_is_refused():
+    with pytest.raises(TypeError, match="computed from other tensors of a graph"):
+        small().compile("sgd", "mse", target_tensors=[Input(shape=(3,)) * 2])
 
 
 @pytest.mark.parametrize("call", ["fit", "train_on_batch", "evaluate", "test_on_batch"])

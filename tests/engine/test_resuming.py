@@ -20,9 +20,9 @@ from torchkeras_fn.callbacks import (
     TensorBoard,
 )
 from torchkeras_fn.config import set_random_seed
-from torchkeras_fn.engine.resuming import _load_optimizer
 from torchkeras_fn.metrics import AUC, F1Score, Mean, MeanIoU, Precision, R2Score
 from torchkeras_fn.random import SeedGenerator, normal
+from torchkeras_fn.saving.own_state import load_own_states, own_states
 from torchkeras_fn.utils import Sequence as KerasSequence
 
 pytestmark = [
@@ -458,11 +458,10 @@ def test_models(name, tmp_path):
 
 def test_an_optimizer_of_ones_own_goes_back_to_before_its_first_step():
     model = WithSeveral(list)
-    state = [optimizer.state_dict() for optimizer in model.kept]
+    states = own_states(model)
     model.fit(X, Y, verbose=0)
     assert all(optimizer.built for optimizer in model.kept)
-    for optimizer, own in zip(model.kept, state, strict=True):
-        _load_optimizer(optimizer, own, model)
+    load_own_states(model, states)
     assert [int(optimizer.iterations) for optimizer in model.kept] == [0, 0]
     assert not any(optimizer.torch_optimizer.state for optimizer in model.kept)
 

@@ -135,6 +135,64 @@ def test_classes_and_samples_have_weights_in_training_and_samples_in_evaluation(
     assert model.evaluate(X, Y, sample_weight=2 * np.ones(20), verbose=0)[0] == pytest.approx(2 * loss_of(model.main), rel=1e-5)
 
 
+def test_what_was_seen_before_another_compile_does_not_count():
+    model = classifier()
+    model.fit(X, [Y, Y], verbose=0)
+    model.compile("sgd", nn.CrossEntropyLoss())
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(loss_of(model.main))
+
+
+def test_a_list_of_losses_is_for_the_outputs_of_training_which_an_evaluation_may_come_before():
+    model = classifier(loss=[nn.CrossEntropyLoss(), nn.CrossEntropyLoss()])
+    model.evaluate(X, Y, verbose=0)
+    expected = loss_of(model.main)
+    history = model.fit(X, {"aux": Y, "logits": Y}, batch_size=20, verbose=0).history
+    assert history["logits_loss"] == [pytest.approx(expected)]
+    assert model.evaluate(X, Y, verbose=0)[0] == pytest.approx(loss_of(model.main))
+
+
+def test_a_list_of_losses_is_in_the_order_of_the_dict_of_training():
+    model = classifier("dict", loss=[nn.CrossEntropyLoss(), nn.CrossEntropyLoss(label_smoothing=0.5)])
+    expected = loss_of(model.beside)
+    history = model.fit(X, BOTH, batch_size=20, validation_data=(X, Y), verbose=0).history
+    assert history["aux_loss"] == [pytest.approx(expected)]
+    assert history["val_loss"] == history["val_logits_loss"]
+
+
+def test_a_list_of_lists_of_metrics_is_for_the_outputs_of_training():
+    model = classifier(metrics=[["accuracy"], []])
+    history = model.fit(X, [Y, Y], validation_data=(X, Y), verbose=0).history
+    assert [name for name in history if name.endswith("accuracy")] == ["logits_accuracy", "val_logits_accuracy"]
+
+
+LISTED = [[{0: 2.0}, {1: 3.0}], [Y, Y]]
+NAMED = [{"logits": {0: 2.0}, "aux": {1: 3.0}}, {"aux": Y, "logits": Y}]
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+@pytest.mark.parametrize(("class_weight", "y"), [LISTED, NAMED], ids=["list", "dict"])
+def test_classes_have_weights_in_the_first_fit(class_weight, y, is_loaded):
+    model = classifier()
+    samples = [(x, [label, label] if isinstance(y, list) else dict.fromkeys(y, label)) for x, label in zip(X, Y, strict=True)]
+    data = (DataLoader(samples, 20),) if is_loaded else (X, y)
+    values = [F.cross_entropy(layer(torch.from_numpy(X)), torch.from_numpy(Y), reduction="none") for layer in (model.main, model.beside)]
+    weights = [np.where(Y == 0, 2.0, 1.0), np.where(Y == 1, 3.0, 1.0)]
+    expected = [float((value.detach() * torch.from_numpy(weight)).mean()) for value, weight in zip(values, weights, strict=True)]
+    history = model.fit(*data, batch_size=20, class_weight=class_weight, verbose=0).history
+    assert [history["logits_loss"][0], history["aux_loss"][0]] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("class_weight", "y"), [(LISTED[0], NAMED[1]), (NAMED[0], LISTED[1])])
+def test_weights_of_classes_and_targets_that_cannot_be_matched_yet_are_refused(class_weight, y):
+    with pytest.raises(ValueError, match="give class_weight and y both as dicts"):
+        classifier().fit(X, y, class_weight=class_weight, verbose=0)
+
+
+def test_weights_of_classes_for_more_outputs_than_targets_are_refused():
+    with pytest.raises(ValueError, match="class_weight has 2 entries for 1 outputs"):
+        classifier().fit(X, Y, class_weight=LISTED[0], verbose=0)
+
+
 # ---------------------------------------------------------------------- dataclasses
 
 

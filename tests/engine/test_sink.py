@@ -39,6 +39,17 @@ def test_outputs_are_kept_in_the_cpus_memory_whatever_the_default_device():
         np.testing.assert_array_equal(sink.result(), np.ones((2, 3)))
 
 
+def test_outputs_that_are_views_of_a_batch_stay_when_the_data_fills_its_buffer_anew():
+    buffer, sink = torch.zeros(2, 4), Sink(None)
+    for index in range(3):
+        buffer[:] = index
+        sink.take(index, (buffer, None, None), [buffer.view(2, 2, 2), buffer[:, :1], buffer[0, 0]])
+    nested, sliced, number = sink.result()
+    np.testing.assert_array_equal(nested[::2, 0, 0], [0, 1, 2])
+    np.testing.assert_array_equal(sliced[::2, 0], [0, 1, 2])
+    np.testing.assert_array_equal(number, [0, 1, 2])
+
+
 @pytest.mark.parametrize("samples", [5, None])
 def test_batches_follow_each_other(samples):
     np.testing.assert_array_equal(filled(samples, torch.arange(3.0), torch.arange(3.0, 5.0)), np.arange(5.0))

@@ -13,7 +13,7 @@ from torch import nn
 
 from torchkeras_fn import Input, Model
 from torchkeras_fn.engine.symbolic import KerasTensor, describe_operation, is_symbolic, map_symbolic, symbolic_leaves
-from torchkeras_fn.layers import Add, Dense, Lambda
+from torchkeras_fn.layers import LSTM, Add, Dense, Lambda
 
 W = torch.linspace(-1, 1, 12).reshape(3, 4)
 
@@ -406,3 +406,34 @@ def test_an_operator_that_changes_a_real_tensor_makes_another_when_drawn(change)
     expected = change(torch.full((2, 3), 2.0), torch.full((2, 3), 4.0))
     assert torch.equal(model(torch.full((2, 3), 4.0)), expected)
     assert torch.equal(model(torch.full((2, 3), 4.0)), expected) and start == 2
+
+
+def test_a_tensor_knows_the_call_that_made_it_under_keras_2s_name():
+    x, layer = Input(shape=(4, 3)), LSTM(2, return_state=True)
+    layer(x)
+    outputs = layer(x)
+    assert [tensor._keras_history for tensor in outputs] == [(layer, 1, index) for index in range(3)]
+    assert torch.relu(x)._keras_history == (torch.relu, 0, 0)
+
+
+def test_the_shape_has_keras_2s_name_and_may_be_set_under_it():
+    x = Input(shape=(3,))
+    assert x._keras_shape == (None, 3)
+    x._keras_shape = (None, 7)
+    assert x._keras_shape == (None, 7) and x.shape == (None, 3)
+
+
+def test_the_call_of_a_layer_is_not_for_symbolic_tensors():
+    layer = Dense(2, name="last")
+    layer.build((None, 3))
+    with pytest.raises(TypeError, match=r"last \(Dense\).*Call the layer itself"):
+        layer.call(Input(shape=(3,)))
+
+
+@pytest.mark.parametrize("draw", [lambda x: x[x > 0].mean(), Lambda(lambda x: x[x > 0].mean())])
+def test_what_depends_on_the_data_is_drawn_and_runs(draw):
+    x = Input(shape=(None, 4))
+    chosen = draw(x)
+    assert chosen.shape == ()
+    rows = torch.linspace(-1, 2, 24).view(2, 3, 4)
+    torch.testing.assert_close(Model(x, chosen)(rows), rows[rows > 0].mean())

@@ -111,3 +111,45 @@ def test_a_value_in_the_place_of_a_method_that_torch_needs_is_refused(name):
 
     with pytest.raises(ValueError, match=f"'{name}' is a method that every torch module needs, so Own cannot keep"):
         Own()
+
+
+class Coder(Model):
+    def __init__(self, code):
+        super().__init__()
+        self.code = code
+
+    def call(self, inputs):
+        return self.code(inputs)
+
+
+@pytest.mark.parametrize("make", [lambda: Dense(2), lambda: torch.nn.Linear(3, 2), lambda: torch.sum])
+def test_an_attribute_called_code_is_the_users(make):
+    code = make()
+    model = Coder(code)
+    assert model.code is code
+    np.testing.assert_allclose(model(torch.tensor(IMAGES)).detach(), code(torch.tensor(IMAGES)).detach())
+
+
+def test_the_code_of_a_drawn_model_can_be_read():
+    x = Input(shape=(3,))
+    assert "def forward" in Model(x, Dense(2)(x)).code
+
+
+@pytest.mark.parametrize("name", ["graph", "_graph", "objective", "lowered", "module", "_nodes"])
+def test_a_model_says_at_once_what_it_keeps_itself(name):
+    with pytest.raises(ValueError, match=f"Model keeps .* as '{name}'.*another name"):
+        setattr(Model(), name, {"a": 1})
+
+
+@pytest.mark.parametrize("name", ["module", "_nodes"])
+def test_a_layer_says_at_once_what_it_keeps_itself(name):
+    with pytest.raises(ValueError, match=f"Layer keeps .* as '{name}'.*another name"):
+        setattr(Layer(), name, 3)
+
+
+@pytest.mark.parametrize("name", ["objective", "graph", "lowered", "code"])
+def test_what_models_alone_keep_is_free_in_layers(name):
+    layer = Layer()
+    for value in (3, {"a": 1}):
+        setattr(layer, name, value)
+    assert getattr(layer, name) == {"a": 1}

@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from torchkeras_fn import Input, Sequential, Trainer
+from torchkeras_fn import Input, Model, Sequential, Trainer
 from torchkeras_fn.engine.columns import column
 from torchkeras_fn.engine.weighting import ClassWeights, check_modes, check_sample_weight, one_per_sample
-from torchkeras_fn.layers import Dense
+from torchkeras_fn.layers import Dense, Permute
+from torchkeras_fn.losses import CategoricalCrossentropy
 
 
 def check(weight_shape, target_shape, mode=None, output_shape=None):
@@ -198,6 +199,68 @@ def test_classes_weigh_the_pixels_of_a_segmentation():
     model.compile("sgd", torch.nn.CrossEntropyLoss())
     found = model.train_on_batch(images, classes, class_weight={1: 2.0, 2: 5.0})
     assert found == pytest.approx(float((values * weight[classes]).mean()), rel=1e-5)
+
+
+class Scores(Trainer, torch.nn.Module):
+    """Scores of classes along axis 1, for each step."""
+
+    def __init__(self, classes=2):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = torch.nn.Conv1d(2, classes, 1)
+
+    def forward(self, x):
+        return self.net(x)
+
+
+STEPS = torch.rand(4, 2, 5)
+
+
+@pytest.mark.parametrize("classes", [torch.zeros(4, 5).long(), torch.tensor([0, 1, 1, 0, 1]).expand(4, 5)], ids=["one class", "both"])
+@pytest.mark.parametrize("is_column", [False, True])
+def test_classes_weigh_the_steps_of_a_loss_of_torch_whose_first_batch_might_be_one_hot(classes, is_column):
+    model = Scores()
+    values = torch.nn.functional.cross_entropy(model(STEPS), classes, reduction="none").detach()
+    model.compile("sgd", torch.nn.CrossEntropyLoss())
+    found = model.train_on_batch(STEPS, classes.unsqueeze(-1) if is_column else classes, class_weight={0: 3.0, 1: 5.0})
+    assert found == pytest.approx(float((values * torch.tensor([3.0, 5.0])[classes]).mean()), rel=1e-5)
+
+
+def test_shares_of_classes_lie_along_axis_1_for_a_loss_of_torch():
+    model, classes = Scores(), torch.tensor([[0, 1, 1, 0, 1]]).expand(4, 5)
+    shares = torch.nn.functional.one_hot(classes, 2).transpose(1, 2).float()
+    values = torch.nn.functional.cross_entropy(model(STEPS), shares, reduction="none").detach()
+    model.compile("sgd", torch.nn.CrossEntropyLoss())
+    found = model.train_on_batch(STEPS, shares, class_weight={0: 3.0, 1: 5.0})
+    assert found == pytest.approx(float((values * torch.tensor([3.0, 5.0])[classes]).mean()), rel=1e-5)
+
+
+def test_class_indices_with_an_axis_of_their_own_are_no_shares_though_the_sizes_are_alike():
+    weights = ClassWeights({1: 2.0}, ["a"], [False], [3], [(None, 3, 3, 3)], [1])
+    indices = torch.tensor([[0, 1, 2], [1, 1, 0], [2, 2, 1]]).reshape(1, 3, 3, 1)
+    [found] = weights.combine([indices], [None])
+    assert found.tolist() == [[[1.0, 2.0, 1.0], [2.0, 2.0, 1.0], [1.0, 1.0, 2.0]]]
+
+
+def test_classes_lie_along_the_axis_of_the_loss():
+    model, classes = Scores(3), torch.tensor([[0, 1, 2, 0, 1]]).expand(4, 5)
+    values = torch.nn.functional.cross_entropy(model(STEPS), classes, reduction="none").detach()
+    model.compile("sgd", CategoricalCrossentropy(from_logits=True, axis=1))
+    one_hot = torch.nn.functional.one_hot(classes, 3).transpose(1, 2).float()
+    found = model.train_on_batch(STEPS, one_hot, class_weight={0: 3.0, 2: 5.0})
+    assert found == pytest.approx(float((values * torch.tensor([3.0, 1.0, 5.0])[classes]).mean()), rel=1e-5)
+
+
+def test_the_classes_of_a_drawn_model_are_counted_along_axis_1_for_a_loss_of_torch():
+    x = Input((6, 2))
+    model = Model(x, Permute((2, 1))(x))  # two classes, six steps
+    model.compile("sgd", torch.nn.CrossEntropyLoss())
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        model.train_on_batch(np.ones((4, 6, 2)), np.zeros((4, 6), int), class_weight={5: 2.0})
+
+
+def test_modes_in_a_list_are_for_as_many_outputs_as_there_will_be():
+    assert check_modes(["temporal", None], None) == ["temporal", None]
 
 
 def test_class_weights_multiply_sample_weights():

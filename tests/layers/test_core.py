@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from torchkeras_fn import Input, Model, Sequential
+from torchkeras_fn.engine.incoming import carried_mask
 from torchkeras_fn.layers import Activation, Dense, Embedding, Lambda, Masking, TorchModuleWrapper
 
 X = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
@@ -295,3 +296,8 @@ def test_wrapped_weights_keep_torchs_layout():
 def test_a_wrapper_needs_a_module():
     with pytest.raises(TypeError, match="TorchModuleWrapper needs a torch.nn.Module, got .*relu.* of type"):
         TorchModuleWrapper(torch.relu)
+
+
+def test_a_lambda_called_by_hand_makes_its_mask():
+    layer = Lambda(lambda x: x + 1, mask=lambda x, mask: x.sum(-1) > 0)
+    assert carried_mask(layer(torch.tensor([[[1.0], [0.0]]]))).tolist() == [[True, False]]

@@ -41,9 +41,8 @@ def test_a_shape_is_needed():
         Input()
 
 
-def test_two_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"Give shape=\(3,\) or batch_shape=\(8, 3\) to Input, not both"):
-        Input(shape=(3,), batch_shape=(8, 3))
+def test_of_two_shapes_the_one_with_the_batch_holds():
+    assert Input(shape=(None, None), batch_shape=(8, 3)).shape == (8, 3)
 
 
 @pytest.mark.parametrize("shape", [(3.5,), ("3",), (-3,), "pixels", ((3, 4),)])

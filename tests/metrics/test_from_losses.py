@@ -114,3 +114,31 @@ def test_a_loss_keeps_its_options_and_name_in_the_config():
     metric = metrics.get(losses.Huber(delta=0.5, name="robust"))
     again = metrics.deserialize(json.loads(json.dumps(metrics.serialize(metric))))
     assert type(again) is metrics.LossMetric and again.name == "robust" and again.loss.delta == 0.5
+
+
+SHARES = torch.tensor([0.2, 3.0, 0.1])
+CROSSENTROPIES = [nn.CrossEntropyLoss(SHARES), nn.CrossEntropyLoss(SHARES, ignore_index=0), nn.CrossEntropyLoss(ignore_index=2)]
+
+
+@pytest.mark.parametrize("mask", [None, torch.tensor([True, True, False])])
+@pytest.mark.parametrize("weight", [None, torch.tensor([2.0, 0.5, 3.0])])
+@pytest.mark.parametrize("theirs", CROSSENTROPIES)
+def test_a_loss_of_torch_is_averaged_as_the_loss_with_its_weights_of_classes(theirs, weight, mask):
+    metric, loss = metrics.get(theirs), losses.as_loss(theirs)
+    metric.averaged_as_the_loss()(CLASSES, P, weight, mask)
+    torch.testing.assert_close(metric.result(), loss.compute(*loss.prepare(CLASSES, P), weight, mask))
+
+
+@pytest.mark.parametrize("theirs", CROSSENTROPIES)
+def test_a_loss_of_torch_as_a_metric_is_what_it_is_of_all_samples(theirs):
+    metric = metrics.get(theirs)
+    metric.update_state(CLASSES[:2], P[:2])
+    metric.update_state(CLASSES[2:], P[2:])
+    torch.testing.assert_close(metric.result(), theirs(P, CLASSES))
+
+
+def test_a_mask_and_an_ignored_class_leave_out_of_the_average_what_they_leave_out_of_the_loss():
+    loss = losses.SparseCategoricalCrossentropy(ignore_class=0)
+    metric, mask = metrics.LossMetric(loss), torch.tensor([True, True, False])
+    metric.averaged_as_the_loss()(CLASSES, P, None, mask)
+    torch.testing.assert_close(metric.result(), loss.compute(CLASSES, P, mask=mask))

@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
+import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torchkeras_fn import losses, metrics
+from torchkeras_fn import Model, losses, metrics
 
 
 @pytest.mark.parametrize(
@@ -139,3 +141,17 @@ def test_every_loss_is_a_metric(name):
 def test_mistakes_are_named(identifier, message):
     with pytest.raises(ValueError, match=message):
         metrics.get(identifier)
+
+
+@pytest.mark.parametrize("shape", [(8, 4, 4, 4), (8, 4, 5), (8, 4, 1), (8, 4, 5, 6)])
+@pytest.mark.parametrize("shares", [False, True])
+def test_the_accuracy_of_pixels_and_steps_goes_along_the_classes_of_torchs_loss(shape, shares):
+    net = Model.from_module(nn.Identity())
+    net.compile("sgd", nn.CrossEntropyLoss(), metrics=["accuracy"], weighted_metrics=["accuracy"], device="cpu")
+    y_pred, y_true = torch.randn(shape), torch.randint(0, 4, (shape[0], *shape[2:]))
+    targets = F.one_hot(y_true, 4).movedim(-1, 1).float() if shares else y_true
+    right = (y_pred.argmax(1) == y_true).float()
+    expected = [right.mean().item(), right.flatten(1).mean(1)[:4].mean().item()]
+    weights = np.repeat([1.0, 0.0], 4)
+    found = net.evaluate(y_pred, targets, sample_weight=weights, verbose=0)[1:]
+    assert found == pytest.approx(expected, abs=1e-6)

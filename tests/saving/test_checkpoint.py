@@ -54,6 +54,24 @@ def test_a_plain_module_and_a_torch_optimizer_have_checkpoints_too(tmp_path):
         assert torch.equal(first.optimizer.state[one]["exp_avg"], second.optimizer.state[other]["exp_avg"])
 
 
+def test_a_learning_rate_that_was_set_is_what_the_decay_starts_from(tmp_path):
+    def decaying():
+        x = Input((3,))
+        model = Model(x, Dense(2, kernel_initializer="ones")(x))
+        model.compile(optimizers.SGD(0.1, decay=0.5), "mse")
+        return model
+
+    data = np.ones((2, 3), "float32"), np.ones((2, 2), "float32")
+    first, second = decaying(), decaying()
+    first.optimizer.learning_rate = 0.05
+    first.train_on_batch(*data)
+    first.save_checkpoint(tmp_path)
+    second.load_checkpoint(tmp_path)
+    for model in (first, second):
+        model.train_on_batch(*data)
+    assert_same(second, first.get_weights())
+
+
 def test_weights_alone_are_read_where_the_model_is_not_compiled(tmp_path):
     model = linear()
     model.save_checkpoint(tmp_path)

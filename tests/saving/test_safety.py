@@ -80,6 +80,17 @@ def doubling():
     return graph(nodes, outputs=((69, 0),))
 
 
+def twice_inside(depth, wrapped=False):
+    """A stack that holds another twice, which holds another twice, and so on."""
+    entry, own = {**DENSE, "config": {"units": 3, "name": "d"}, "key": 0}, {"trainable": True}
+    for level in range(1, depth):
+        name, both = f"s{level}", [entry, {**entry, "config": {}}]  # of one key the first is made
+        entry = {"class_name": "Sequential", "name": name, "config": {**own, "name": name, "layers": both}, "key": level}
+        if wrapped:
+            entry = {"class_name": "TimeDistributed", "name": f"t{level}", "config": {"name": f"t{level}", "layer": entry}, "key": -level}
+    return with_model("Sequential", {**own, "name": "s", "layers": [entry, {**entry, "config": {}}]})
+
+
 CONFIGURATIONS = {
     "a module in the config": layer(class_name="os.system", module="os", registered_name="system", config={"command": "touch pwned"}),
     "a module beside a known class": layer(class_name="system", module="os"),
@@ -428,6 +439,14 @@ def test_weights_of_another_model_are_refused():
     twin = members_of(file_of(small_model()))["weights.safetensors"]
     with pytest.raises(ValueError, match=r"config\.json.*weights\.safetensors is not the one that was saved with it"):
         load(forged({**MEMBERS, "weights.safetensors": twin}, CONFIG, seal=False))
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_models_that_hold_each_other_twice_and_so_on_are_refused_for_that(wrapped):
+    with pytest.raises(ValueError, match="that it describes has weights"):
+        load(twice_inside(3, wrapped))  # the weights of such a model
+    with pytest.raises(ValueError, match=r"models inside of others make \d+ calls"):
+        load(twice_inside(25, wrapped))
 
 
 def test_a_truth_value_is_one_bit():

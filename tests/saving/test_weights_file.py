@@ -99,6 +99,19 @@ def test_what_does_not_fit_can_be_skipped_with_a_warning_for_each_weight(by_name
     assert same(model.get_layer("a"), twin.get_layer("a"))
 
 
+@pytest.mark.parametrize("by_name", [False, True])
+def test_weights_of_other_shapes_with_as_many_values_are_reshaped_on_request(by_name, tmp_path):
+    dense, convolution = layers.Dense(2, name="a", input_shape=(4,)), layers.Conv2D(2, 1, name="a", input_shape=(5, 5, 4))
+    model, twin = Sequential([dense]), Sequential([convolution])
+    model.save_weights(tmp_path / "w")
+    with pytest.raises(ValueError, match="has shape"):
+        twin.load_weights(tmp_path / "w", by_name=by_name)
+    twin.load_weights(tmp_path / "w", by_name=by_name, reshape=True)
+    np.testing.assert_array_equal(convolution.get_weights()[0][0, 0], dense.get_weights()[0])
+    with pytest.raises(ValueError, match="has shape"):
+        Sequential([layers.Dense(3, name="a", input_shape=(4,))]).load_weights(tmp_path / "w", by_name=by_name, reshape=True)
+
+
 def test_other_dtypes_are_cast(saved):
     model, path = saved
     twin = stack().double()

@@ -1,9 +1,12 @@
 """A model as a picture: the text for Graphviz, and what is asked of pydot."""
 
+import re
 import sys
 import types
 
 import pytest
+import torch
+from torch import nn
 
 from torchkeras_fn import Input, Model, Sequential
 from torchkeras_fn.layers import Concatenate, Dense
@@ -49,10 +52,29 @@ def test_an_output_of_an_expanded_model_leads_on():
         ({"show_layer_names": False}, "Dense"),
         ({"show_shapes": True}, "low: Dense|(None, 2)"),
         ({"show_dtype": True, "show_shapes": True}, "low: Dense|float32|(None, 2)"),
+        ({"show_layer_activations": True}, "low: Dense|relu"),
+        ({"show_trainable": True}, "low: Dense|trainable"),
     ],
 )
 def test_a_box_shows_what_is_asked_for(options, label):
-    assert f'[label="{label}"]' in dot_source(Sequential([Input(shape=(4,)), Dense(2, name="low")]), **options)
+    assert f'[label="{label}"]' in dot_source(Sequential([Input(shape=(4,)), Dense(2, activation="relu", name="low")]), **options)
+
+
+def test_what_is_said_of_layers_is_not_of_functions():
+    x = Input(shape=(4,))
+    shown = dot_source(Model(x, torch.relu(Dense(2, trainable=False)(x))), show_layer_activations=True, show_trainable=True)
+    assert re.findall(r'label="(.*)"', shown)[1:] == ["dense_1: Dense|not trainable", "relu: function"]
+
+
+@pytest.mark.parametrize("given", [3, "model.png", Dense(2), nn.Linear(2, 2)])
+def test_what_is_no_model_is_refused(given):
+    with pytest.raises(TypeError, match="Expected a Model to draw, got"):
+        dot_source(given)
+
+
+def test_another_direction_is_refused():
+    with pytest.raises(ValueError, match="'rankdir' must be one of 'TB', 'LR', 'BT', 'RL'; got 'left'"):
+        dot_source(Sequential([Input(shape=(4,)), Dense(2)]), rankdir="left")
 
 
 def test_signs_of_the_language_in_a_name_are_escaped():

@@ -35,9 +35,24 @@ def test_an_index_out_of_range_is_told(x):
         to_categorical(x, 3)
 
 
-def test_indices_are_whole_numbers():
+@pytest.mark.parametrize("x", [[0.5, 1], [0, float("nan")], [0, float("inf")], ["0", "1"], np.array(["a"], dtype=object)])
+def test_indices_are_whole_numbers(x):
     with pytest.raises(ValueError, match="Class indices must be whole numbers"):
-        to_categorical([0.5, 1])
+        to_categorical(x)
+
+
+def test_whole_numbers_may_be_in_a_column_of_objects():
+    assert to_categorical(np.array([0, 1], dtype=object)).tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("num_classes", ["3", 3.0, -1])
+def test_the_number_of_classes_is_a_positive_integer(num_classes):
+    with pytest.raises(ValueError, match="'num_classes' must be an integer of at least 1"):
+        to_categorical([0, 1], num_classes)
+
+
+def test_a_row_of_a_large_vocabulary_takes_no_more_than_itself():
+    assert to_categorical([7], 10_000_000)[0].nonzero()[0].tolist() == [7]
 
 
 # ---------------------------------------------------------------------- normalize

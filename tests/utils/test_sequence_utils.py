@@ -49,6 +49,9 @@ def test_text_is_padded_as_objects():
         ([1, 2], {}, "Expected a list of sequences"),
         (3, {}, "Expected a list of sequences"),
         (LISTS, {"value": "-"}, "does not fit the dtype"),
+        ([[], ["a", "b"]], {}, "The sequences hold text, such as 'a', which does not fit the dtype 'int32'"),
+        (LISTS, {"maxlen": "3"}, "'maxlen' must be an integer of at least 0, got '3'"),
+        (LISTS, {"maxlen": -1}, "'maxlen' must be an integer of at least 0, got -1"),
         ([np.ones((1, 2)), np.ones((1, 3))], {}, "The steps of sequence 1 have the shape"),
     ],
 )

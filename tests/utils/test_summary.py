@@ -173,3 +173,44 @@ def test_what_is_trained_is_printed_where_asked_for():
     frozen = Dense(4, name="frozen", trainable=False)
     shown = {line.split()[0]: line.split()[-1] for line in text(around(frozen), show_trainable=True).splitlines()}
     assert (shown["Layer"], shown["x"], shown["frozen"], shown["last"]) == ("Trainable", "-", "N", "Y")
+
+
+# ---------------------------------------------------------------------- modules of torch
+
+
+def foreign():
+    return Model.from_module(nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.ReLU(), nn.Linear(4, 2))))
+
+
+def test_a_torch_module_has_a_row_for_each_part():
+    rows = [line.split() for line in text(foreign()).splitlines() if line[:1].isdigit()]
+    assert rows == [["0", "(Linear)", "?", "16"], ["1", "(Sequential)", "?", "10"]]
+    assert totals(foreign()) == (26, 26, 0)
+
+
+def test_parts_of_parts_are_printed_where_asked_for():
+    assert re.search(r"1 \(Sequential\).*\n  0 \(ReLU\).*\n  1 \(Linear\) .* 10\n", text(foreign(), expand_nested=True))
+
+
+def test_a_subclass_lists_its_torch_modules_among_its_layers():
+    class Net(Model):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(3, 4)
+            self.hidden = Dense(5, name="hidden")
+            self.frozen = nn.Linear(5, 2).requires_grad_(False)
+            self.tied = nn.ModuleList([self.frozen, nn.Identity()])
+
+        def call(self, inputs):
+            return self.frozen(self.hidden(self.first(inputs)))
+
+    model = Net()
+    model(torch.ones(1, 3))
+    shown = {line.split()[0]: line.split()[3:] for line in text(model, show_trainable=True).splitlines() if "(" in line}
+    assert shown == {
+        "Layer": ["Shape", "Param", "#", "Trainable"],
+        "first": ["16", "Y"],
+        "hidden": ["25", "Y"],
+        "frozen": ["12", "N"],
+        "tied": ["12", "N"],
+    }

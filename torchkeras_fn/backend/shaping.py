@@ -113,10 +113,13 @@ def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
     """Return the sums of products over an axis of each of two tensors, sample by sample; at least a matrix.
 
     `axes` is a pair, or one for both; the last of `x` and the last but one of `y` (of a matrix the last) unless given.
-    Raises `ValueError` for tensors without samples of vectors, and for the batch axis.
+    From four dimensions on, all but the last two count samples where both have as many of them, as in Keras 2.2 on TensorFlow;
+    where the numbers differ, the first alone does. Raises `ValueError` for tensors without samples of vectors, and for the batch axis.
 
     >>> batch_dot(torch.ones(2, 3, 4), torch.ones(2, 4, 5)).shape
     torch.Size([2, 3, 5])
+    >>> batch_dot(torch.ones(2, 8, 3, 4), torch.ones(2, 8, 5, 4), axes=(3, 3)).shape
+    torch.Size([2, 8, 3, 5])
     """
     x, y = as_tensor(x), as_tensor(y)
     if x.ndim < 2 or y.ndim < 2:
@@ -127,13 +130,15 @@ def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
     first, second = first % x.ndim, second % y.ndim
     if not first or not second:
         raise ValueError(f"batch_dot cannot sum over the batch axis, got axes={axes}.")
-    letters = string.ascii_letters[2:]
-    left = ["a", *letters[: x.ndim - 1]]
-    right = ["a", *letters[x.ndim - 1 : x.ndim + y.ndim - 2]]
-    left[first] = right[second] = "b"
-    kept = [letter for letter in left[1:] + right[1:] if letter != "b"]
-    product = torch.einsum(f"{''.join(left)},{''.join(right)}->a{''.join(kept)}", x, y)
-    return product if kept else torch.unsqueeze(product, -1)
+    samples = max(x.ndim, y.ndim, 3) - 2
+    if min(first, second) < samples or min(x.ndim, y.ndim) <= samples or tuple(x.shape[:samples]) != tuple(y.shape[:samples]):
+        samples = 1
+    letters = string.ascii_letters[1:]
+    left, right = list(letters[: x.ndim]), list(letters[:samples] + letters[x.ndim : x.ndim + y.ndim - samples])
+    left[first] = right[second] = "a"
+    kept = [letter for letter in left + right[samples:] if letter != "a"]
+    product = torch.einsum(f"{''.join(left)},{''.join(right)}->{''.join(kept)}", x, y)
+    return product if len(kept) > 1 else torch.unsqueeze(product, -1)
 
 
 # ---------------------------------------------------------------------- borders and sizes

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import config, ops
+from torchkeras_fn.engine.inference import is_inferring
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic, record
 from torchkeras_fn.layers.input import Input
 from torchkeras_fn.numpy_arrays import taken
@@ -162,6 +163,8 @@ def set_value(x: Any, value: Any) -> None:
     >>> weight.tolist()
     [3.0, 4.0]
     """
+    if is_inferring():
+        return
     if hasattr(x, "assign"):
         x.assign(value)
         return
@@ -231,12 +234,12 @@ def _changed(operation: Any, x: Any, amount: Any) -> Any:
 
 def _add(x: torch.Tensor, amount: Any) -> torch.Tensor:
     with torch.no_grad():
-        return x.add_(amount)
+        return x if is_inferring() else x.add_(amount)
 
 
 def _subtract(x: torch.Tensor, amount: Any) -> torch.Tensor:
     with torch.no_grad():
-        return x.sub_(amount)
+        return x if is_inferring() else x.sub_(amount)
 
 
 def moving_average_update(x: Any, value: Any, momentum: float) -> Any:
@@ -246,7 +249,7 @@ def moving_average_update(x: Any, value: Any, momentum: float) -> Any:
     1.5
     """
     with torch.no_grad():
-        return x.lerp_(as_tensor(value, x.dtype, like=x), 1 - momentum)
+        return x if is_inferring() else x.lerp_(as_tensor(value, x.dtype, like=x), 1 - momentum)
 
 
 # ---------------------------------------------------------------------- by shape

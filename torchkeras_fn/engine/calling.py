@@ -150,8 +150,18 @@ class Called(Additions, Connections, Hooked, Weighted):
         if self.activity_regularizer is not None:
             self.add_loss([of_sum(self.activity_regularizer(part)) for part in inference.leaves_of(outputs)])
         if is_masked or self.makes_mask or mask is not None:
-            carry_mask(outputs, self.compute_mask(args[0], mask))
+            is_said = type(self).compute_mask is not Called.compute_mask  # otherwise a mask that a layer inside made goes first
+            carry_mask(outputs, self._mask_of_outputs(args[0], mask), in_place_of_others=is_said)
         return outputs
+
+    def _mask_of_outputs(self, inputs: Any, mask: Any) -> Any:
+        """What `compute_mask` returns; drawing hands no masks on, so what a user's makes of none is no matter there."""
+        try:
+            return self.compute_mask(inputs, mask)
+        except Exception:
+            if mask is None and inference.is_inferring():
+                return None
+            raise
 
     def _needs_only_its_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Whether nothing is to be done around `call`, as for the usual layer of this library's, once it is built, on a plain tensor."""

@@ -14,8 +14,8 @@ from torchkeras_fn.numpy_arrays import from_numpy, is_readable
 Index = Any
 """A slice, or a one-dimensional tensor of row numbers."""
 
-_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
-"""The types of which torch's `index_select` picks rows, but no single numbers."""
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+"""The types of which torch's `index_select` picks rows, but no single numbers, and those of their size of which it does."""
 
 
 class Column:
@@ -29,7 +29,7 @@ class Column:
         self.tensor = tensor
         self.shape = tuple(tensor.shape)
         self.dtype = tensor.dtype
-        self._by_index = tensor.ndim == 1 and tensor.dtype in _UNSIGNED
+        self._signed = tensor.view(_SIGNED[tensor.dtype]) if tensor.ndim == 1 and tensor.dtype in _SIGNED else None
 
     @property
     def device(self) -> torch.device:
@@ -44,7 +44,7 @@ class Column:
         if isinstance(index, slice):
             return self.tensor[index]
         index = index if index.device == self.tensor.device else index.to(self.tensor.device)
-        return self.tensor[index] if self._by_index else self.tensor.index_select(0, index)
+        return self.tensor.index_select(0, index) if self._signed is None else self._signed.index_select(0, index).view(self.dtype)
 
     def each(self, indices: Sequence[Index]) -> Iterator[torch.Tensor]:
         """Yield what `take` returns for each of the indices, which are of one kind: without a Python function for each of them.
@@ -58,8 +58,8 @@ class Column:
             return map(self.tensor.__getitem__, indices)
         if indices[0].device != self.tensor.device:  # all row numbers go there at once: each copy waits for the device
             indices = torch.cat(list(indices)).to(self.tensor.device).split(list(map(len, indices)))
-        if self._by_index:
-            return map(self.tensor.__getitem__, indices)
+        if self._signed is not None:
+            return map(torch.Tensor.view, map(self._signed.index_select, repeat(0), indices), repeat(self.dtype))
         return map(self.tensor.index_select, repeat(0), indices)
 
     def part(self, start: int, stop: int) -> "Column":

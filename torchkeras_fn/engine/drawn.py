@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from torchkeras_fn.engine import turns
-from torchkeras_fn.engine.additions import Additions
+from torchkeras_fn.engine.casting import cast_like_weights
 from torchkeras_fn.engine.connections import shapes_of
 from torchkeras_fn.engine.graph import Graph, numbered
-from torchkeras_fn.engine.incoming import as_floats, as_tensors, drawing_again
+from torchkeras_fn.engine.incoming import MASK, as_floats, as_tensors, carried_mask, carry_mask, drawing_again, masks_of
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.engine.lowering import GraphModule, as_outputs, lower, lower_for_training
+from torchkeras_fn.engine.lowering import GraphModule, lower, lower_for_training
 from torchkeras_fn.engine.modes import is_in_mode, mode_of, with_own_mode
 from torchkeras_fn.engine.named_weight import NamedWeight
 from torchkeras_fn.engine.naming import module_keys
@@ -207,12 +207,19 @@ class Drawn(Layer):
             with mode_of(self, training=bool(training)):
                 return self.forward(*args, **kwargs)
         given = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple, Mapping)) else args
+        parts = self._ordered(graph, given)
         inputs = [
             part if type(part) is torch.Tensor and part.dtype is self.dtype else self._as_drawn(index, part)
-            for index, part in enumerate(self._ordered(graph, given))
+            for index, part in enumerate(parts)
         ]
         if self._running is not None:
             return self._running(*inputs)
+        is_all = self._views.get("outputs_are_all") and kwargs.get("mask") is None
+        for part in parts if is_all else ():
+            is_all = is_all and getattr(part, MASK, None) is None
+        if not is_all and not self._outputs_are_all(parts, kwargs):
+            self.forget_losses()
+            return self._run_and_tell(inputs, self._masks_of(parts, kwargs))
         return self.lowered(*inputs) if self._sharding is None else self._sharding.call(self.lowered, *inputs)
 
     def call_drawn(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -221,18 +228,59 @@ class Drawn(Layer):
         if graph is None:
             return super().call_drawn(inputs, *args, **kwargs)
         training = kwargs.get("training", args[0] if args else None)
-        if "called" not in self._views:
-            taken = [_takes_no_logits] * len(graph.outputs)
-            self._views["called"] = lower_for_training(graph, taken, self._symbolic_losses, self._symbolic_metrics).module
         given = inputs if isinstance(inputs, (list, tuple, Mapping)) else [inputs]
-        tensors = [self._as_drawn(index, part) for index, part in enumerate(self._ordered(graph, given))]
+        parts = self._ordered(graph, given)
+        tensors = [self._as_drawn(index, part) for index, part in enumerate(parts)]
         with contextlib.nullcontext() if training is None else mode_of(self, training=bool(training)):
-            outputs = as_outputs(self._views["called"](*tensors))
-        Additions.add_loss(self, list(outputs.losses))
-        for label, figure in outputs.metrics:
-            Additions.add_metric(self, figure, label)
+            return self._run_and_tell(tensors, self._masks_of(parts, kwargs))
+
+    def _masks_of(self, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        """The masks of the inputs, in their order: those given to the call, else those that the inputs carry."""
+        mask = kwargs.get("mask")
+        if mask is None:
+            return [carried_mask(part) for part in inputs]
+        return masks_of(self._ordered(self._drawn(), mask) if isinstance(mask, Mapping) else mask, len(inputs))
+
+    def _outputs_are_all(self, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether a call has nothing to tell besides its outputs: neither masks nor terms of the loss, nor figures."""
+        if any(mask is not None for mask in self._masks_of(inputs, kwargs)):
+            return False
+        if "outputs_are_all" not in self._views:
+            self._views["outputs_are_all"] = not any(_tells_more(layer) for layer in self.sublayers()) or not self._tells_more()
+        return bool(self._views["outputs_are_all"])
+
+    def _tells_more(self) -> bool:
+        """Whether the graph makes masks of its outputs, terms of the loss, or figures, of inputs without masks."""
+        (end,) = (node for node in self._complete_view(()).graph.nodes if node.op == "output")
+        _, masks, losses, metrics, _ = end.args[0]
+        return bool(losses or metrics) or any(mask is not None for mask in masks)
+
+    def _complete_view(self, masked: tuple[bool, ...]) -> GraphModule:
+        """The view that returns all that a call has to tell, as a function of the inputs and of the masks that some of them come with."""
+        views = self._views.setdefault("complete", {})
+        key = masked, self.dtype  # a cast of the weights changes the casts before them
+        if key not in views:
+            graph = self._drawn()
+            taken = [_takes_no_logits] * len(graph.outputs)
+            view = lower_for_training(graph, taken, self._symbolic_losses, self._symbolic_metrics, type(self).__name__, masked).module
+            cast_like_weights(view, {tensor.dtype for node in graph.nodes if node.parents for tensor in node.tensors})
+            views[key] = view
+        found: GraphModule = views[key]
+        return found
+
+    def _run_and_tell(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
+        """Run the graph; let the outputs carry their masks, and add what it adds to the loss and to the figures."""
+        view = self._complete_view(tuple(mask is not None for mask in masks))
+        given = [*inputs, *(mask.to(part.device) for part, mask in zip(inputs, masks, strict=True) if mask is not None)]
+        told = view(*given) if self._sharding is None else self._sharding.call(view, *given)
+        outputs, own, losses, metrics, _ = told
+        carry_mask(outputs, list(own))
+        if losses:
+            self.add_loss(list(losses))
+        for label, figure in metrics:
+            self.add_metric(figure, label)
         structure = self._output_structure
-        return structure.pack(outputs.predictions) if structure is not None else _one_or_list(outputs.predictions)
+        return structure.pack(outputs) if structure is not None else _one_or_list(outputs)
 
     def _as_drawn(self, index: int, value: Any) -> Any:
         """A value for an input as a tensor, in the float type that data for the input has."""
@@ -384,6 +432,11 @@ def layer_of(entry: Mapping[str, Any]) -> Layer:
     """Return a new layer, or nested model, of the class and configuration in an entry."""
     layer: Layer = registry.find(entry["class_name"]).from_config(entry["config"])
     return layer
+
+
+def _tells_more(layer: Layer) -> bool:
+    """Whether a layer may have more to tell of a call than its outputs."""
+    return layer.makes_mask or layer.activity_regularizer is not None or bool(layer._symbolic_losses or layer._symbolic_metrics)
 
 
 def _takes_no_logits(kind: str) -> bool:

@@ -150,11 +150,11 @@ def carried_mask(argument: Any) -> Any:
     if isinstance(argument, (list, tuple)):
         masks = [carried_mask(part) for part in argument]
         return masks if any(mask is not None for mask in masks) else None
-    return getattr(argument, _ATTRIBUTE, None) if isinstance(argument, torch.Tensor) else None
+    return getattr(argument, MASK, None) if isinstance(argument, torch.Tensor) else None
 
 
-def carry_mask(outputs: Any, mask: Any) -> None:
-    """Let outputs carry their mask, or a list of outputs those in a list.
+def carry_mask(outputs: Any, mask: Any, in_place_of_others: bool = True) -> None:
+    """Let outputs carry their mask, or a list of outputs those in a list; if not `in_place_of_others`, those that carry none yet.
 
     >>> carry_mask(x := torch.ones(1, 2), torch.tensor([[True, False]]))
     >>> carried_mask([x])
@@ -162,8 +162,32 @@ def carry_mask(outputs: Any, mask: Any) -> None:
     """
     for index, tensor in enumerate(outputs if isinstance(outputs, (list, tuple)) else [outputs]):
         own = own_mask(mask, index)
-        if own is not None and isinstance(tensor, torch.Tensor):
-            setattr(tensor, _ATTRIBUTE, own)
+        if own is not None and isinstance(tensor, torch.Tensor) and (in_place_of_others or carried_mask(tensor) is None):
+            setattr(tensor, MASK, own)
+
+
+def carrying(tensor: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Return the numbers of a tensor as one of its own, that carries a mask.
+
+    >>> carried_mask(carrying(torch.ones(1, 2), torch.tensor([[True, False]])))
+    tensor([[ True, False]])
+    """
+    own = tensor.view_as(tensor)
+    carry_mask(own, mask)
+    return own
+
+
+def masks_of(mask: Any, count: int) -> list[Any]:
+    """Return a mask that was given for a number of inputs, or those in a list of arrays and tensors, as tensors: one for each, or `None`.
+
+    >>> masks_of(np.array([[True, False]]), 1)
+    [tensor([[ True, False]])]
+    """
+    is_listed = isinstance(mask, (list, tuple)) and all(part is None or isinstance(part, (np.ndarray, torch.Tensor)) for part in mask)
+    listed = list(mask) if is_listed else [mask]
+    if len(listed) != count:
+        raise ValueError(f"'mask' must be one mask for each of the {count} inputs, with None for those that have none, got {len(listed)}.")
+    return [None if part is None else torch.as_tensor(part, dtype=torch.bool) for part in listed]
 
 
 def own_mask(mask: Any, index: int) -> Any:
@@ -176,4 +200,5 @@ def own_mask(mask: Any, index: int) -> Any:
     return masks[index] if index < len(masks) else None
 
 
-_ATTRIBUTE = "_keras_mask"
+MASK = "_keras_mask"
+"""The attribute of a tensor that holds the mask it carries."""

@@ -2,7 +2,8 @@
 
 The first try runs the real code on CPU tensors whose batch dimension is 0: no storage, no arithmetic, a few
 microseconds. Where an empty batch cannot answer (a size that depends on the batch, a view with `-1`), the code runs
-on `meta` tensors of two sizes; a dimension that differs between the two is unknown and reads `None`.
+on `meta` tensors of two sizes; a dimension that differs between the two is unknown and reads `None`. Where `meta` tensors
+cannot answer either, as what comes out depends on the data, it runs on small tensors of made-up numbers, again of two sizes.
 """
 
 import os
@@ -11,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -20,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_is_leaf, tree_leaves, tree_map, tree_map_only, tree_unflatten
 
-from torchkeras_fn.engine import turns
+from torchkeras_fn.engine import made_up, turns
 
 Size = tuple[int, ...]
 
@@ -28,6 +30,8 @@ Size = tuple[int, ...]
 # so that halving and reshaping go through, and with different ratios, so that the two kinds are told apart.
 _BATCH = (240, 600)
 _UNKNOWN = (480, 960)
+# What stands for each on data: small, but long enough for a function that takes the first ten, or the best twenty.
+_ON_DATA = ((_BATCH, (2, 3)), (_UNKNOWN, (32, 64)), (made_up.COUNTED, (12, 20)))
 
 
 def leaves_of(tree: Any) -> list[Any]:
@@ -183,6 +187,15 @@ def _untouched_random_state() -> Iterator[None]:
         _now.random_state_moved = outer or _now.random_state_moved
 
 
+def is_inferring() -> bool:
+    """Return whether this thread runs a function for the shapes alone, so that what it writes to variables is no news.
+
+    >>> is_inferring()
+    False
+    """
+    return not torch.compiler.is_compiling() and _now.inferring and not _now.creating_weights
+
+
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
     """Leave the module's buffers as they were where a function is being inferred: what a call notes of no data is no news.
@@ -201,8 +214,8 @@ def untouched(module: nn.Module) -> Iterator[None]:
 def infer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None = None) -> Any:
     """Return the structure of `function(*args, **kwargs)` with a `Spec` for each tensor; arguments hold `Spec`s for tensors.
 
-    Nothing is computed, no random number is drawn and no gradient recorded. `device` is where the function's weights
-    are. Raises `InferenceError` with torch's own words where the function does not take such arguments.
+    Nothing is computed but where the shape depends on the data, no random number is drawn and no gradient recorded. `device` is
+    where the function's weights are. Raises `InferenceError` with torch's own words where the function does not take such arguments.
 
     >>> infer(torch.matmul, (Spec.of((None, 3), torch.float32), Spec.of((3, 5), torch.float32)), {}).shape
     (None, 5)
@@ -216,18 +229,22 @@ def infer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
             try:
                 return _on_meta(function, args, kwargs)
             except Exception as second:
-                cause = second if isinstance(first, _Uncertain) else first
+                cause = first if type(first) is type(second) else second  # which may be about the emptiness of the batch alone
+                if "meta" in str(second).lower():  # which is how torch says that there is no data
+                    try:
+                        return _on_data(function, args, kwargs, device)
+                    except Exception as third:
+                        cause = third
                 raise InferenceError(str(cause) or type(cause).__name__) from cause
         finally:
             _now.inferring = outer
 
 
 def _on_empty_batch(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None) -> Any:
-    leaves = leaves_of((args, kwargs))
-    specs = [leaf for leaf in leaves if isinstance(leaf, Spec)]
+    specs = [leaf for leaf in leaves_of((args, kwargs)) if isinstance(leaf, Spec)]
     if any(spec.number for spec in specs):
         raise _Uncertain
-    device = next((leaf.device for leaf in leaves if isinstance(leaf, torch.Tensor)), device)
+    device = _device_of(args, kwargs, device)
     batch = next((spec.lead for spec in specs if spec.small), None)
     if any(spec.small and spec.lead != batch and spec.small[0] != spec.large[0] for spec in specs):
         raise _Uncertain  # of two sizes that are unknown only one can be 0, and the other would be made as large as it may be
@@ -261,6 +278,11 @@ def _on_empty_batch(function: Callable[..., Any], args: Sequence[Any], kwargs: M
     return _pair(small, large, size)
 
 
+def _device_of(args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None) -> torch.device | None:
+    """Where the tensors among the arguments are, if there are any."""
+    return next((leaf.device for leaf in leaves_of((args, kwargs)) if isinstance(leaf, torch.Tensor)), device)
+
+
 def _on_meta(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     def run(index: int) -> Any:
         def value(spec: Spec) -> Any:
@@ -273,6 +295,71 @@ def _on_meta(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[
             return function(*real_args, **real_kwargs)
 
     return _pair(run(0), run(1), lambda tensor, index: tuple(tensor.shape))
+
+
+def _on_data(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], device: torch.device | None) -> Any:
+    device = _device_of(args, kwargs, device)
+    specs = [leaf for leaf in leaves_of((args, kwargs)) if isinstance(leaf, Spec)]
+    pairs = {pair for spec in specs for pair in (*zip(spec.small, spec.large, strict=True), spec.number or (0, 0)) if pair[0] != pair[1]}
+    known = {made_up.sizes(pair, _ON_DATA): pair for pair in pairs}
+
+    def run(index: int, kind: str) -> Any:
+        generator = torch.Generator().manual_seed(made_up.KINDS.index(kind) + len(made_up.KINDS) * index)
+
+        def value(spec: Spec) -> Any:
+            if spec.number:
+                return made_up.sizes(spec.number, _ON_DATA)[index]
+            size = tuple(made_up.sizes(pair, _ON_DATA)[index] for pair in zip(spec.small, spec.large, strict=True))
+            return made_up.tensor(size, spec.dtype, device, kind, generator)
+
+        real_args, real_kwargs = map_only(Spec, value, (args, kwargs))
+        return tree_map_only(torch.Tensor, _to_meta, function(*real_args, **real_kwargs))
+
+    with _untouched_accelerator():
+        runs = [*_successes(partial(run, 0)), next(_successes(partial(run, 1)))]
+    leaves, structure = tree_flatten(runs[0])
+
+    def size_in(sizes: Sequence[int]) -> tuple[int, int]:
+        """A size, of those in all runs but the last, which are the small ones, and in the last."""
+        pair = sizes[0], sizes[-1]
+        if 0 in pair or len(set(sizes[:-1])) > 1:
+            return made_up.COUNTED
+        return pair if pair[0] == pair[1] else known.get(pair, made_up.COUNTED)
+
+    def spec(*found: Any) -> Any:
+        if isinstance(found[0], torch.Tensor):
+            pairs = [size_in(sizes) for sizes in zip(*(tuple(tensor.shape) for tensor in found), strict=True)]
+            return Spec(tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs), found[0].dtype)
+        if isinstance(found[0], int) and not isinstance(found[0], bool) and len(set(found)) > 1:
+            return Spec((), (), torch.int64, number=size_in(found))
+        return found[0]
+
+    return tree_unflatten([spec(*found) for found in zip(leaves, *map(tree_leaves, runs[1:]), strict=True)], structure)
+
+
+def _successes(run: Callable[[str], Any]) -> Iterator[Any]:
+    """Give what a function makes of the kinds of numbers that it takes, at least of one: the highest of none, say, is none."""
+    failures = []
+    for kind in made_up.KINDS:
+        try:
+            result = run(kind)
+        except Exception as failure:
+            failures.append(failure)
+        else:
+            yield result
+    if len(failures) == len(made_up.KINDS):
+        raise failures[0]
+
+
+@contextmanager
+def _untouched_accelerator() -> Iterator[None]:
+    """Take back the random numbers that are drawn on GPUs, unless weights came of them."""
+    before = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    try:
+        yield
+    finally:
+        if before and not _now.random_state_moved:
+            torch.cuda.set_rng_state_all(before)
 
 
 def _pair(small: Any, large: Any, size: Callable[[torch.Tensor, int], Size]) -> Any:
@@ -296,12 +383,20 @@ _MULTIPLYING = {"repeat", "tile", "repeat_interleave", "vstack", "row_stack", "h
 _BATCH_MOVERS = {"__getitem__", *_RESHAPING, *_ALONG_AN_AXIS, *_MULTIPLYING}
 
 
+_COUNTING = {"nonzero", "argwhere", "masked_select", "unique", "unique_consecutive"}
+
+
 class _KeptBatch(TorchFunctionMode):
-    """Stops an empty run where a function may have made the batch longer or shorter: 0 times 5 is 0 too, and would hide it."""
+    """Stops an empty run where a function may have made the batch longer or shorter: 0 times 5 is 0 too, and would hide it.
+
+    And where it counts something in the data, as there is none.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
+        if name in _COUNTING or name == "where" and len(args) == 1:
+            raise _Uncertain
         if name in _BATCH_MOVERS and not _now.creating_weights and not _keeps_batch(name, _first(args[0]), _first(result), *args[1:2]):
             raise _Uncertain
         return result

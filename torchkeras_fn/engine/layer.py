@@ -64,6 +64,8 @@ class Layer(Made, Called):
         """
         super().__init_subclass__(**kwargs)
         cls._is_users = cls.__module__.split(".")[0] != __name__.split(".")[0]
+        if cls._is_users and getattr(cls.compute_mask, "__module__", "").split(".")[0] != __name__.split(".")[0]:
+            cls.makes_mask = True
         if "build" in vars(cls):
             cls.build = whole(cls.build)  # type: ignore[method-assign]
         if "train" in vars(cls):

@@ -19,8 +19,8 @@ from torch.fx.proxy import GraphAppendingTracer
 
 from torchkeras_fn.engine.function_module import FunctionModule
 from torchkeras_fn.engine.graph import Graph
-from torchkeras_fn.engine.incoming import cast_inside, own_mask
-from torchkeras_fn.engine.inference import map_only
+from torchkeras_fn.engine.incoming import carried_mask, carry_mask, carrying, cast_inside, own_mask
+from torchkeras_fn.engine.inference import InferenceError, infer, leaves_of, map_only
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.layout import Spatial, settle_permutations
 from torchkeras_fn.engine.modes import in_fixed_mode
@@ -87,11 +87,13 @@ def lower_for_training(
     losses: Sequence[KerasTensor] = (),
     metrics: Sequence[tuple[str, KerasTensor]] = (),
     name: str = "Model",
+    masked: Sequence[bool] = (),
 ) -> Lowered:
     """Return the training view: predictions, masks, loss terms and figures, in the order of `TrainingOutputs`.
 
     An output that ends in a softmax over the last axis or a sigmoid is given as the logits behind it where `accept`,
     one function for each output, takes that kind: `'softmax'` or `'sigmoid'`. `losses` and `metrics` are tensors of the graph.
+    `masked` says which of the inputs come with a mask: those are further arguments, behind the inputs.
 
     >>> from torchkeras_fn.layers import Dense, Input
     >>> x = Input(shape=(3,))
@@ -99,7 +101,7 @@ def lower_for_training(
     ['softmax']
     """
     writer = _Writer()
-    scope, values = writer.write_model(graph)
+    scope, values = writer.write_model(graph, masked=masked)
     predictions, kinds = [], []
     for tensor, value, accepted in zip(graph.outputs, values, accept, strict=True):
         logits, kind = writer.logits_behind(value.node, tensor.ndim)
@@ -174,6 +176,42 @@ def _makes_no_mask(layer: Layer, inputs: Any, mask: Any) -> bool:
     return all(part is None for part in made) if isinstance(made, (list, tuple)) else made is None
 
 
+def _carries_masks(operation: Any) -> bool:
+    """Whether a user's layer takes masks from its inputs, and lets its outputs carry them: as it computes some, or calls other layers."""
+    if not isinstance(operation, Layer) or not operation._is_users or not operation._is_called_in_models():
+        return False
+    if type(operation).compute_mask is Layer.compute_mask:
+        return any(layer is not operation for layer in operation.sublayers())
+    return not is_ours(type(operation).compute_mask)
+
+
+def _outputs_with_masks(node: Node, masked: set[int]) -> set[int]:
+    """Those tensors of a node, by `id`, that carry masks when its layer is called on inputs of which the `masked` carry some.
+
+    The layer is run on no data, as when it was drawn.
+    """
+    layer = node.operation
+    if not (masked or any(part.makes_mask for part in layer.sublayers())):
+        return set()
+    found: set[int] = set()
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        for drawn, tensor in zip(leaves_of((node.args, node.kwargs)), leaves_of((args, kwargs)), strict=True):
+            if id(drawn) in masked:
+                carry_mask(tensor, torch.ones(tensor.shape[:2], dtype=torch.bool, device=tensor.device))
+        outputs = layer._inferred(*args, **kwargs)
+        found.clear()
+        found.update(id(drawn) for drawn in node.tensors if carried_mask(drawn.pick(outputs)) is not None)
+        return outputs
+
+    args, kwargs = map_symbolic(lambda tensor: tensor.spec, (node.args, node.kwargs))
+    try:
+        infer(run, args, kwargs, device=layer._weight_device())
+    except InferenceError:  # it takes other masks than these: what it makes of them is seen when it runs
+        return {id(drawn) for drawn in node.tensors} if masked else set()
+    return found
+
+
 class _Writer:
     def __init__(self) -> None:
         self.fx = fx.Graph()
@@ -185,7 +223,9 @@ class _Writer:
 
     # ------------------------------------------------------------------ graphs
 
-    def write_model(self, graph: Graph, input_names: Sequence[str] | None = None) -> tuple[_Scope, list[_Value]]:
+    def write_model(
+        self, graph: Graph, input_names: Sequence[str] | None = None, masked: Sequence[bool] = ()
+    ) -> tuple[_Scope, list[_Value]]:
         scope = _Scope(graph)
         names: list[str] = []
         for name in map(identifier, input_names or graph.input_names):
@@ -193,6 +233,9 @@ class _Writer:
                 name += "_"
             names.append(name)
         values = [_Value(self.fx.placeholder(name)) for name in names]
+        for value, name, is_masked in zip(values, names, masked, strict=False):
+            if is_masked:
+                value.mask = self.fx.placeholder(f"mask_of_{name}")
         return scope, self.write_graph(scope, values)
 
     def write_graph(self, scope: _Scope, inputs: Sequence[_Value]) -> list[_Value]:
@@ -211,7 +254,8 @@ class _Writer:
         if is_nested(operation):
             self.write_nested(scope, node, inputs)
             return
-        args, kwargs = map_symbolic(lambda tensor: self.read(scope, node, tensor), (node.args, node.kwargs))
+        read = self.read_with_mask if _carries_masks(operation) else self.read
+        args, kwargs = map_symbolic(lambda tensor: read(scope, node, tensor), (node.args, node.kwargs))
         args, kwargs = map_only(torch.Tensor, lambda tensor: self.constant(scope, tensor), (args, kwargs))
         if operation is cast_inside:
             result, mask = self.fx.call_method("to", args, kwargs), inputs[0].mask
@@ -220,6 +264,8 @@ class _Writer:
         else:
             each = [scope.values[id(part)].mask if isinstance(part, KerasTensor) else None for part in node.args]
             result, mask = self.write_layer(scope, operation, args, kwargs, inputs, each)
+            if read == self.read_with_mask:
+                mask = self.carried_masks(node, result, inputs)
             if operation.activity_regularizer is not None:
                 self.write_penalties(scope.target(operation), operation.activity_regularizer, [self.pick(t, result) for t in node.tensors])
         for index, tensor in enumerate(node.tensors):
@@ -232,6 +278,12 @@ class _Writer:
             return self.fx.call_function(own_mask, (mask, index))
         found: fx.Node | None = own_mask(mask, index)
         return found
+
+    def carried_masks(self, node: Node, result: Any, inputs: Sequence[_Value]) -> Any:
+        """The masks that the outputs of a user's layer carry, each known when it runs, and `None` for outputs without one."""
+        masked = {id(parent) for parent, value in zip(node.parents, inputs, strict=True) if value.mask is not None}
+        found = _outputs_with_masks(node, masked)
+        return [self.fx.call_function(carried_mask, (self.pick(t, result),)) if id(t) in found else None for t in node.tensors]
 
     def write_nested(self, scope: _Scope, node: Node, inputs: Sequence[_Value]) -> None:
         model = node.operation
@@ -257,6 +309,11 @@ class _Writer:
         if is_entry and not reads_indices and scope.graph.takes_integers(tensor) and tensor.dtype.is_floating_point:
             return self.fx.call_method("to", (value, tensor.dtype))
         return value
+
+    def read_with_mask(self, scope: _Scope, node: Node, tensor: KerasTensor) -> fx.Node:
+        """The value of a tensor, that carries its mask to the layers which the reader calls by hand."""
+        value, mask = self.read(scope, node, tensor), scope.values[id(tensor)].mask
+        return value if mask is None else self.fx.call_function(carrying, (value, mask))
 
     def enter(self, scope: _Scope, tensor: KerasTensor, wanted: torch.dtype) -> fx.Node:
         """The value of a tensor as the input of a nested model; cast where it is of another type than the floats that the model expects."""

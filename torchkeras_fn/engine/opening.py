@@ -23,8 +23,8 @@ from torchkeras_fn.engine.data import (
 from torchkeras_fn.engine.inference import InferenceError, Spec, infer
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.modes import mode_of
-from torchkeras_fn.engine.objective import keys_of
 from torchkeras_fn.engine.preparation import Preparation
+from torchkeras_fn.engine.returned import keys_of, numbered
 from torchkeras_fn.engine.unpacking import as_it_came, shown, unpack
 from torchkeras_fn.engine.weighting import ClassWeights
 from torchkeras_fn.engine.workers import Loading
@@ -62,10 +62,12 @@ class Opening(Preparation):
         if not self._is_built():
             self._build_for_first(epochs.peek(), with_targets, epochs.source.batches_are_pairs, own)
         self._bind_if_needed()
+        seen = None
         if class_weight is not None and self._signature().output_names is None and not own:  # whose outputs each have weights of their own
             first, first_y, _ = unpack(epochs.peek(), with_targets, epochs.source.batches_are_pairs, 1)
-            self._make_ready(arrays_of(first, first_y, None, self._signature()))
-        signature = self._weighted_signature(class_weight, with_targets)
+            seen = arrays_of(first, first_y, None, self._signature())
+            self._make_ready(seen)
+        signature = self._weighted_signature(class_weight, with_targets, seen)
         epochs.convert, epochs.source.device = converter(epochs.source, signature, with_targets, own), signature.device
         return self._alike(epochs)
 
@@ -85,7 +87,7 @@ class Opening(Preparation):
     def _open_arrays(
         self, arrays: Arrays, size: int, shuffle: Any, steps: int | None, class_weight: Any = None, with_targets: bool = True
     ) -> Epochs:
-        signature = self._weighted_signature(class_weight, with_targets)
+        signature = self._weighted_signature(class_weight, with_targets, arrays)
         if arrays.columns:
             return self._alike(Epochs(ArraySource(arrays, size, shuffle, signature, self._team), None, steps))
         if steps is None:
@@ -105,20 +107,48 @@ class Opening(Preparation):
                 )
         return epochs
 
-    def _weighted_signature(self, class_weight: Any, with_targets: bool = True) -> Signature:
-        """The signature, with the weights of the classes."""
+    def _weighted_signature(self, class_weight: Any, with_targets: bool = True, arrays: Arrays | None = None) -> Signature:
+        """The signature, with the weights of the classes in data like these arrays."""
         signature = self._signature()
         if not with_targets:
             signature.targets, signature.targets_fed = None, {}
         if class_weight is not None:
-            objective = self._compiled("class_weight")
-            names = objective.output_names or ["output_1"]
-            indices = [bool(getattr(output.loss, "indices", False)) for output in objective.outputs] or [False] * len(names)
-            widths = [shape[-1] for shape in signature.output_shapes] or [None] * len(names)
-            crossentropy = [isinstance(output.loss, BinaryCrossentropy) for output in objective.outputs] or [False] * len(names)
-            classes = [(2 if two else None) if width == 1 else width for width, two in zip(widths, crossentropy, strict=True)]
-            signature.class_weights = ClassWeights(class_weight, names, indices, classes)
+            names = self._names_for(class_weight, arrays)
+            found, shapes = self._compiled("class_weight").losses_for(names), self._known_shapes(names)
+            indices = [bool(getattr(loss, "indices", False)) for loss in found]
+            axes = [_axis_of_classes(loss) for loss in found]
+            classes: list[int | None] = [None] * len(names)
+            for index, (loss, shape, axis) in enumerate(zip(found, signature.output_shapes, axes, strict=False)):
+                width = shape[axis if -len(shape) <= axis < len(shape) else -1]
+                classes[index] = width if width != 1 else 2 if isinstance(loss, BinaryCrossentropy) else None
+            by_shape = [getattr(loss, "is_by_class", False) and len(shape or ()) > 1 for loss, shape in zip(found, shapes, strict=True)]
+            known = [shape if is_by_shape else None for shape, is_by_shape in zip(shapes, by_shape, strict=True)]
+            signature.class_weights = ClassWeights(class_weight, names, indices, classes, known, axes)
         return signature
+
+    def _names_for(self, class_weight: Any, arrays: Arrays | None) -> list[str]:
+        """The names of the outputs that classes have weights for: those of the targets, where a module has not shown its outputs yet.
+
+        Raises `ValueError` where it cannot be told which weights are for which targets.
+        """
+        names = self._compiled("class_weight").output_names
+        if names is not None:
+            return names
+        keys, count = (None, 1) if arrays is None else (arrays.keys, len(arrays.y))
+        by_name = isinstance(class_weight, Mapping) and any(isinstance(key, str) for key in class_weight)
+        if by_name and keys is None and count > 1 or isinstance(class_weight, (list, tuple)) and keys is not None and len(keys) > 1:
+            raise ValueError(
+                "What the model calls its outputs in training, and in which order they come, is known after the first step: until then "
+                "give class_weight and y both as dicts by the names of the outputs, or both as lists in their order."
+            )
+        return keys or numbered(max(1, count))
+
+    def _known_shapes(self, names: list[str]) -> list[Any]:
+        """The shapes of these outputs, `None` for one that is not known."""
+        shapes = self._signature().output_shapes or (self._checked[1] if self._checked is not None else None) or ()
+        if isinstance(shapes, Mapping):
+            return list(map(shapes.get, names))
+        return [*shapes, *[None] * len(names)][: len(names)]
 
     def _ready_arrays(self, x: Any, y: Any, sample_weight: Any = None, with_targets: bool = True) -> Arrays:
         """Return arrays, checked and put in order, with the model built, bound and ready for them."""
@@ -167,7 +197,7 @@ class Opening(Preparation):
                 self._bind_if_needed()
                 return whole, None, None
         arrays = self._ready_arrays(x, y, sample_weight, with_targets)
-        return Gather(arrays, self._weighted_signature(class_weight, with_targets))(slice(None))
+        return Gather(arrays, self._weighted_signature(class_weight, with_targets, arrays))(slice(None))
 
     def _border(self, with_targets: bool) -> Border:
         """What is known of single batches, for the model as it is now."""
@@ -226,3 +256,9 @@ class Opening(Preparation):
             return None
         shapes = [spec.shape for spec in parts]
         return shapes if keys is None else dict(zip(keys, shapes, strict=True))
+
+
+def _axis_of_classes(loss: Any) -> int:
+    """The axis of predictions along which the classes lie: the loss says it, and torch's have them on axis 1."""
+    axis = 1 if getattr(loss, "is_by_class", False) else getattr(loss, "axis", -1)
+    return axis if isinstance(axis, int) else -1

@@ -15,7 +15,7 @@ from torchkeras_fn.losses.base import for_elements
 from torchkeras_fn.metrics import LossMetric, Mean, MeanMetricWrapper, TorchMetric, choose, is_open
 from torchkeras_fn.metrics import get as get_metric
 
-Update = Callable[[Any, Any, Any], None]
+Update = Callable[..., None]
 
 
 class Output:
@@ -40,7 +40,7 @@ class Output:
     def __getstate__(self) -> dict[str, Any]:
         """A copy binds its metrics anew."""
         state = {name: value for name, value in self.__dict__.items() if not name.endswith("_recipes")}
-        return {**state, "metrics": None, "requested": list(self.metrics or self.requested), "_plain": [], "_on_logits": []}
+        return {**state, "metrics": None, "requested": list(self.metrics or self.requested), "_plain": [], "_on_logits": [], "noted": ()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Decide anew how to compute."""
@@ -52,6 +52,19 @@ class Output:
         self._figure_recipes: dict[str, Callable[[], Any]] | None = None
         self._loss_recipes = [Recipes(partial(self._loss_recipe, is_logits)) for is_logits in (False, True)]
         self._metric_recipes = [Recipes(partial(self._metrics_recipe, is_logits)) for is_logits in (False, True)]
+        found = [self.loss, *(metric.loss for _, metric, _ in self.metrics or () if isinstance(metric, LossMetric))]
+        self.noted: Sequence[tuple[Mapping[str, Any], list[Any]]]
+        """The attributes of the losses, and what they were when it was decided how to compute them."""
+        self.noted = [(loss.__dict__, list(loss.__dict__.values())) for loss in found if loss is not None]
+
+    def decide_anew(self) -> None:
+        """Compute with the losses as they are now, an attribute of which was changed, as callbacks change a number of it."""
+        if self.kind is not None:
+            self.logit_loss = self.loss.on_logits(self.kind) or self.logit_loss
+        if self.metrics is None:
+            self._forget_recipes()
+        else:
+            self._choose_forms()
 
     def _loss_recipe(self, is_logits: bool, y_true: torch.Tensor, y_pred: torch.Tensor) -> Any:
         loss = self.logit_loss if is_logits and self.kind else self.loss
@@ -72,7 +85,6 @@ class Output:
 
     def resolve(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> None:
         """Decide what `'accuracy'` means, and which form each metric takes."""
-        self._forget_recipes()
         self.metrics, self.seen = [], [list(y_true.shape), list(y_pred.shape)]
         for name, metric, is_weighted in self.requested:
             if isinstance(metric, str):
@@ -80,10 +92,15 @@ class Output:
             elif is_weighted and type(metric) is MeanMetricWrapper and metric.fn is getattr(self.loss, "function", None):
                 metric = LossMetric(self.loss, name)
             self.metrics.append((name, metric, is_weighted))
-        self._plain = [(_update_of(metric, is_weighted), is_weighted) for _, metric, is_weighted in self.metrics]
+        self._choose_forms()
+
+    def _choose_forms(self) -> None:
+        metrics = self.metrics or []
+        self._plain = [(_update_of(metric, is_weighted), is_weighted) for _, metric, is_weighted in metrics]
         self._on_logits = [
-            (_update_of(metric, is_weighted, self.kind) if self.kind else None, is_weighted) for _, metric, is_weighted in self.metrics
+            (_update_of(metric, is_weighted, self.kind) if self.kind else None, is_weighted) for _, metric, is_weighted in metrics
         ]
+        self._forget_recipes()
 
     def value(self, prediction: Any, mask: Any, y_true: Any, weight: Any, is_logits: bool) -> torch.Tensor:
         """Return the loss of a batch."""
@@ -152,6 +169,8 @@ class Output:
         probabilities = None
         forms = self._on_logits if is_logits and self.kind else self._plain
         recipes: Any = repeat(None)
+        if isinstance(mask, (list, tuple)):
+            mask = mask[0] if mask else None  # as `combine` takes it
         if mask is None:
             known = self._metric_recipes[is_logits]
             recipes = known.get((y_true.shape, y_true.dtype, prediction.shape, prediction.dtype)) or known.of(y_true, prediction)
@@ -160,13 +179,16 @@ class Output:
             if recipe is not None and used is None:
                 recipe(y_true, prediction)
                 continue
-            combined = used if mask is None else combine(used, mask, scaled=getattr(plain, "is_like_a_loss", False))
+            if mask is None:
+                weights: tuple[Any, ...] = (used,)
+            else:
+                weights = (used, mask) if getattr(plain, "is_like_a_loss", False) else (combine(used, mask),)
             if update is not None:
-                update(y_true, prediction, combined)
+                update(y_true, prediction, *weights)
                 continue
             if probabilities is None:
                 probabilities = torch.softmax(prediction, -1) if self.kind == "softmax" else torch.sigmoid(prediction)
-            plain(y_true, probabilities, combined)
+            plain(y_true, probabilities, *weights)
 
 
 class _Handed:
@@ -176,8 +198,8 @@ class _Handed:
         self.update, self.take = update, take
         self.is_like_a_loss = getattr(update, "is_like_a_loss", False)
 
-    def __call__(self, y_true: Any, y_pred: Any, weight: Any) -> None:
-        self.take(self.update, (y_true, y_pred, weight))
+    def __call__(self, y_true: Any, y_pred: Any, *weights: Any) -> None:
+        self.take(self.update, (y_true, y_pred, *weights))
 
 
 class _ByElement:
@@ -187,10 +209,10 @@ class _ByElement:
         self.update = update
         self.is_like_a_loss = getattr(update, "is_like_a_loss", False)
 
-    def __call__(self, y_true: Any, y_pred: Any, weight: Any) -> None:
+    def __call__(self, y_true: Any, y_pred: Any, weight: Any, *mask: Any) -> None:
         if for_elements(weight, y_pred):
             y_true, y_pred = align(y_true, y_pred).unsqueeze(-1), y_pred.unsqueeze(-1)
-        self.update(y_true, y_pred, weight)
+        self.update(y_true, y_pred, weight, *mask)
 
 
 def _gives_a_tensor(metric: Any) -> bool:

@@ -13,6 +13,7 @@ from torchkeras_fn import config, optimizers
 from torchkeras_fn.engine.border import Border
 from torchkeras_fn.engine.columns import is_whole
 from torchkeras_fn.engine.compiled import CompiledSteps
+from torchkeras_fn.engine.counted import Counted, rows_in
 from torchkeras_fn.engine.data import Signature
 from torchkeras_fn.engine.device import choose, device_is, device_of, first_parameter
 from torchkeras_fn.engine.execution import Execution
@@ -22,6 +23,7 @@ from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.own_figures import reset_metrics_in
 from torchkeras_fn.engine.placement import Placement, place_of
 from torchkeras_fn.engine.processes import Processes, join, local_device
+from torchkeras_fn.engine.returned import parts_of
 from torchkeras_fn.engine.sharded import Sharded
 from torchkeras_fn.engine.stepping import Stepping
 from torchkeras_fn.engine.walking import parameters_of
@@ -129,7 +131,7 @@ class Preparation(Stepping, Sharded, Placement):
             sync_batchnorm=sync_batchnorm,
         )
         chosen = optimizers.get(optimizer)
-        names = self._signature().output_names
+        names = self._drawn_names()
         own = list(self._as_module().parameters()) if self._is_built() else None
         optimizers.check(chosen, own, with_closure=self._overrides_train_step())
         own_step = loss is None and self._overrides_train_step()
@@ -276,6 +278,11 @@ class Preparation(Stepping, Sharded, Placement):
             weight_modes=self._weight_modes,
         )
 
+    def _drawn_names(self) -> list[str] | None:
+        """The names of the outputs, where the model says them; what it was seen to return before is another compile's to know."""
+        names = self._signature().output_names
+        return None if self.objective is not None and names is self.objective.output_names else names
+
     def _signature_key(self) -> Any:
         """What may change in the signature from call to call; `None` where only a walk through the module would tell."""
         first = first_parameter(self._as_module())
@@ -316,7 +323,9 @@ class Preparation(Stepping, Sharded, Placement):
 
     def _for_execution(self, view: Any, training: bool) -> Any:
         """Return a view of the module, which has a `run`, as the steps run it."""
-        return self._in_precision(view if self._sharding is None else self._sharding.over(view))
+        view = self._in_precision(view if self._sharding is None else self._sharding.over(view))
+        has_rows = any(self._signature().output_shapes or [True])
+        return view if has_rows or not training else Counted(view, self._compiled("training"))
 
     def _call(self, x: Any) -> Any:
         """Call the module the way its `forward` takes its inputs: a list as several arguments, a dict by keyword."""
@@ -348,14 +357,18 @@ class Preparation(Stepping, Sharded, Placement):
 
     def _training_outputs(self, x: Any) -> TrainingOutputs:
         """Run forward for a step that needs the loss."""
-        return self._plain_outputs(self._call(x))
+        outputs = self._plain_outputs(self._call(x))
+        if getattr(outputs.predictions[0] if outputs.predictions else None, "ndim", 1) == 0:
+            self._compiled("training").rows = rows_in(x)
+        return outputs
 
     def _plain_outputs(self, predictions: Any) -> TrainingOutputs:
         """What a module returned, as one entry for each output."""
         objective = self._compiled("training")
         objective.outputs_for(predictions)
-        values = list(predictions.values()) if isinstance(predictions, Mapping) else predictions
-        values = values if isinstance(values, (list, tuple)) else (values,)
+        if isinstance(predictions, torch.Tensor):
+            return TrainingOutputs((predictions,), (None,))
+        values = predictions if isinstance(predictions, (list, tuple)) else parts_of(predictions)
         return TrainingOutputs(values, (None,) * len(values))
 
     def _rows_at_once(self, x: Any, batch_size: int) -> int:

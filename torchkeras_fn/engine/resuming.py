@@ -11,7 +11,6 @@ from torch.utils._pytree import tree_map_only
 
 from torchkeras_fn.callbacks.backup_and_restore import BackupAndRestore
 from torchkeras_fn.callbacks.base import CallbackList
-from torchkeras_fn.callbacks.callback import Callback
 from torchkeras_fn.engine import shared_state
 from torchkeras_fn.engine.groups import Listener, steps_of
 from torchkeras_fn.engine.loading import Epochs
@@ -26,14 +25,12 @@ from torchkeras_fn.engine.random_state import (
     set_generators_of,
     set_random_state,
 )
-from torchkeras_fn.metrics import Metric
-from torchkeras_fn.metrics.gathered import gathered, take_up
-from torchkeras_fn.optimizers.base import Optimizer
-from torchkeras_fn.saving.training_state import check_optimizer_state
+from torchkeras_fn.saving.own_state import load_own_states, own_states
+from torchkeras_fn.saving.training_state import check_optimizer_state, constant_rate
 from torchkeras_fn.shards import like, state_in_parts, whole_tree
 
-_HAS_A_PLACE = ("optimizer", "objective", "history")
-"""Attributes of a model whose state is kept under a name of its own."""
+_HAS_A_PLACE = ("optimizer",)
+"""Attributes of the model that is trained whose state is kept under a name of its own."""
 
 
 class Run:
@@ -209,8 +206,8 @@ class Run:
             "callbacks": self.callbacks.state_dict()["callbacks"],
             "weights": dict(trainer.state_dict()),
             "buffers": dict(_hidden_buffers(trainer) if trainer._team is None else trainer.named_buffers()),
-            "modules": {path: state for path, module in trainer.named_modules() if (state := _state_of_module(module))},
-            "learning_rate": _constant_rate(trainer.optimizer),
+            "modules": _states_of_modules(trainer),
+            "learning_rate": constant_rate(trainer.optimizer),
             "optimizer": trainer.optimizer.state_dict(),
         }
 
@@ -225,7 +222,8 @@ class Run:
             _set_hidden_buffer(trainer, name, values)
         modules = dict(trainer.named_modules())
         for path, own in state["modules"].items():
-            _load_module(modules[path], own)
+            set_generators_of(modules[path], own["generators"])
+        load_own_states(trainer, {path: own["others"] for path, own in state["modules"].items()}, _HAS_A_PLACE)
         if state["learning_rate"] is not None:
             trainer.optimizer.learning_rate = state["learning_rate"]
         trainer.optimizer.load_state_dict(state_in_parts(trainer.optimizer, state["optimizer"]))
@@ -291,11 +289,6 @@ def _shape(tensor: torch.Tensor) -> str:
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
-def _constant_rate(optimizer: Any) -> float | None:
-    """The learning rate, where it is a number that a `decay` starts from."""
-    return float(optimizer.learning_rate) if getattr(optimizer, "decay", 0) and isinstance(optimizer._rate_source, float) else None
-
-
 def _gradients(module: nn.Module) -> dict[str, torch.Tensor]:
     """The gradients that a training step of the user's may be gathering."""
     return {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
@@ -321,43 +314,10 @@ def _set_hidden_buffer(module: nn.Module, full_name: str, values: torch.Tensor) 
     part.register_buffer(name, values.to(device), persistent=False)
 
 
-def _state_of_module(module: nn.Module) -> dict[str, Any]:
-    """What a module keeps beside its tensors: random generators, metrics, and things with a `state_dict`, such as a loss scaler."""
-    generators = generators_of(module)
-    others = {name: _state_of(part, module) for name, part in _stateful(module)}
-    return {"generators": generators, "others": others} if generators or others else {}
-
-
-def _state_of(part: Any, module: nn.Module) -> Any:
-    if isinstance(part, Metric):
-        return gathered(part)
-    if isinstance(part, Optimizer) and part.built:
-        names = {id(parameter): name for name, parameter in module.named_parameters()}
-        return {**part.state_dict(), "trains": [names.get(id(parameter)) for parameter in part.parameters]}
-    return part.state_dict()
-
-
-def _load_module(module: nn.Module, state: Mapping[str, Any]) -> None:
-    set_generators_of(module, state["generators"])
-    for name, part in _stateful(module):
-        own = state["others"].get(name)
-        if own and isinstance(part, Metric):
-            take_up(part, own)
-        elif own and isinstance(part, Optimizer):
-            _load_optimizer(part, own, module)
-        elif own:
-            part.load_state_dict(own)
-
-
-def _load_optimizer(optimizer: Optimizer, state: Mapping[str, Any], module: nn.Module) -> None:
-    """Give an optimizer of the user's own its state back. A new one learns only with its first step what it trains, which is too late."""
-    state = dict(state)
-    names, parameters = state.pop("trains", ()), dict(module.named_parameters())
-    if not optimizer.built and names and None not in names:
-        optimizer.build([parameters[name] for name in names])
-    if optimizer.built and "param_groups" not in state:  # it had taken no step
-        state = {**optimizer.state_dict(), "state": {}, **state}
-    optimizer.load_state_dict(state)
+def _states_of_modules(trainer: nn.Module) -> dict[str, Any]:
+    """What modules keep beside their tensors: random generators, metrics, and things with a `state_dict`, such as a loss scaler."""
+    others, generators = own_states(trainer, _HAS_A_PLACE), {path: generators_of(module) for path, module in trainer.named_modules()}
+    return {path: {"generators": own, "others": others.get(path, {})} for path, own in generators.items() if own or path in others}
 
 
 def _forget_generators(module: nn.Module, kept: Mapping[str, Any]) -> None:
@@ -367,16 +327,3 @@ def _forget_generators(module: nn.Module, kept: Mapping[str, Any]) -> None:
         for name, value in vars(part).items():
             if isinstance(value, torch.Generator) and name not in known:
                 setattr(part, name, None)
-
-
-def _stateful(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """The things with a state in the attributes of a module, and in lists and dicts there."""
-    for name, value in vars(module).items():
-        if name in _HAS_A_PLACE:
-            continue
-        several = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
-        for path, part in ((name, value), *((f"{name}.{key}", part) for key, part in several)):
-            if isinstance(part, (nn.Module, Callback)):
-                continue
-            if isinstance(part, Metric) or all(callable(getattr(part, method, None)) for method in ("state_dict", "load_state_dict")):
-                yield path, part

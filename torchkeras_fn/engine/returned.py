@@ -109,8 +109,7 @@ def places_of(names: Sequence[str], returned: Any) -> list[int | None] | None:
         places: list[int | None] = [index if index < len(names) else None for index in range(count)]
     else:
         places = [names.index(key) if key in names else None for key in keys]
-    in_order = places[: len(names)] == list(range(len(names)))
-    return None if in_order and not is_record(returned) else places
+    return None if places[: len(names)] == list(range(len(names))) else places
 
 
 def has_more(returned: Any, names: Sequence[str]) -> bool:

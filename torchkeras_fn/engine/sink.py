@@ -71,8 +71,8 @@ class Sink:
     def _keep(self, values: list[torch.Tensor], samples: int) -> None:
         """Keep outputs that are in the CPU's memory."""
         if not self._arrays and (self._samples is None or self._pieces or not _have_rows(values, samples)):
-            kept = values if self._arriving is None else [value.clone() for value in values]  # pinned memory is for others again
-            self._pieces.append([value.reshape(1) if value.ndim == 0 else value for value in kept])
+            # copied: an output may be a view of the batch, or lie in a buffer that is filled anew, or be a part of something large
+            self._pieces.append([value.clone().reshape(1) if value.ndim == 0 else value.clone() for value in values])
             return
         if not self._arrays:
             rows = int(self._samples or 0)

@@ -1,5 +1,6 @@
 """The DAG the user draws: `KerasTensor` (a tensor to come) and `Node` (one call that makes tensors out of others)."""
 
+import functools
 import operator
 import sys
 import weakref
@@ -104,6 +105,18 @@ class KerasTensor:
     def name(self) -> str:
         """The name of the layer or function that makes this tensor."""
         return str(getattr(self.node.operation, "name", None) or describe_operation(self.node.operation))
+
+    @property
+    def _keras_history(self) -> tuple[Any, int, int]:
+        """The layer or function that makes this tensor, which of its calls it is, and which of the outputs of that, as in Keras 2."""
+        calls = getattr(self.node.operation, "inbound_nodes", [])
+        made = [id(tensor) for tensor in self.node.tensors]
+        return self.node.operation, next((index for index, node in enumerate(calls) if node is self.node), 0), made.index(id(self))
+
+    @functools.cached_property
+    def _keras_shape(self) -> Shape:
+        """The shape, under Keras 2's name; programs of that time set it too."""
+        return self.shape
 
     def pick(self, result: Any, item: Callable[[Any, Any], Any] = operator.getitem) -> Any:
         """Return this tensor's value out of the result of its call; `item` reads an element of a list, tuple or dict."""
@@ -309,11 +322,18 @@ def _as_torch(value: Any) -> Any:
 
 def _refuse_bare_module() -> None:
     """Raise `TypeError` when a plain `nn.Module` was called on a symbolic tensor: its weights would get lost."""
-    called, frame = None, sys._getframe(2)
+    called, layer, frame = None, None, sys._getframe(2)
     while frame is not None:
         if frame.f_code is nn.Module._call_impl.__code__ and is_symbolic((frame.f_locals["args"], frame.f_locals["kwargs"])):
             called = type(frame.f_locals["self"]).__name__
+        elif called is not None and frame.f_code.co_name == "call" and hasattr(frame.f_locals.get("self"), "get_config"):
+            layer = frame.f_locals["self"]
         frame = frame.f_back  # type: ignore[assignment]
+    if layer is not None:
+        raise TypeError(
+            f"The `call` of {describe_operation(layer)} runs on tensors, and was given a symbolic one. "
+            "Call the layer itself, layer(x), which draws it."
+        )
     if called is not None:
         raise TypeError(
             f"{called} is a plain torch module and was called on a symbolic tensor. "

@@ -1,4 +1,7 @@
-"""Names that torch's modules have taken and Keras programs use: `train`, the loop of many, by which torch switches the mode, and others."""
+"""Names that torch's modules, or layers and models here, have taken and programs use for things of their own.
+
+Such as `train`, the loop of many, by which torch switches the mode, or `graph`.
+"""
 
 import functools
 import inspect
@@ -7,15 +10,23 @@ from typing import Any
 
 from torch import nn
 
-NEEDED = frozenset(
+_METHODS = frozenset(
     ("train", "forward")
     + ("parameters", "buffers", "modules", "children", "named_parameters", "named_buffers", "named_modules", "named_children")
 )
 """Methods of torch's modules by which models are run, trained and saved."""
+_KEPT = {"module": "the torch module that it runs", "_nodes": "its calls on symbolic tensors"}
+"""What every layer keeps under names that a user's class might take; a model keeps more."""
+_KEPT_BY_MODELS = {"graph": "its graph", "_graph": "its graph", "lowered": "its inference view", "objective": "what it is compiled with"}
+NEEDED = _METHODS | _KEPT.keys() | _KEPT_BY_MODELS.keys()
+"""The names that a class of the user's cannot have for any value."""
 
 
 def as_method(module: nn.Module, name: str, value: Any) -> Any:
-    """Return what a module is given in the place of one of the methods `NEEDED`. Raises `ValueError` for what cannot be called.
+    """Return what a module is given under one of the names `NEEDED`.
+
+    Raises `ValueError` for what cannot be called, in the place of a method, and for what is not this library's, in the place of
+    what the library keeps.
 
     >>> as_method(nn.Linear(2, 1), "parameters", {"alpha": 0.5})
     Traceback (most recent call last):
@@ -23,12 +34,57 @@ def as_method(module: nn.Module, name: str, value: Any) -> Any:
     ValueError: 'parameters' is a method that every torch module needs, so Linear cannot keep {'alpha': 0.5} as that: give the \
 attribute another name.
     """
+    if name not in _METHODS:
+        kept = {**_KEPT, **_KEPT_BY_MODELS} if hasattr(type(module), "lowered") else _KEPT
+        if name in kept and (not _is_ours(value) or isinstance(getattr(type(module), name, None), property)):
+            raise ValueError(
+                f"{type(module).__name__} keeps {kept[name]} as {name!r}, so it cannot keep {repr(value):.100} as that: "
+                "give the attribute another name."
+            )
+        return value
     if not callable(value):
         raise ValueError(
             f"{name!r} is a method that every torch module needs, so {type(module).__name__} cannot keep {repr(value):.100} as that: "
             "give the attribute another name."
         )
     return bound_with_mode_switch(module, value) if name == "train" else value
+
+
+def _is_ours(value: Any) -> bool:
+    """Whether a value is what this library keeps: of a class of its own, a list of such, or nothing yet."""
+    if isinstance(value, list):
+        return all(map(_is_ours, value))
+    return value is None or type(value).__module__.split(".")[0] == __name__.split(".")[0]
+
+
+class Yielding:
+    """A property that a class of the user's may have for something of its own: the attribute takes its place.
+
+    >>> class Coder(nn.Module):
+    ...     @Yielding
+    ...     @property
+    ...     def code(self):
+    ...         return "written by the library"
+    >>> coder, other = Coder(), Coder()
+    >>> other.code = nn.Linear(2, 1)
+    >>> coder.code, other.code
+    ('written by the library', Linear(in_features=2, out_features=1, bias=True))
+    """
+
+    def __init__(self, own: Any):
+        self._own, self.__doc__ = own, own.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """Return what the user keeps under the name: torch has modules and weights in tables of their own; else what is read."""
+        if instance is None:
+            return self
+        for kind in ("_modules", "_parameters", "_buffers"):
+            if self._name in instance.__dict__.get(kind, ()):
+                return instance.__dict__[kind][self._name]
+        return self._own.__get__(instance, owner)
 
 
 def with_mode_switch(train: Any) -> Any:

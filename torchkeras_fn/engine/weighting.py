@@ -74,6 +74,8 @@ def check_modes(value: Any, names: Sequence[str] | None) -> list[str | None]:
     >>> check_modes("temporal", ["a", "b"])
     ['temporal', 'temporal']
     """
+    if names is None and isinstance(value, (list, tuple)):  # of as many outputs as there will be
+        names = [f"output_{index + 1}" for index in range(len(value))]
     names = list(names or ["output_1"])
     if isinstance(value, Mapping):
         unknown = [name for name in value if name not in names]
@@ -96,8 +98,10 @@ def check_modes(value: Any, names: Sequence[str] | None) -> list[str | None]:
 class ClassWeights:
     """The weight of each class, for each output that has some; a class that is not named weighs 1.
 
-    `indices` says for each output whether its targets are class indices, and `classes` how many there are, if known.
-    Where neither is known any whole number is a class, as -1 is for a hinge loss; and the first batch tells whether the last axis of
+    `indices` says for each output whether its targets are class indices, and `classes` how many there are, if known. `shapes` holds
+    those of the predictions for losses, as torch's, whose targets are indices unless they have that shape. The classes lie along the
+    last of the axes, or that in `axes`.
+    Where neither is known any whole number is a class, as -1 is for a hinge loss; and the first batch tells whether that axis of
     targets is that of the classes, or there is a class at each place, as in the masks of images. A class may be named by a float, as
     `np.unique` returns them for targets that are floats. Raises `ValueError` for a class that cannot be one, and for a dict
     that fits no output.
@@ -107,10 +111,19 @@ class ClassWeights:
     [tensor([2., 3., 1.])]
     """
 
-    def __init__(self, class_weight: Any, names: Sequence[str], indices: Sequence[bool], classes: Sequence[int | None]):
+    def __init__(
+        self,
+        class_weight: Any,
+        names: Sequence[str],
+        indices: Sequence[bool],
+        classes: Sequence[int | None],
+        shapes: Sequence[Shape | None] = (),
+        axes: Sequence[int] = (),
+    ):
         chosen = _per_output(class_weight, names)
-        self._indices = list(indices)
-        self._lie_along_last: list[bool | None] = [None] * len(chosen)
+        self._indices, self._shapes = list(indices), list(shapes) or [None] * len(chosen)
+        self._axes = list(axes) or [-1] * len(chosen)
+        self._lie_along_axis: list[bool | None] = [None] * len(chosen)
         self._lowest = [0] * len(chosen)
         self._tables: list[torch.Tensor | None] = [None] * len(chosen)
         for index, (weights, count) in enumerate(zip(chosen, classes, strict=True)):
@@ -137,20 +150,30 @@ class ClassWeights:
         return found
 
     def _classes(self, target: torch.Tensor, index: int) -> torch.Tensor:
-        if not self._indices[index] and target.ndim > 1 and target.shape[-1] > 1:
-            lie_along_last = self._lie_along_last[index]
-            if lie_along_last is None:
-                lie_along_last = self._lie_along_last[index] = _lie_along_last(target)
-            if lie_along_last:
-                return (target.byte() if target.dtype is torch.bool else target).argmax(-1)  # torch finds no largest among booleans
+        shape, axis = self._shapes[index], self._axes[index]
+        if shape is not None:
+            if target.ndim < len(shape):
+                return target.long()
+            has_shares = all(wanted in (None, size) for size, wanted in zip(target.shape[1:], shape[1:], strict=True))
+            return _largest(target, axis) if has_shares and shape[axis] != 1 else target.squeeze(-1).long()
+        if not self._indices[index] and target.ndim > 1 and target.shape[axis] > 1:
+            lie_along_axis = self._lie_along_axis[index]
+            if lie_along_axis is None:
+                lie_along_axis = self._lie_along_axis[index] = _lie_along(axis, target)
+            if lie_along_axis:
+                return _largest(target, axis)
         return (target.squeeze(-1) if target.ndim > 1 and target.shape[-1] == 1 else target).long()
 
 
-def _lie_along_last(target: torch.Tensor) -> bool:
-    """Whether the last axis of targets is that of the classes: it holds ones and zeros, or shares; of steps there may be empty ones."""
+def _largest(target: torch.Tensor, axis: int) -> torch.Tensor:
+    return (target.byte() if target.dtype is torch.bool else target).argmax(axis)  # torch finds no largest among booleans
+
+
+def _lie_along(axis: int, target: torch.Tensor) -> bool:
+    """Whether this axis of targets is that of the classes: it holds ones and zeros, or shares; of steps there may be empty ones."""
     if target.ndim == 2:
         return target.dtype.is_floating_point or bool(((target == 0) | (target == 1)).all())
-    sums = target.float().sum(-1)
+    sums = target.float().sum(axis)
     are_whole = (sums - 1).abs() < 1e-3
     return bool((are_whole | (sums == 0)).all() & are_whole.any())
 

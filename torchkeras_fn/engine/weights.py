@@ -293,7 +293,8 @@ class Weighted(nn.Module):
     def _keep_as_it_is(self, tensor: torch.Tensor) -> torch.Tensor:
         if isinstance(tensor, nn.Parameter):
             return tensor.requires_grad_(False)
-        if any(tensor is known or tensor.data_ptr() == known.data_ptr() for known in self.buffers()):
+        is_state = isinstance(tensor, State)  # reads a buffer; the addresses of others say nothing, as 0 is that of all without memory
+        if any(tensor is known or is_state and tensor.data_ptr() == known.data_ptr() for known in self.buffers()):
             return tensor
         name = self._let_go_of(tensor, "non_trainable_weights")
         self.register_buffer(name, tensor.detach().as_subclass(torch.Tensor))

@@ -193,6 +193,7 @@ class Lambda(Layer):
         self.function = function
         self.arguments = dict(arguments or {})
         self.mask = mask
+        self.makes_mask = mask is not None  # type: ignore[misc]
         if output_shape is not None:
             declared = output_shape if callable(output_shape) else functools.partial(_behind_batch, tuple(output_shape))
             object.__setattr__(self, "compute_output_shape", declared)

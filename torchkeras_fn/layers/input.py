@@ -93,18 +93,17 @@ def Input(
 ) -> KerasTensor:
     """Return a symbolic tensor for data that will come.
 
-    `shape` leaves out the batch, whose size may be given in `batch_size`; `batch_shape` includes it. Unknown dimensions are
-    `None`. `dtype` is `floatx()` unless given; data for an input that feeds an `Embedding` and declares no dtype stays integer.
-    `tensor` (or an array, or a callable that returns a tensor per step) feeds the input itself. Raises `ValueError` where no
-    shape can be told or the tensor has another, and `TypeError` for a symbolic tensor, which is an input of layers already.
+    `shape` leaves out the batch, whose size may be given in `batch_size`; `batch_shape` includes it, and holds where both are given,
+    as in Keras 2. Unknown dimensions are `None`. `dtype` is `floatx()` unless given; data for an input that feeds an `Embedding`
+    and declares no dtype stays integer. `tensor` (or an array, or a callable that returns a tensor per step) feeds the input
+    itself. Raises `ValueError` where no shape can be told or the tensor has another, and `TypeError` for a symbolic tensor, which
+    is an input of layers already.
 
     >>> Input(shape=(28, 28, 1)).shape
     (None, 28, 28, 1)
     >>> Input(batch_shape=(32, None), dtype="int64").shape
     (32, None)
     """
-    if shape is not None and batch_shape is not None:
-        raise ValueError(f"Give shape={shape!r} or batch_shape={batch_shape!r} to Input, not both.")
     if batch_shape is None and shape is not None:
         batch_shape = (batch_size, *sizes(shape, "shape"))
     elif batch_shape is not None and batch_size is not None:

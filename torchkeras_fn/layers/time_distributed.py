@@ -6,11 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.overrides import handle_torch_function, has_torch_function
-from torch.utils._pytree import tree_map_only
 
 from torchkeras_fn.engine.drawn import Drawn, layer_of
 from torchkeras_fn.engine.graph import Graph
-from torchkeras_fn.engine.incoming import as_tensors, carried_mask, carry_mask
+from torchkeras_fn.engine.incoming import as_tensors
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.records import describe_layer, make_layer
 from torchkeras_fn.engine.symbolic import describe_operation
@@ -107,34 +106,7 @@ class TimeDistributed(Wrapper, Drawn):
         """Return the layer's outputs for each step; a `mask` is as in the class, and if none is given, the one that the input carries."""
         args = tuple(as_tensors(argument, self.dtype) for argument in args)
         self._build(self.build_shape(*args, **kwargs))
-        mask = kwargs.pop("mask", None)
-        if mask is None and isinstance(args[0], (list, tuple)):
-            return super().forward(*args, **kwargs)
-        mask = carried_mask(args[0]) if mask is None else torch.as_tensor(mask, dtype=torch.bool, device=args[0].device)
-        slices = args[0].flatten(0, 1)
-        is_taken = self.layer.call_takes("mask") or isinstance(self.layer, TimeDistributed)
-        if mask is None or not is_taken or args[0].dim() < 4:
-            outputs = super().forward(*args, **kwargs)
-            own, passes_on = self.layer.compute_mask(slices) if self.layer.makes_mask else None, self.layer.supports_masking
-        else:
-            sliced = mask_of_slices(mask, args[0])
-            inner = self.layer(slices, mask=sliced, **kwargs)
-            outputs = tree_map_only(torch.Tensor, lambda output: output.unflatten(0, args[0].shape[:2]), inner)
-            own = carried_mask(inner[0] if isinstance(inner, (list, tuple)) else inner)
-            own, passes_on = (None, True) if own is sliced else (own, False)
-        count = len(outputs) if isinstance(outputs, (list, tuple)) else 1
-        carry_mask(outputs, [self._mask_of_steps(mask, own, passes_on, args[0])] * count)
-        return outputs
-
-    def _mask_of_steps(self, given: Any, own: Any, passes_on: bool, inputs: torch.Tensor) -> Any:
-        """What `_Steps` writes into graphs, for real tensors."""
-        if given is not None and not (passes_on and own is None):
-            given = given.unsqueeze(-1).flatten(2).any(-1)
-        if own is None:
-            return given
-        if given is not None:
-            own = (own.transpose(0, -1) & given.flatten()).transpose(0, -1)
-        return own.unflatten(0, inputs.shape[:2])
+        return super().forward(*args, **kwargs)
 
 
 class _Slices(Layer):

@@ -132,6 +132,10 @@ class Loss(Configurable):
         y_pred = y_pred if dtype == wanted else y_pred.to(wanted)
         return self.align(y_true, y_pred), y_pred
 
+    def shares(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor | None:
+        """Return how much each prepared target counts in the mean of its batch; `None` where all count alike."""
+        return None
+
     def on_logits(self, kind: str) -> "Loss | None":
         """Return this loss for predictions before their `'softmax'` or `'sigmoid'`; `None` where there is no such form."""
         return None
@@ -150,6 +154,14 @@ class Loss(Configurable):
             values = as_values(values, f"The loss {self.name!r}", y_pred)
         valid = self.valid(y_true, values)
         return self.reduce(values, sample_weight, mask if valid is None else combine(valid, mask))
+
+    def average(self, y_true: torch.Tensor, y_pred: torch.Tensor, sample_weight: Any = None, mask: Any = None) -> torch.Tensor:
+        """Return the weighted mean of prepared tensors over the samples or steps that `mask` keeps, whatever `reduction` says."""
+        values = self.values_for(y_true, y_pred, sample_weight)
+        if type(values) is not torch.Tensor or not values.dtype.is_floating_point:
+            values = as_values(values, f"The loss {self.name!r}", y_pred)
+        valid = self.valid(y_true, values)
+        return weighted(values, combine(sample_weight, mask if valid is None else combine(valid, mask), scaled=True)).mean()
 
     @property
     def has_elements(self) -> bool:

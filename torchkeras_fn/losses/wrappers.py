@@ -98,16 +98,26 @@ class TorchLoss(Loss):
 
     def compute(self, y_true: torch.Tensor, y_pred: torch.Tensor, sample_weight: Any = None, mask: Any = None) -> torch.Tensor:
         """Return the loss of prepared tensors, over the samples or steps that `mask` keeps, divided by what torch divides it by."""
-        is_plain = sample_weight is None and mask is None
-        shares = None if is_plain or self.reduction not in AVERAGES[:2] else self._shares(y_true, y_pred)
+        is_torchs_own = sample_weight is None and mask is None and portion.current() is None  # of all processes' rows none knows it
+        shares = None if is_torchs_own or self.reduction not in AVERAGES[:2] else self.shares(y_true, y_pred)
         if shares is None:
             return super().compute(y_true, y_pred, sample_weight, mask)
+        return self._by_shares(shares, y_true, y_pred, sample_weight, mask)
+
+    def average(self, y_true: torch.Tensor, y_pred: torch.Tensor, sample_weight: Any = None, mask: Any = None) -> torch.Tensor:
+        """Return the weighted mean of prepared tensors over what `mask` keeps, divided by what torch divides it by."""
+        shares = self.shares(y_true, y_pred)
+        if shares is None:
+            return super().average(y_true, y_pred, sample_weight, mask)
+        return self._by_shares(shares, y_true, y_pred, sample_weight, mask)
+
+    def _by_shares(self, shares: torch.Tensor, y_true: torch.Tensor, y_pred: torch.Tensor, sample_weight: Any, mask: Any) -> torch.Tensor:
         values = weighted(self.call(y_true, y_pred), combine(sample_weight, mask))
         total = portion.whole(weighted(shares, combine(None, mask)).sum())
         return portion.of_sum(values.sum() / torch.where(total == 0, torch.inf, total))  # type: ignore[no-any-return]
 
-    def _shares(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor | None:
-        """How much each target counts in the mean that torch takes, by its class; `None` where all count alike."""
+    def shares(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor | None:
+        """Return how much each target counts in the mean that torch takes, by its class; `None` where all count alike."""
         if isinstance(self.function, functools.partial):
             plain, options = self.function.func, self.function.keywords
         else:
@@ -119,6 +129,11 @@ class TorchLoss(Loss):
         counts = y_true != (-100 if ignored is None else ignored)
         shares: torch.Tensor = counts.to(y_pred.dtype)
         return shares if weight is None else weight.to(y_pred)[torch.where(counts, y_true, 0)] * shares
+
+    @property
+    def is_by_class(self) -> bool:
+        """Whether targets of an axis less than the predictions are class indices, and the classes lie along axis 1 of others."""
+        return self.kind in _BY_CLASS
 
     @property
     def is_binary(self) -> bool:

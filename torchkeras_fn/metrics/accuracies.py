@@ -199,6 +199,35 @@ class SparseCategoricalAccuracy(_Ranking, _Counted):
         return y_pred.argmax(-1) == y_true
 
 
+
+class _AlongAxis1(_Counted):
+    """An accuracy of predictions whose classes lie along axis 1, as torch's crossentropies take them."""
+
+    def compare(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
+        """Return 1 or 0 for each sample, pixel or step."""
+        y_true = y_true.movedim(1, -1) if y_true.shape == y_pred.shape else y_true
+        return super().compare(y_true, y_pred.movedim(1, -1))
+
+    def recipe(self, y_true: torch.Tensor, y_pred: torch.Tensor, kind: str | None = None) -> None:
+        """Return `None`: there is no shorter way."""
+
+
+class CategoricalAccuracyAlongAxis1(_AlongAxis1, CategoricalAccuracy):
+    """The share of pixels or steps whose largest prediction along axis 1 is at the largest target.
+
+    >>> float(CategoricalAccuracyAlongAxis1()(torch.eye(2).expand(1, 2, 2), torch.eye(2).expand(1, 2, 2)))
+    1.0
+    """
+
+
+class SparseCategoricalAccuracyAlongAxis1(_AlongAxis1, SparseCategoricalAccuracy):
+    """The share of pixels or steps whose largest prediction along axis 1 is at the target class.
+
+    >>> float(SparseCategoricalAccuracyAlongAxis1()(torch.tensor([[0, 0]]), torch.tensor([[[0.9, 0.2], [0.1, 0.8]]])))
+    0.5
+    """
+
+
 class TopKCategoricalAccuracy(_Ranking):
     """The share of samples whose largest target is at one of the `k` largest predictions.
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from torchkeras_fn import losses
-from torchkeras_fn.alignment import as_tensor, as_values, combine, weighted
+from torchkeras_fn.alignment import as_tensor, combine, weighted
 from torchkeras_fn.metrics.reduction import Mean, MeanMetricWrapper
 
 
@@ -43,10 +43,17 @@ class LossMetric(MeanMetricWrapper):
 
     def _gather_loss(self, loss: losses.Loss, y_true: torch.Tensor, y_pred: torch.Tensor, weight: Any) -> None:
         y_true, y_pred = loss.prepare(y_true, y_pred)
-        values = loss.call(y_true, y_pred)
+        values, shares = loss.call(y_true, y_pred), loss.shares(y_true, y_pred)
+        if shares is not None:  # the mean is that of all samples, each by its share
+            self._gather_sums(weighted(values, weight).sum(), weighted(shares, weight).sum())
+            return
         if weight is not None:  # without weights, an ignored class counts as a loss of 0, as in Keras
             weight = combine(weight, loss.valid(y_true, values))
         self._gather_for(y_pred, values, weight)
+
+    def _gather_sums(self, total: torch.Tensor, count: torch.Tensor) -> None:
+        self.add(total, 0)
+        self.count.add_(count)
 
     def on_logits(self, kind: str) -> "Callable[[Any, Any, Any], None] | None":
         """Return an update with the loss's own form for logits."""
@@ -72,14 +79,9 @@ class _AverageOfLosses:
     def __init__(self, metric: Mean, loss: losses.Loss):
         self.metric, self.loss = metric, loss
 
-    def __call__(self, y_true: torch.Tensor, y_pred: torch.Tensor, weight: Any) -> None:
-        y_true, y_pred = self.loss.prepare(y_true, y_pred)
-        values = self.loss.call(y_true, y_pred)
-        if type(values) is not torch.Tensor or not values.dtype.is_floating_point:
-            values = as_values(values, f"The loss {self.loss.name!r}", y_pred)
-        valid = self.loss.valid(y_true, values)
-        values = weighted(values, weight if valid is None else combine(weight, valid, scaled=True))
-        self.metric.add(values.mean(), len(y_pred), times=len(y_pred))
+    def __call__(self, y_true: torch.Tensor, y_pred: torch.Tensor, weight: Any, mask: Any = None) -> None:
+        value = self.loss.average(*self.loss.prepare(y_true, y_pred), weight, mask)
+        self.metric.add(value, len(y_pred), times=len(y_pred))
 
 
 class _KerasMetric(LossMetric):

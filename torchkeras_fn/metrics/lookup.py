@@ -115,6 +115,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
 
 
 _ACCURACIES = (accuracies.BinaryAccuracy, accuracies.SparseCategoricalAccuracy, accuracies.CategoricalAccuracy)
+_ALONG_AXIS_1 = (accuracies.BinaryAccuracy, accuracies.SparseCategoricalAccuracyAlongAxis1, accuracies.CategoricalAccuracyAlongAxis1)
 _CROSSENTROPIES = (from_losses.BinaryCrossentropy, from_losses.SparseCategoricalCrossentropy, from_losses.CategoricalCrossentropy)
 _OPEN: dict[str, Any] = {"accuracy": _ACCURACIES, "acc": _ACCURACIES, "crossentropy": _CROSSENTROPIES, "ce": _CROSSENTROPIES}
 
@@ -132,13 +133,21 @@ def choose(name: str, loss: Any, y_true_shape: Any, y_pred_shape: Any) -> Metric
     """Return the metric that an open name, such as `'accuracy'`, means here.
 
     Binary where the loss is binary crossentropy or the output has one unit, sparse where targets are class indices,
-    else categorical.
+    else categorical. Torch's crossentropies have the classes of steps and pixels along axis 1.
 
     >>> choose("acc", None, (4,), (4, 3))
     <SparseCategoricalAccuracy name=acc>
     """
-    binary, sparse, categorical = _OPEN[name.lower()]
+    kinds = _OPEN[name.lower()]
+    if getattr(loss, "is_by_class", False) and len(y_pred_shape) > 2:
+        y_true_shape = _classes_last(y_true_shape) if len(y_true_shape) == len(y_pred_shape) else y_true_shape
+        y_pred_shape, kinds = _classes_last(y_pred_shape), _ALONG_AXIS_1 if kinds is _ACCURACIES else kinds
+    binary, sparse, categorical = kinds
     indices = len(y_true_shape) < len(y_pred_shape) or (y_true_shape[-1:] == (1,) and y_pred_shape[-1:] != (1,))
     is_binary = losses.is_binary(loss) or tuple(y_pred_shape[1:])[-1:] in ((), (1,))
     metric: Metric = (binary if is_binary else sparse if getattr(loss, "indices", False) or indices else categorical)(name)
     return metric
+
+
+def _classes_last(shape: Any) -> tuple[Any, ...]:
+    return (shape[0], *shape[2:], shape[1])

@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -15,6 +15,7 @@ from torchkeras_fn.engine.symbolic import KerasTensor
 from torchkeras_fn.layers.input import InputLayer
 from torchkeras_fn.layers.time_distributed import Wrapper
 from torchkeras_fn.models.sequential import Sequential, describe_input, make_input
+from torchkeras_fn.registry import custom_object_scope, get_registered_name
 
 
 def clone_model(model: Any, input_tensors: Any = None, clone_function: Callable[[Layer], Layer] | None = None) -> Any:
@@ -114,9 +115,18 @@ class _Cloner:
 
 
 def _remade(layer: Layer, config: Mapping[str, Any]) -> Layer:
+    """A new layer of a configuration, in which classes of the user's own may be named: those of the parts of the layer."""
     unshared = {name: _fresh(value) if isinstance(value, nn.Module) else value for name, value in config.items()}
-    made: Layer = type(layer).from_config(unshared)
+    with custom_object_scope({get_registered_name(kind): kind for kind in _kinds_in(layer)}):
+        made: Layer = type(layer).from_config(unshared)
     return made
+
+
+def _kinds_in(layer: Layer) -> Iterator[type]:
+    """The classes of a layer, of the layers inside it, and of the initializers and such that they were given."""
+    for part in layer.sublayers():
+        arguments, named = part._arguments
+        yield from (type(value) for value in (part, *arguments, *named.values()) if hasattr(value, "get_config"))
 
 
 def _fresh(module: nn.Module) -> nn.Module:

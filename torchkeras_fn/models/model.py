@@ -30,6 +30,7 @@ from torchkeras_fn.engine.rowwise import rows_at_once
 from torchkeras_fn.engine.seen import Seen
 from torchkeras_fn.engine.structure import listed, put_on
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
+from torchkeras_fn.engine.taken_names import Yielding
 from torchkeras_fn.engine.trainer import Trainer
 from torchkeras_fn.metrics import Mean
 from torchkeras_fn.models.chosen import Chosen
@@ -56,6 +57,7 @@ class Model(Trainer, Drawn):
     """
 
     loss, loss_weights, weighted_metrics = Chosen(), Chosen(), Chosen()
+    code = Yielding(Drawn.code)  # type: ignore[assignment]
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any):
         if (inputs is None) != (outputs is None):

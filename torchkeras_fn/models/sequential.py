@@ -146,8 +146,17 @@ class Sequential(Model):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the output for real inputs; the first ones fix the input's shape."""
         if self.graph is None:
-            self._enter((None, *args[0].shape[1:]))
+            self._enter((None, *self._one_input(args).shape[1:]))
         return super().forward(*args, **kwargs)
+
+    def _one_input(self, args: Sequence[Any]) -> Any:
+        """The tensor or array that a stack is called on, alone or in a list. Raises `TypeError` for anything else."""
+        given = args[0] if len(args) == 1 else args
+        parts = list(given) if isinstance(given, (list, tuple)) else [given]
+        if len(parts) != 1 or not hasattr(parts[0], "shape"):
+            got = f"{given!r:.80} of type {type(given).__name__}"
+            raise TypeError(f"{self.name} is a stack that is called on one tensor or array, got {got}. For several inputs make a Model.")
+        return parts[0]
 
     def build(self, input_shape: Any = None) -> None:
         """Create the weights for inputs of this shape, the batch included; without one if the first layer does not say it: `ValueError`."""

@@ -196,12 +196,14 @@ def empty_tensor(shape: Any, dtype: Any = None) -> Any:
 
 
 def axes_of(axis: Any) -> Any:
-    """Return an axis, or several as a tuple; `None` for all.
+    """Return an axis as an integer, or several as a tuple; `None` for all.
 
-    >>> axes_of([1, 2]), axes_of(-1)
-    ((1, 2), -1)
+    >>> axes_of([1, 2]), axes_of(np.arange(1, 3)), axes_of(np.int64(-1))
+    ((1, 2), (1, 2), -1)
     """
-    return tuple(int(one) for one in axis) if isinstance(axis, (list, tuple)) else axis
+    if isinstance(axis, (np.ndarray, np.integer, torch.Tensor)):
+        axis = axis.tolist()
+    return tuple(int(one) for one in axis) if isinstance(axis, (list, tuple, range)) else axis
 
 
 # ---------------------------------------------------------------------- devices

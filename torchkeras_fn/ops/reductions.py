@@ -94,7 +94,8 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -
     tensor([ 2., 12.])
     """
     x = as_tensor(x, dtype)
-    axes = range(x.ndim) if axis is None else [one % x.ndim for one in (axis if isinstance(axis, Sequence) else [axis])]
+    axis = axes_of(range(x.ndim) if axis is None else axis)
+    axes = [one % x.ndim for one in (axis if isinstance(axis, tuple) else [axis])]
     for one in sorted(axes, reverse=True):
         x = torch.prod(x, dim=one, keepdim=keepdims)
     return x
@@ -170,7 +171,7 @@ def average(x: Any, axis: Axis = None, weights: Any = None) -> Any:
     """
     if weights is None:
         return mean(x, axis)
-    x = as_floats(x)
+    x, axis = as_floats(x), axes_of(axis)
     weights = as_tensor(weights, x.dtype, like=x)
     if weights.ndim != x.ndim and isinstance(axis, int):
         weights = torch.reshape(weights, [-1 if one == axis % x.ndim else 1 for one in range(x.ndim)])
@@ -213,8 +214,8 @@ def quantile_by(function: Callable[..., Any], x: Any, q: Any, axis: Axis, method
     x = as_floats(x)
     if x.dtype in (torch.float16, torch.bfloat16):  # of which torch finds no quantiles
         return quantile_by(function, x.to(torch.float32), q, axis, method, keepdims).to(x.dtype)
-    q = as_tensor(q, x.dtype, like=x)
-    if not isinstance(axis, Sequence):
+    q, axis = as_tensor(q, x.dtype, like=x), axes_of(axis)
+    if not isinstance(axis, tuple):
         return function(x, q, axis, keepdim=keepdims, interpolation=method)
     axes = sorted(one % x.ndim for one in axis)
     x = torch.movedim(x, axes, list(range(-len(axes), 0))).flatten(-len(axes)) if axes else torch.unsqueeze(x, -1)

@@ -85,7 +85,8 @@ def expand_dims(x: Any, axis: int | Sequence[int] = -1) -> Any:
     torch.Size([1, 2, 3, 1])
     """
     x = as_tensor(x)
-    axes = [axis] if isinstance(axis, int) else list(axis)
+    axis = axes_of(axis)
+    axes = [axis] if isinstance(axis, int) else axis
     rank = x.ndim + len(axes)
     for one in sorted(each % rank for each in axes):
         x = torch.unsqueeze(x, one)
@@ -101,7 +102,8 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     x = as_tensor(x)
     if axis is None:
         axis = [each for each, length in enumerate(x.shape) if length == 1]
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = axes_of([axis] if isinstance(axis, int) else axis)
+    axes = axes if isinstance(axes, tuple) else (axes,)
     if any(x.shape[one] not in (1, None) for one in axes):
         raise ValueError(f"Only axes of size 1 can be taken out, got axis={axis} of a tensor of shape {tuple(x.shape)}.")
     return torch.squeeze(x, axes) if axes else x
@@ -123,8 +125,8 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     tensor([3., 2., 1.])
     """
     x = as_tensor(x)
-    axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
-    return torch.flip(x, tuple(axes))
+    axes = axes_of(range(x.ndim) if axis is None else axis)
+    return torch.flip(x, (axes,) if isinstance(axes, int) else axes)
 
 
 def fliplr(x: Any) -> Any:

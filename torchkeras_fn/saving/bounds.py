@@ -1,6 +1,6 @@
 """What drawing a model from a file may take: so much memory as its weights give reason for, and no endless work."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,8 @@ _MOST_UNKNOWN = 10_000_000
 _MOST_REMEMBERED = 10_000
 _MOST_TURNS = {"diff": 1000, **dict.fromkeys(("tensor_split", "hsplit", "vsplit", "dsplit"), 10_000)}
 """Functions that do their work as often as their second argument says, in as many operations, and how often they may."""
+_FREE_CALLS_INSIDE = 30_000
+_CALLS_INSIDE_PER_CONTAINER = 10
 _UNBOUNDED = ("aten::repeat_interleave.Tensor", "aten::bincount.default")
 """Operations whose output may be as large as a number inside a tensor says."""
 
@@ -42,6 +44,30 @@ def bounded(weight_bytes: int, containers: int) -> Iterator[None]:
             yield
     finally:
         torch.set_rng_state(random_state)
+
+
+class CallsInside:
+    """Counts the calls of layers and functions in models inside of others: those that hold each other twice, and so on, have no end.
+
+    `containers` is the number of lists and tables in the description: it bounds the number of calls.
+
+    >>> CallsInside(0).of([(None, 1), (4, 2)])
+    9
+    """
+
+    def __init__(self, containers: int):
+        self._most = _FREE_CALLS_INSIDE + _CALLS_INSIDE_PER_CONTAINER * containers
+
+    def of(self, called: Iterable[tuple[int | None, int]]) -> int:
+        """Return how many calls these are: of each model the calls inside it, `None` for another layer, and how often it is called.
+
+        Raises `ValueError` for more in models inside than a description of its size gives reason for.
+        """
+        listed = list(called)
+        inside = sum(calls * times for calls, times in listed if calls is not None)
+        if inside > self._most:
+            raise ValueError(f"models inside of others make {inside} calls, more than {self._most}.")
+        return inside + sum(times for calls, times in listed if calls is None)
 
 
 class _Turns(TorchFunctionMode):

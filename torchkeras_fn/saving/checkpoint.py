@@ -21,12 +21,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from torchkeras_fn.engine.functions import dtype_named
 from torchkeras_fn.saving.archive import part
 from torchkeras_fn.saving.atomic import locked, replacing
 from torchkeras_fn.saving.formats import open_to_read
 from torchkeras_fn.saving.model_file import check_entries, check_version, header
+from torchkeras_fn.saving.own_state import own_states, own_states_loaded
 from torchkeras_fn.saving.tensors import Entry
 from torchkeras_fn.saving.training_state import load_training_state, training_state
 from torchkeras_fn.saving.trees import MOST_TEXT, decode, encode, parse_json, write_json
@@ -35,7 +37,9 @@ from torchkeras_fn.shards import is_sharded, torch_distributed
 FORMAT = "torchkeras_fn checkpoint"
 CONFIG = "checkpoint.json"
 _NAME = "parts-[0-9a-f]{8}"
-_WEIGHTS, _TRAINING = "weights", "training"
+_WEIGHTS, _TRAINING, _OWN = "weights", "training", "own"
+_HAS_A_PLACE = ("optimizer", "_around_steps")
+"""Attributes of the model whose state is in `training_state`."""
 _TRIES = 10
 """How often a checkpoint is begun to be read that another process replaces meanwhile."""
 _MOST_OF_A_DESCRIPTION = 2**16
@@ -60,6 +64,8 @@ class Saved(NamedTuple):
 def save_checkpoint(model: Any, folder: Any) -> None:
     """Write the weights of a model, and, if it is compiled, all that training needs to go on, into a folder, which is made.
 
+    That is the state of the optimizer, and of the optimizers, schedules, metrics and other things with a `state_dict` that the
+    model and the modules in it have in their attributes. One that is nothing a file can hold is left out, with a warning.
     A checkpoint that is there is replaced when the new one is whole; whatever happens, the folder holds one of them. Of
     several processes that train a model together all call this, and see the same folder. Raises `ValueError` for a model
     without weights, and `OSError` for a folder that cannot be written to.
@@ -70,7 +76,7 @@ def save_checkpoint(model: Any, folder: Any) -> None:
         tensors = {f"{_WEIGHTS}/{name}": value for name, value in model.state_dict().items()}
         if not tensors and not getattr(model, "built", True):
             raise ValueError("The model has no weights yet. Build it, or call it on data, before it is saved.")
-        training = encode(training_state(model), tensors, _TRAINING) if model.objective is not None and model._bound else None
+        training = encode(_training_state(model), tensors, _TRAINING) if model.objective is not None and model._bound else None
         name = f"parts-{secrets.token_hex(4)}"
         name = name if team is None else team.from_first(name)
         is_first = team is None or team.is_first
@@ -91,6 +97,24 @@ def save_checkpoint(model: Any, folder: Any) -> None:
                 if is_first and not _is_current(folder, name):
                     shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
                 raise
+
+
+def _training_state(model: Any) -> dict[str, Any]:
+    """The state of the training, with that of the things in the model's attributes of which a file can hold it."""
+    own = own_states(model, _HAS_A_PLACE)
+    for path, states in own.items():
+        for name, state in list(states.items()):
+            try:
+                encode(state, {})
+                strange = [part for part in tree_leaves(state) if callable(part) or hasattr(part, "get_config")]
+                reason = f"there is {strange[0]!r:.80} in it" if strange else None
+            except ValueError as error:
+                reason = str(error)
+            if reason is not None:
+                what = f"{path}.{name}".removeprefix(".")
+                warnings.warn(f"The checkpoint is without the state of the model's {what!r}: {reason}", UserWarning, stacklevel=4)
+                del states[name]
+    return {**training_state(model), _OWN: own}
 
 
 def _begin(folder: str, name: str, held: ExitStack) -> None:
@@ -121,7 +145,7 @@ def _write(folder: str, tensors: dict[str, torch.Tensor], team: Any, sharded: bo
         places = {piece.index: piece.storage_data for own in results for piece in own}
         found.append((metadata.state_dict_metadata, places))
 
-    writer.finish = noting
+    writer.finish, writer.fs.create_stream = noting, _opened
     with _plainly("a tensor cannot be written.", os.path.dirname(folder)):
         if sharded:
             if not team.is_first:  # of what all have, that of the first counts
@@ -130,6 +154,20 @@ def _write(folder: str, tensors: dict[str, torch.Tensor], team: Any, sharded: bo
         elif team is None or team.is_first:
             checkpoint.save(tensors, storage_writer=writer, no_dist=True)
     return found[0] if found else None
+
+
+class _File(io.BufferedWriter):
+    """A file that may be flushed after it was closed, as what torch wraps around it does when a write failed: Python 3.13 told of that."""
+
+    def flush(self) -> None:
+        if not self.closed:
+            super().flush()
+
+
+@contextmanager
+def _opened(path: Any, mode: str) -> Iterator[_File]:
+    with _File(io.FileIO(path, mode)) as file:
+        yield file
 
 
 def _described(tensors: Mapping[str, Any], places: Mapping[Any, Any]) -> dict[str, Any]:
@@ -240,7 +278,7 @@ def _load(model: Any, folder: str) -> None:
             training = decode(config["training"], wanted) if has_training else None
         model._meet()  # each has read what it holds: where another could not, nothing changes in any
         if training is not None:
-            with part(path, "the checkpoint"):
+            with part(path, "the checkpoint"), own_states_loaded(model, training.get(_OWN, {}), _HAS_A_PLACE):
                 load_training_state(model, training)
         own.update({key: wanted[f"{prefix}{key}"] for key in own})
         model.load_state_dict(own)
@@ -283,7 +321,7 @@ def _places_for_training(model: Any, saved: Mapping[str, Saved]) -> dict[str, to
     for name, kept in saved.items():
         section, *path = name.split("/")
         if section == _TRAINING:
-            owner = _owner(path, parameters)
+            owner = None if path[0] == _OWN else _owner(path, parameters)
             if owner is not None and is_sharded(owner) and tuple(owner.shape) == kept.shape:
                 found[name] = torch.empty_like(owner, dtype=kept.dtype, requires_grad=False)
             else:

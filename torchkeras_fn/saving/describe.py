@@ -9,7 +9,8 @@ from torch import nn
 from torchkeras_fn.engine.drawn import Drawn, is_own
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.registry import custom_object_scope, get_registered_name
-from torchkeras_fn.saving.trees import decode, encode, parse_json
+from torchkeras_fn.saving.bounds import CallsInside
+from torchkeras_fn.saving.trees import decode, encode, parse_json, size_of
 
 _MANY_VALUES = 1000
 
@@ -41,6 +42,7 @@ def make_model(description: Any) -> Any:
     kind = registry.find(description["class_name"])
     if not (isinstance(kind, type) and issubclass(kind, Drawn)):
         raise ValueError(f"{description['class_name']!r} is no class of models.")
+    _calls_of(description["config"], CallsInside(size_of(description)), {})
     model = kind.from_config(decode(description["config"]))
     if not isinstance(model, Drawn):
         raise ValueError(f"{description['class_name']}.from_config returned {model!r:.80}, which is no model.")
@@ -51,6 +53,34 @@ def make_model(description: Any) -> Any:
             raise ValueError(f"it freezes {name!r:.80}, which is no weight of the model.")
         parameters[name].requires_grad_(False)
     return model
+
+
+def _calls_inside(entry: Any, counted: CallsInside, known: dict[Any, int | None]) -> int | None:
+    """How many calls of layers and functions one of an entry's layer is; `None` for what is no model. Raises `ValueError` for very many.
+
+    Of a layer with a `key` that is `known` the first entry counts, as where layers are made.
+    """
+    if not isinstance(entry, Mapping):
+        return None
+    key = entry.get("key")
+    if key is None or key not in known:
+        known[key] = _calls_of(entry.get("config"), counted, known)
+    return known[key]
+
+
+def _calls_of(config: Any, counted: CallsInside, known: dict[Any, int | None]) -> int | None:
+    if not isinstance(config, Mapping):
+        return None
+    if isinstance(config.get("layer"), Mapping):
+        return _calls_inside(config["layer"], counted, known)
+    layers, nodes = config.get("layers"), config.get("nodes")
+    if not isinstance(layers, list):
+        return None
+    inside = [_calls_inside(part, counted, known) for part in layers]
+    if isinstance(nodes, list):
+        named = {part["name"]: calls for part, calls in zip(layers, inside, strict=True)}
+        inside = [named[node["layer"]] if "layer" in node else None for node in nodes]
+    return counted.of((calls, 1) for calls in inside)
 
 
 def _without_constants(value: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 class Format(NamedTuple):
     """The four functions of a way to save: `save_model(model, path, include_optimizer)`, `load_model(path, custom_objects, compile)`,
-    `save_weights(model, path)` and `load_weights(model, path, by_name, skip_mismatch)`; `None` for one that it lacks.
+    `save_weights(model, path)` and `load_weights(model, path, by_name, skip_mismatch)`, which is given
+    `reshape=True` where that is asked for; `None` for one that it lacks.
 
     In place of a path may come a binary file object, and for `.h5` a group of h5py.
 

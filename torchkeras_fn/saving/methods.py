@@ -38,11 +38,12 @@ class Saving:
             raise ValueError("save_weights takes a path and overwrite: the end of the path's name chooses the format.")
         weights_file.save_weights(self, filepath, overwrite)
 
-    def load_weights(self, filepath: Any, by_name: bool = False, skip_mismatch: bool = False) -> None:
+    def load_weights(self, filepath: Any, by_name: bool = False, skip_mismatch: bool = False, reshape: bool = False) -> None:
         """Set the weights from a file that `save_weights` or `save` wrote: by the layers' positions, or `by_name`.
 
-        `skip_mismatch` warns of weights of other shapes instead of raising `ValueError`, and keeps the model's own. By
-        name, a layer that is not in the file keeps its weights. A call that raises changes nothing.
+        `reshape` takes weights of other shapes with as many values, in their order. `skip_mismatch` warns of those that do
+        not fit instead of raising `ValueError`, and keeps the model's own. By name, a layer that is not in the file keeps
+        its weights. A call that raises changes nothing.
 
         >>> import io
         >>> from torchkeras_fn import Sequential, layers
@@ -52,7 +53,7 @@ class Saving:
         >>> bool((first.get_weights()[0] == second.get_weights()[0]).all())
         True
         """
-        weights_file.load_weights(self, filepath, by_name, skip_mismatch)
+        weights_file.load_weights(self, filepath, by_name, skip_mismatch, reshape)
 
     def _check_can_save(self, filepath: Any, weights_only: bool) -> None:
         """Raise what `save` or `save_weights` would, as far as it can be told before there is anything to save."""

@@ -1,5 +1,6 @@
 """What training knows besides the weights: the optimizer's state, and how far the layers' own random generators have come."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +36,9 @@ def training_state(model: Any) -> dict[str, Any]:
     optimizer = model.optimizer
     state = optimizer.state_dict() if hasattr(optimizer, "state_dict") else {}
     around = {} if model._around_steps is None else {"around_steps": model._around_steps.state_dict()}
-    return {"weights": _trained_names(model), "optimizer": state, **around, "generators": _generators(model)}
+    rate = constant_rate(optimizer)
+    decaying = {} if rate is None else {"learning_rate": rate}
+    return {"weights": _trained_names(model), "optimizer": state, **decaying, **around, "generators": _generators(model)}
 
 
 def load_training_state(model: Any, state: Mapping[str, Any]) -> None:
@@ -54,10 +57,13 @@ def load_training_state(model: Any, state: Mapping[str, Any]) -> None:
         )
     elif state["optimizer"]:
         around = model._around_steps
+        rate = state.get("learning_rate")
+        if rate is not None and (type(rate) is not float or not 0 <= rate < math.inf):
+            raise ValueError(f"the learning rate is {rate!r:.80}, which is none.")
         check_optimizer_state(model.optimizer, state["optimizer"])
         if around is not None and "around_steps" in state:
             _check_further_state(around, state["around_steps"], [tuple(parameter.shape) for parameter in _parameters(model.optimizer)])
-        _take_over(model.optimizer, state["optimizer"])
+        _take_over(model.optimizer, state["optimizer"], rate)
         if around is not None and "around_steps" in state:
             around.load_state_dict(state["around_steps"])
     for path, (name, device, values) in state["generators"].items():
@@ -67,12 +73,26 @@ def load_training_state(model: Any, state: Mapping[str, Any]) -> None:
             setattr(model.get_submodule(path), name, generator)
 
 
-def _take_over(optimizer: Any, state: Mapping[str, Any]) -> None:
-    """Load the state, or leave the optimizer as it was."""
-    before = optimizer.state_dict()
+def constant_rate(optimizer: Any) -> float | None:
+    """Return the learning rate, where it is a number that a `decay` starts from; its state has the rate that comes out.
+
+    >>> from torchkeras_fn.optimizers import SGD
+    >>> constant_rate(SGD(0.5, decay=0.1)), constant_rate(SGD(0.5))
+    (0.5, None)
+    """
+    return float(optimizer.learning_rate) if getattr(optimizer, "decay", 0) and isinstance(optimizer._rate_source, float) else None
+
+
+def _take_over(optimizer: Any, state: Mapping[str, Any], rate: Any) -> None:
+    """Load the state, with the `rate` that a decay starts from, or leave the optimizer as it was."""
+    before, rate_before = optimizer.state_dict(), constant_rate(optimizer)
     try:
+        if rate is not None and rate_before is not None:
+            optimizer.learning_rate = rate
         optimizer.load_state_dict(state)
     except BaseException:
+        if rate_before is not None:
+            optimizer.learning_rate = rate_before
         optimizer.load_state_dict(before)
         raise
 

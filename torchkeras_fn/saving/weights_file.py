@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -56,17 +56,19 @@ def _save(model: Any, filepath: Any) -> None:
     write_archive(filepath, header(FORMAT), {WEIGHTS: pack(weights)})
 
 
-def load_weights(model: Any, filepath: Any, by_name: bool = False, skip_mismatch: bool = False) -> None:
+def load_weights(model: Any, filepath: Any, by_name: bool = False, skip_mismatch: bool = False, reshape: bool = False) -> None:
     """Set the weights of a model from a file that `save_weights` or `save` wrote.
 
     The layers with weights take them by their position, whatever their names; with `by_name` each takes those of the
-    layer of its own name, and keeps its own where there is none. `skip_mismatch` warns of weights of another shape, and
-    keeps the model's. Raises `ValueError`, saying what does not fit, and then changes nothing.
+    layer of its own name, and keeps its own where there is none. `reshape` takes weights of another shape with as many
+    values, in their order. `skip_mismatch` warns of weights that do not fit, and keeps the model's. Raises `ValueError`,
+    saying what does not fit, and then changes nothing.
     """
-    _checked(model, filepath, function_for(filepath, "load_weights", _load))(model, filepath, by_name, skip_mismatch)
+    asked = {"reshape": True} if reshape else {}
+    _checked(model, filepath, function_for(filepath, "load_weights", _load))(model, filepath, by_name, skip_mismatch, **asked)
 
 
-def _load(model: Any, filepath: Any, by_name: bool, skip_mismatch: bool) -> None:
+def _load(model: Any, filepath: Any, by_name: bool, skip_mismatch: bool, reshape: bool = False) -> None:
     with Archive(filepath, MEMBERS) as archive:
         check_header(archive, FORMAT, MODEL_FORMAT)
         with archive.part(WEIGHTS):
@@ -74,9 +76,17 @@ def _load(model: Any, filepath: Any, by_name: bool, skip_mismatch: bool) -> None
     own = model.state_dict()
     if not own:
         raise ValueError("The model has no weights yet, so none can be loaded. Build it, or call it on data, before.")
-    pairs = _pairs_by_name(own, saved, skip_mismatch) if by_name else _pairs_by_position(model, own, saved, skip_mismatch)
+    pairing = _Pairing(skip_mismatch, reshape)
+    pairs = _pairs_by_name(own, saved, pairing) if by_name else _pairs_by_position(model, own, saved, pairing)
     own.update({name: like(own[name], tensor) for name, tensor in pairs.items()})
     model.load_state_dict(own)
+
+
+class _Pairing(NamedTuple):
+    """What is done with weights of another shape."""
+
+    skip_mismatch: bool
+    reshape: bool
 
 
 def _layers(tensors: Tensors) -> dict[str, dict[str, torch.Tensor]]:
@@ -87,7 +97,7 @@ def _layers(tensors: Tensors) -> dict[str, dict[str, torch.Tensor]]:
     return layers
 
 
-def _pairs_by_position(model: Any, own: Tensors, saved: Tensors, skip_mismatch: bool) -> dict[str, torch.Tensor]:
+def _pairs_by_position(model: Any, own: Tensors, saved: Tensors, pairing: _Pairing) -> dict[str, torch.Tensor]:
     if getattr(model, "graph", None) is None and own.keys() == saved.keys():
         saved = {name: saved[name] for name in own}  # the order of attributes says nothing
     ours, theirs = _layers(own), _layers(saved)
@@ -98,34 +108,34 @@ def _pairs_by_position(model: Any, own: Tensors, saved: Tensors, skip_mismatch: 
         )
     pairs: dict[str, torch.Tensor] = {}
     for (layer, tensors), (other, saved_tensors) in zip(ours.items(), theirs.items(), strict=True):
-        pairs |= _pairs_of_layer(layer, tensors, other, saved_tensors, skip_mismatch)
+        pairs |= _pairs_of_layer(layer, tensors, other, saved_tensors, pairing)
     return pairs
 
 
-def _pairs_by_name(own: Tensors, saved: Tensors, skip_mismatch: bool) -> dict[str, torch.Tensor]:
+def _pairs_by_name(own: Tensors, saved: Tensors, pairing: _Pairing) -> dict[str, torch.Tensor]:
     theirs = _layers(saved)
     pairs: dict[str, torch.Tensor] = {}
     for layer, tensors in _layers(own).items():
         if layer in theirs:
-            pairs |= _pairs_of_layer(layer, tensors, layer, theirs[layer], skip_mismatch)
+            pairs |= _pairs_of_layer(layer, tensors, layer, theirs[layer], pairing)
     return pairs
 
 
-def _pairs_of_layer(layer: str, own: Tensors, other: str, saved: Tensors, skip_mismatch: bool) -> dict[str, torch.Tensor]:
+def _pairs_of_layer(layer: str, own: Tensors, other: str, saved: Tensors, pairing: _Pairing) -> dict[str, torch.Tensor]:
     """The saved tensor for each of a layer's own, both in their order."""
     if len(own) != len(saved):
         message = f"Layer {layer!r} has {len(own)} weights {list(own)[:8]}, but {other!r} in the file has {len(saved)}, {list(saved)[:8]}."
-        if not skip_mismatch:
+        if not pairing.skip_mismatch:
             raise ValueError(message)
         warnings.warn(f"{message} They are skipped.", UserWarning, stacklevel=6)
         return {}
     pairs = {}
     for (name, tensor), (saved_name, saved_tensor) in zip(own.items(), saved.items(), strict=True):
-        if tensor.shape == saved_tensor.shape:
-            pairs[name] = saved_tensor
+        if tensor.shape == saved_tensor.shape or pairing.reshape and tensor.numel() == saved_tensor.numel():
+            pairs[name] = saved_tensor.reshape(tensor.shape)
             continue
         message = f"Weight {name!r} has shape {tuple(tensor.shape)}, but {saved_name!r} in the file has shape {tuple(saved_tensor.shape)}."
-        if not skip_mismatch:
+        if not pairing.skip_mismatch:
             raise ValueError(message)
         warnings.warn(f"{message} It is skipped.", UserWarning, stacklevel=6)
     return pairs

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torchkeras_fn.arguments import one_of
+from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import describe_operation
 
@@ -14,11 +16,14 @@ def dot_source(
     expand_nested: bool = False,
     dpi: int | None = 96,
     show_dtype: bool = False,
+    show_layer_activations: bool = False,
+    show_trainable: bool = False,
 ) -> str:
     """Return a model as a text in Graphviz' language: a box for each call of a layer or a function, and where its tensors go.
 
-    `rankdir` is the direction in which it runs, such as `'TB'` or `'LR'`; the calls inside nested models are shown where
-    `expand_nested`. Raises `ValueError` for a model that is not built.
+    `rankdir` is the direction in which it runs, `'TB'` (down), `'LR'`, `'BT'` or `'RL'`; the calls inside nested models are shown where
+    `expand_nested`. A box says what is asked for: the name of the layer, the dtypes and shapes of what it makes, its activation, and
+    whether it is trained. Raises `TypeError` for what is no model, and `ValueError` for one that is not built, and another direction.
 
     >>> from torchkeras_fn import Input, Model, layers
     >>> x = Input(shape=(3,))
@@ -31,9 +36,12 @@ def dot_source(
         n0 -> n1
     }
     """
+    if not isinstance(model, Drawn):
+        raise TypeError(f"Expected a Model to draw, got {model!r:.80} of type {type(model).__name__}.")
+    one_of(rankdir, "rankdir", "TB", "LR", "BT", "RL")
     if not model._is_built():
         raise ValueError(f"{model.name} is not built yet: its shapes are unknown. Give an input shape, or fit it on data first.")
-    writer = _Writer(show_shapes, show_layer_names, expand_nested, show_dtype)
+    writer = _Writer(show_shapes, show_layer_names, expand_nested, show_dtype, show_layer_activations, show_trainable)
     settings = [f'rankdir="{rankdir}"', *([f'dpi="{dpi}"'] if dpi else []), 'node [shape="record"]']
     writer.write(model, "    ")
     return "\n".join(["digraph {", *(f"    {line}" for line in settings), *writer.lines, *writer.arrows, "}"])
@@ -42,8 +50,11 @@ def dot_source(
 class _Writer:
     """Writes the boxes and arrows of a model, and of those nested in it."""
 
-    def __init__(self, shows_shapes: bool, shows_names: bool, expands: bool, shows_dtype: bool):
+    def __init__(
+        self, shows_shapes: bool, shows_names: bool, expands: bool, shows_dtype: bool, shows_activations: bool, shows_trainable: bool
+    ):
         self._shows_shapes, self._shows_names, self._expands, self._shows_dtype = shows_shapes, shows_names, expands, shows_dtype
+        self._shows_activations, self._shows_trainable = shows_activations, shows_trainable
         self.lines: list[str] = []
         self.arrows: list[str] = []
         self._count = 0
@@ -82,8 +93,15 @@ class _Writer:
         return boxes
 
     def _title(self, operation: Any, name: str) -> str:
-        kind = type(operation).__name__ if isinstance(operation, Layer) else "function"
-        return _escaped(f"{name}: {kind}" if self._shows_names else kind if isinstance(operation, Layer) else name)
+        if not isinstance(operation, Layer):
+            return _escaped(f"{name}: function" if self._shows_names else name)
+        kind, activation = type(operation).__name__, getattr(operation, "activation", None)
+        said = [f"{name}: {kind}" if self._shows_names else kind]
+        if self._shows_activations and activation is not None:
+            said.append(getattr(activation, "__name__", type(activation).__name__))
+        if self._shows_trainable:
+            said.append("trainable" if operation.trainable else "not trainable")
+        return "|".join(map(_escaped, said))
 
     def _box(self, title: str, shape: str, indent: str) -> str:
         box = f"n{self._count}"
@@ -109,13 +127,17 @@ def model_to_dot(
     dpi: int = 96,
     subgraph: bool = False,
     show_dtype: bool = False,
+    show_layer_activations: bool = False,
+    show_trainable: bool = False,
 ) -> Any:
     """Return a model as a `pydot.Dot`: see `dot_source`, which says the same as a text and needs nothing installed.
 
     With `subgraph` it is a `pydot.Cluster`, to be put into another. Raises `ImportError` where pydot is not installed.
     """
     pydot = _pydot()
-    source = dot_source(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi, show_dtype)
+    source = dot_source(
+        model, show_shapes, show_layer_names, rankdir, expand_nested, dpi, show_dtype, show_layer_activations, show_trainable
+    )
     (graph,) = pydot.graph_from_dot_data(source)
     if not subgraph:
         return graph
@@ -138,6 +160,8 @@ def plot_model(
     expand_nested: bool = False,
     dpi: int = 96,
     show_dtype: bool = False,
+    show_layer_activations: bool = False,
+    show_trainable: bool = False,
 ) -> Any:
     """Draw a model into a file, of the format that its ending names; in a notebook the picture is returned too.
 
@@ -146,12 +170,13 @@ def plot_model(
     """
     path = str(to_file)
     ending = path.rpartition(".")[2] if "." in path else "png"
+    shown = {"show_dtype": show_dtype, "show_layer_activations": show_layer_activations, "show_trainable": show_trainable}
     if ending == "dot":
-        source = dot_source(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi, show_dtype)
+        source = dot_source(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi, **shown)
         with open(path, "w", encoding="utf-8") as file:
             file.write(source + "\n")
         return None
-    model_to_dot(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi, show_dtype=show_dtype).write(path, format=ending)
+    model_to_dot(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi, **shown).write(path, format=ending)
     try:
         from IPython import display  # type: ignore[import-not-found, unused-ignore]
     except ImportError:

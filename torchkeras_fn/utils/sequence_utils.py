@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from torchkeras_fn.arguments import one_of
+from torchkeras_fn.arguments import one_of, positive_integer
 
 
 def pad_sequences(
@@ -19,7 +19,7 @@ def pad_sequences(
     """Return sequences of steps as one array `(count, maxlen, ...)`, of `dtype`: short ones are filled up with `value`, long ones cut.
 
     `maxlen` is the longest length unless given. `padding` and `truncating` say at which end: `'pre'`, the front, or `'post'`.
-    Raises `ValueError` for other words, for what is no sequence, for steps of different shapes, and for text as a `value`
+    Raises `ValueError` for other words or another `maxlen`, for what is no sequence, for steps of different shapes, and for text
     where `dtype` is of numbers.
 
     >>> pad_sequences([[1], [2, 3], [4, 5, 6]], maxlen=2)
@@ -34,8 +34,15 @@ def pad_sequences(
     is_text = np.issubdtype(dtype, np.str_) or np.issubdtype(dtype, np.object_)
     if isinstance(value, str) and not is_text:
         raise ValueError(f"The value {value!r} does not fit the dtype {dtype!r}. Set dtype=object for sequences of text.")
-    length = max((len(each) for each in sequences), default=0) if maxlen is None else maxlen
-    step = next((np.asarray(each).shape[1:] for each in sequences if len(each)), ())
+    longest = max((len(each) for each in sequences), default=0)
+    length = longest if maxlen is None else positive_integer(maxlen, "maxlen", minimum=0)
+    first = next((np.asarray(each) for each in sequences if len(each)), np.empty(0))
+    if first.dtype.kind in "US" and not is_text:
+        raise ValueError(
+            f"The sequences hold text, such as {str(first.flat[0])!r}, which does not fit the dtype {dtype!r}. "
+            "Make indices of the words first, or set dtype=object and a text as the value."
+        )
+    step = first.shape[1:]
     padded = np.full((len(sequences), length, *step), value, dtype=dtype)
     for row, each in enumerate(sequences):
         kept = np.asarray(each[-length:] if truncating == "pre" else each[:length], dtype=dtype) if length and len(each) else None

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+from torch import nn
+
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import describe_operation
 
@@ -27,7 +30,8 @@ def print_summary(
 ) -> None:
     """Print the calls of a model's layers and functions, and the totals of its parameters, each counted once.
 
-    Connections are shown where the graph is not a plain chain, the layers of nested models where `expand_nested`, and
+    A model with its own `forward`, or one around a torch module, has a row for each layer and torch module in its attributes.
+    Connections are shown where the graph is not a plain chain, the parts of nested models and modules where `expand_nested`, and
     whether a layer is trained (Y or N; - where there is nothing to train) where `show_trainable`. `positions` says where
     each column ends, in shares of the line or in characters. Raises `ValueError` for a model that is not built, and for
     fewer positions than columns.
@@ -50,7 +54,7 @@ def print_summary(
         raise ValueError(f"{model.name} is not built yet: its shapes are unknown. Give an input shape, or fit it on data first.")
     show = print_fn or print
     branching = model.graph is not None and _branches(model.graph)
-    table = _Table(branching, expand_nested, show_trainable)
+    table = _Table(branching, expand_nested, show_trainable, {id(weight) for weight in model.trainable_weights})
     header: Row = ("Layer (type)", "Output Shape", "Param #", *table.further("Connected to", "Trainable"))
     rows = table.rows(model)
     shares = list(positions or _SHARES[branching, show_trainable])[: len(header)]
@@ -80,37 +84,56 @@ def _branches(graph: Any) -> bool:
 class _Table:
     """The rows of a summary, with the columns and the depth that were asked for."""
 
-    def __init__(self, branching: bool, expands: bool, shows_trainable: bool):
-        self._branching, self._expands, self._shows_trainable = branching, expands, shows_trainable
+    def __init__(self, branching: bool, expands: bool, shows_trainable: bool, trained: set[int]):
+        self._branching, self._expands, self._shows_trainable, self._trained = branching, expands, shows_trainable, trained
 
     def further(self, connections: str, trainable: str) -> Row:
         """Return the cells behind the first three."""
         return ((connections,) if self._branching else ()) + ((trainable,) if self._shows_trainable else ())
 
     def rows(self, model: Any, indent: str = "") -> list[Row]:
-        """Return a row for each call of a drawn model, and for each layer of another, those of nested models below their own."""
-        graph, seen, rows = model.graph, set(), []
-        calls = [(layer, None) for layer in model.layers] if graph is None else [(node.operation, node) for node in graph.nodes]
+        """Return a row for each call of a drawn model, and for each part of another, those of nested models below their own."""
+        graph, seen, rows = getattr(model, "graph", None), set(), []
+        calls = _parts_of(model) if graph is None else [(node.operation, node, graph.names.get(node.operation)) for node in graph.nodes]
         hidden = {id(layer) for layer in graph.layers if layer not in model.layers} if graph is not None else set()
-        for operation, node in calls:
+        for operation, node, name in calls:
             if id(operation) in hidden:
                 continue
-            rows.append(self._row(graph, operation, node, indent, id(operation) in seen))
-            if self._expands and id(operation) not in seen and hasattr(operation, "graph"):
+            rows.append(self._row(graph, operation, node, name, indent, id(operation) in seen))
+            if self._expands and id(operation) not in seen and (hasattr(operation, "graph") or _is_foreign(operation)):
                 rows += self.rows(operation, indent + "  ")
             seen.add(id(operation))
         return rows
 
-    def _row(self, graph: Any, operation: Any, node: Any, indent: str, is_seen: bool) -> Row:
+    def _row(self, graph: Any, operation: Any, node: Any, name: str | None, indent: str, is_seen: bool) -> Row:
         is_layer = isinstance(operation, Layer)
-        name = describe_operation(operation) if not is_layer else operation.name if node is None else graph.names[operation]
         shapes = [tensor.shape for tensor in node.tensors] if node is not None else ["?"]
-        weights = operation.weights if is_layer else []
+        weights = operation.weights if is_layer else _weights_of(operation) if _is_foreign(operation) else []
         count = "shared" if is_seen and is_layer else f"{sum(weight.numel() for weight in weights):,}"
         parents = ", ".join(graph.name_of(parent) for parent in node.parents) if node is not None else ""
-        trainable = "-" if not weights else "Y" if operation.trainable_weights else "N"
-        title = f"{indent}{name} ({type(operation).__name__ if is_layer else 'function'})"
+        trainable = "-" if not weights else "Y" if any(id(weight) in self._trained for weight in weights) else "N"
+        kind = type(operation).__name__ if is_layer or _is_foreign(operation) else "function"
+        title = f"{indent}{name or describe_operation(operation)} ({kind})"
         return (title, str(shapes[0] if len(shapes) == 1 else shapes), count, *self.further(parents, trainable))
+
+
+def _parts_of(model: Any) -> list[tuple[Any, None, str]]:
+    """The layers and torch modules that a model without a graph has, or a torch module, each with its name; a stack has its layers."""
+    named = list(model.named_children())
+    parts = {id(part) for _, part in named}
+    if any(id(layer) not in parts for layer in getattr(model, "layers", ())):
+        return [(layer, None, layer.name) for layer in model.layers]
+    return [(part, None, part.name if isinstance(part, Layer) else name) for name, part in named]
+
+
+def _weights_of(module: nn.Module) -> list[torch.Tensor]:
+    """What a torch module keeps in files, each tensor once."""
+    kept = {id(tensor): tensor for tensor in module.state_dict(keep_vars=True).values() if isinstance(tensor, torch.Tensor)}
+    return list(kept.values())
+
+
+def _is_foreign(operation: Any) -> bool:
+    return isinstance(operation, nn.Module) and not isinstance(operation, Layer)
 
 
 def _format(row: Row, shares: Sequence[float], length: int) -> str:

@@ -108,6 +108,24 @@ def test_a_cell_is_built_for_the_shapes_of_its_constants(layer, outputs):
     assert model.predict([np.ones((2, 3, 4)), np.array([[1.0] * 3, [0.0] * 3])], verbose=0).tolist() == outputs
 
 
+@pytest.mark.parametrize("kind", [RNN, layers.Bidirectional])
+def test_a_layer_made_again_takes_the_constants_it_had_at_the_end_of_a_list(kind):
+    x, state, constant = Input(shape=(None, 4)), Input(shape=(2,)), Input(shape=(3,))
+    states = [state] if kind is RNN else [state, state]
+    with custom_object_scope({"Shifted": Shifted}):
+        layer = RNN(Shifted()) if kind is RNN else kind(RNN(Shifted()))
+        named = layer(x, initial_state=states, constants=constant)
+        again = kind.from_config(layer.get_config())
+    models = [Model([x, state, constant], outputs) for outputs in (named, again([x, *states, constant]))]
+    data = [np.ones((2, 3, 4)), np.full((2, 2), 5.0), np.array([[1.0] * 3, [0.0] * 3])]
+    np.testing.assert_allclose(models[1].predict(data, verbose=0), models[0].predict(data, verbose=0))
+
+
+def test_a_layer_takes_the_constants_it_had_at_the_end_of_a_list_of_tensors():
+    layer, x, constants = RNN(Remembering()), torch.ones(2, 3, 4), torch.ones(2, 5)
+    torch.testing.assert_close(layer(x, constants=constants), layer([x, constants]))
+
+
 def test_constants_go_to_the_cells_of_a_stack_that_take_them():
     stack = RNN([Minimal(4), Remembering()], return_sequences=True)
     x = torch.rand(2, 3, 4)

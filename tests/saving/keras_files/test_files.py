@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from torchkeras_fn import Input, Model, Sequential, initializers, layers, models, optimizers
-from torchkeras_fn.saving.keras_files import hdf5, reading
+from torchkeras_fn.saving import bounds
+from torchkeras_fn.saving.keras_files import hdf5
 from torchkeras_fn.saving.keras_files.operations import drawer_of
 from torchkeras_fn.saving.keras_files.reading import Reader
 
@@ -268,6 +269,19 @@ def test_weights_that_do_not_fit_change_nothing_and_are_skipped_on_request(endin
     np.testing.assert_array_equal(second.get_weights()[0], first.get_weights()[0])
 
 
+@pytest.mark.parametrize(("ending", "by_name"), [(".weights.h5", False), (".h5", False), (".h5", True)])
+def test_weights_of_other_shapes_with_as_many_values_are_reshaped_on_request(ending, by_name, tmp_path):
+    """Kernels go in Keras' order of axes, as in Keras 2.2."""
+    first = Sequential([layers.Conv2D(3, (2, 3), name="a", input_shape=(8, 8, 4))])
+    second = Sequential([layers.Conv2D(3, (3, 2), name="a", input_shape=(8, 8, 4))])
+    first.save_weights(tmp_path / f"w{ending}")
+    second.load_weights(tmp_path / f"w{ending}", by_name=by_name, reshape=True)
+    np.testing.assert_array_equal(second.get_weights()[0], first.get_weights()[0].reshape(3, 2, 4, 3))
+    third = Sequential([layers.Conv2D(3, (3, 3), name="a", input_shape=(8, 8, 4))])
+    with pytest.raises(ValueError, match="has shape"):
+        third.load_weights(tmp_path / f"w{ending}", by_name=by_name, reshape=True)
+
+
 @pytest.mark.parametrize("ending", [".weights.h5", ".h5"])
 def test_a_file_of_another_model_is_refused(ending, tmp_path):
     Sequential([layers.Dense(3, input_shape=(4,)), layers.Dense(2)]).save_weights(tmp_path / f"w{ending}")
@@ -279,6 +293,15 @@ def test_one_layer_in_two_models_stays_one(tmp_path):
     tower, entry, x = layers.Dense(4), Input((4,)), Input((4,))
     Model(x, [Model(entry, tower(entry))(x), tower(x)]).save(tmp_path / "m.keras")
     assert len(models.load_model(tmp_path / "m.keras").weights) == 2
+
+
+def test_what_the_first_versions_of_keras_3_do_not_know_is_written_only_where_it_says_something(tmp_path):
+    x, plain, gated = Input((4, 3)), layers.MultiHeadAttention(2, 3), layers.MultiHeadAttention(2, 3, sliding_window=2, use_gate=True)
+    Model(x, gated(plain(x, x), x)).save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        _, *written = [entry["config"] for entry in json.loads(archive.read("config.json"))["config"]["layers"]]
+    later = ("flash_attention", "sliding_window", "use_gate")
+    assert [{name: entry[name] for name in later if name in entry} for entry in written] == [{}, {"sliding_window": 2, "use_gate": True}]
 
 
 def test_files_are_replaced_whole_or_not_at_all(tmp_path):
@@ -649,7 +672,8 @@ def doubled(depth):
 
 
 def test_models_that_hold_each_other_twice_and_so_on_are_refused(monkeypatch):
-    monkeypatch.setattr(reading, "_MOST_CALLS_INSIDE", 10)
+    monkeypatch.setattr(bounds, "_FREE_CALLS_INSIDE", 10)
+    monkeypatch.setattr(bounds, "_CALLS_INSIDE_PER_CONTAINER", 0)
     assert Reader().model(doubled(3)).output_shape == (None, 2)
     with pytest.raises(ValueError, match="models inside of others make 16 calls, more than 10"):
         Reader().model(doubled(5))

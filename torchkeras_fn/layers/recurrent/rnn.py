@@ -41,6 +41,17 @@ class OverSteps(Layer):
     sequence_outputs: int = 1
     """How many of the outputs are sequences with `return_sequences`."""
     _constant_shapes: Sequence[Any] = ()
+    _num_constants: int = 0
+    """How many constants the layer was last called with; as many are at the end of a list of inputs that comes without any."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Draw or run. As in Keras 2, a layer that had constants takes them in a list as well: `layer([x, *states, *constants])`."""
+        is_listed = self._num_constants and args and isinstance(args[0], (list, tuple)) and len(args[0]) > self._num_constants
+        if is_listed and kwargs.get("constants") is None and len(args) < 4:  # by position they are the fourth
+            inputs, constants = list(args[0][: -self._num_constants]), list(args[0][-self._num_constants :])
+            args = (inputs if len(inputs) > 1 else inputs[0], *args[1:])
+            kwargs = {**kwargs, "constants": constants}
+        return super().__call__(*args, **kwargs)
 
     def inner_layers(self) -> dict[str, Any]:
         """Return the layers inside, under what stands before the names of their weights."""
@@ -50,6 +61,7 @@ class OverSteps(Layer):
         """Return the shape of the sequence, with the batch where it is drawn; note those of constants, for the cell."""
         constants = shapes_of(kwargs.get("constants"))
         self._constant_shapes = [] if constants is None else constants if isinstance(constants, list) else [constants]
+        self._num_constants = len(self._constant_shapes) or self._num_constants
         return shape_of_sequence(super().build_shape(*args, **kwargs))
 
     def named_weights(self) -> list[NamedWeight]:
@@ -99,6 +111,19 @@ class OverSteps(Layer):
         long = [output.expand(-1, steps, *[-1] * (output.ndim - 2)) for output in listed[: self.sequence_outputs]]
         listed = [*long, *listed[self.sequence_outputs :]]
         return listed if isinstance(outputs, (list, tuple)) else listed[0]
+
+    # ------------------------------------------------------------------ configurations
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments, and the number of constants that the layer is called with, if there are any."""
+        return {**super().get_config(), **({"num_constants": self._num_constants} if self._num_constants else {})}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """Return a new layer of what `get_config` returned."""
+        layer = super().from_config({name: value for name, value in config.items() if name != "num_constants"})
+        layer._num_constants = config.get("num_constants") or 0
+        return layer
 
     # ------------------------------------------------------------------ states
 

@@ -175,26 +175,26 @@ def save_layers(model: Any, path: Any) -> None:
         _write_layers(root, model)
 
 
-def load_keras_weights(model: Any, path: Any, by_name: bool, skip_mismatch: bool) -> None:
+def load_keras_weights(model: Any, path: Any, by_name: bool, skip_mismatch: bool, reshape: bool = False) -> None:
     """Set the weights of a model from a `.keras` file. A call that raises changes nothing."""
     with KerasArchive(path) as archive, archive.part(WEIGHTS), hdf5.reading(io.BytesIO(archive.read(WEIGHTS))) as root:
-        pairs = _weights(root, model, by_name, skip_mismatch)
+        pairs = _weights(root, model, by_name, skip_mismatch, reshape)
     take(pairs)
 
 
-def load_h5_weights(model: Any, path: Any, by_name: bool, skip_mismatch: bool) -> None:
+def load_h5_weights(model: Any, path: Any, by_name: bool, skip_mismatch: bool, reshape: bool = False) -> None:
     """Set the weights of a model from an HDF5 file of either layout, or from a whole model's. A call that raises changes nothing."""
     with hdf5.opened(path) as root, part(called(path), "the weights"):
-        pairs = _weights(root, model, by_name, skip_mismatch)
+        pairs = _weights(root, model, by_name, skip_mismatch, reshape)
     take(pairs)
 
 
-def _weights(root: Any, model: Any, by_name: bool, skip_mismatch: bool) -> Pairs:
+def _weights(root: Any, model: Any, by_name: bool, skip_mismatch: bool, reshape: bool) -> Pairs:
     if not model.weights and not getattr(model, "built", True):
         raise ValueError("the model has no weights yet, so none can be loaded. Build it, or call it on data, before.")
     inner = hdf5.group_at(root, _LAYERS) if _LAYERS in root else root
     if "layer_names" in inner.attrs or "layer_names0" in inner.attrs:
-        return pairs_by_layers(inner, model, by_name, skip_mismatch)
+        return pairs_by_layers(inner, model, by_name, skip_mismatch, reshape=reshape)
     if by_name:
         raise ValueError("by_name needs a file that names the layers: '.h5', not '.weights.h5', whose layers are numbered.")
-    return pairs_by_paths(root, model, skip_mismatch)
+    return pairs_by_paths(root, model, skip_mismatch, reshape=reshape)

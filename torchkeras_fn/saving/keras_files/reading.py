@@ -13,17 +13,16 @@ from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
 from torchkeras_fn.registry import get_custom_objects
+from torchkeras_fn.saving.bounds import CallsInside
 from torchkeras_fn.saving.keras_files.operations import drawer_of, is_operation
 from torchkeras_fn.saving.keras_files.state import keras_layers
 from torchkeras_fn.saving.keras_files.values import SHARED, dtype_name, find_class, from_keras, is_layer, lambda_function, without_defaults
+from torchkeras_fn.saving.trees import size_of
 
 Place = tuple[str, int]
 """A call in a graph: the name of the layer, and the number of the call."""
 _AUTOMATIC_INPUT = re.compile(r"(input|input_layer|keras_tensor)(_\d+)?|.*_input")
 """Names that inputs have which nobody named, here, in Keras 3 and in Keras 2: where one is taken, another is found."""
-
-_MOST_CALLS_INSIDE = 10_000
-"""How many layers and operations may be called in models inside of others: those that hold each other twice, and so on, have no end."""
 
 
 class Reader:
@@ -41,6 +40,7 @@ class Reader:
         self._listed: dict[int, list[Layer]] = {}
         self._calls: dict[int, int] = {}
         """How many layers and operations are called when a model is, those inside included."""
+        self._inside = CallsInside(0)
 
     def layers_of(self, model: Drawn) -> list[Layer]:
         """Return the layers of a model in the order of the file, which numbers the weights by it."""
@@ -50,6 +50,7 @@ class Reader:
         """Return the model that an entry describes, with new weights. Raises `ValueError` for what is no model."""
         if not isinstance(entry, Mapping) or not isinstance(entry.get("class_name"), str):
             raise ValueError("it describes no model.")
+        self._inside = CallsInside(size_of(entry))
         made = self.layer({**entry, "class_name": _model_class(entry)})
         if not isinstance(made, Drawn):
             raise ValueError(f"{entry['class_name']!r:.80} is no model.")
@@ -139,11 +140,7 @@ class Reader:
 
     def _count(self, called: Iterable[tuple[Any, int]]) -> int:
         """The calls that these are, each so many times. Raises `ValueError` for more of models inside than anybody draws."""
-        listed = [(getattr(layer, "layer", layer), times) for layer, times in called]  # or what a layer wraps
-        inside = sum(times * self._calls[id(layer)] for layer, times in listed if id(layer) in self._calls)
-        if inside > _MOST_CALLS_INSIDE:
-            raise ValueError(f"models inside of others make {inside} calls, more than {_MOST_CALLS_INSIDE}.")
-        return inside + sum(times for layer, times in listed if id(layer) not in self._calls)
+        return self._inside.of((self._calls.get(id(getattr(layer, "layer", layer))), times) for layer, times in called)  # or what it wraps
 
     # ------------------------------------------------------------------ graphs
 

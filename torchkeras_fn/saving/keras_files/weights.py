@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -28,18 +29,18 @@ def _are_as_many(what: str, own: Sequence[NamedWeight], names: Sequence[str], sk
     return len(own) == len(names)
 
 
-def _pairs(what: str, own: Sequence[NamedWeight], saved: Sequence[Stored | torch.Tensor], skip_mismatch: bool) -> Pairs:
+def _pairs(what: str, own: Sequence[NamedWeight], saved: Sequence[Stored | torch.Tensor], skip_mismatch: bool, reshape: bool) -> Pairs:
     """Each weight with what a file has for it, of which only that is read.
 
-    Raises `ValueError` where a shape is another, or warns and leaves that weight out.
+    Raises `ValueError` where a shape is another, or warns and leaves that weight out; with `reshape` as many values will do.
     """
     found = []
     for weight, stored in zip(own, saved, strict=True):
         shape = tuple(weight.view.shape)
-        if shape != tuple(stored.shape):
+        if shape != tuple(stored.shape) and not (reshape and prod(shape) == prod(stored.shape)):
             _mismatch(f"Weight {weight.name!r} of {what} has shape {shape}, but in the file {tuple(stored.shape)}", skip_mismatch)
         else:
-            found.append((weight, stored.tensor() if isinstance(stored, Stored) else stored))
+            found.append((weight, (stored.tensor() if isinstance(stored, Stored) else stored).reshape(shape)))
     return found
 
 
@@ -62,7 +63,7 @@ def write_paths(root: Any, model: Any) -> None:
             write_tensor(inside, str(number), weight.view)
 
 
-def pairs_by_paths(root: Any, model: Any, skip_mismatch: bool = False, layers_of: LayersOf | None = None) -> Pairs:
+def pairs_by_paths(root: Any, model: Any, skip_mismatch: bool = False, layers_of: LayersOf | None = None, reshape: bool = False) -> Pairs:
     """Return each weight of a model with what is under its path.
 
     Raises `ValueError`, before anything is read into the model, where the file has other weights than the model.
@@ -76,7 +77,8 @@ def pairs_by_paths(root: Any, model: Any, skip_mismatch: bool = False, layers_of
         names = sorted(group, key=_number) if group is not None else []
         if names and _are_as_many(_called(part), part.weights, names, skip_mismatch):
             stored = [stored_at(group, name) for name in names]
-            found |= {id(weight.tensor): (weight, tensor) for weight, tensor in _pairs(_called(part), part.weights, stored, skip_mismatch)}
+            pairs = _pairs(_called(part), part.weights, stored, skip_mismatch, reshape)
+            found |= {id(weight.tensor): (weight, tensor) for weight, tensor in pairs}
         elif not names and part.weights:
             empty.append(part)
     for part in empty:  # Keras writes a layer that stands in several models at the first place only
@@ -158,7 +160,9 @@ def _unique(names: list[str]) -> list[str]:
     return [name if names.index(name) == position else f"{name}_{position}" for position, name in enumerate(names)]
 
 
-def pairs_by_layers(root: Any, model: Any, by_name: bool, skip_mismatch: bool, layers_of: LayersOf | None = None) -> Pairs:
+def pairs_by_layers(
+    root: Any, model: Any, by_name: bool, skip_mismatch: bool, layers_of: LayersOf | None = None, reshape: bool = False
+) -> Pairs:
     """Return each weight of a model with that of the layer at its place in the file or, `by_name`, of the layer of its name."""
     order = (layers_of or keras_layers)(model)
     layers = [(layer, legacy_weights(layer, layers_of)) for layer in order]
@@ -183,7 +187,7 @@ def pairs_by_layers(root: Any, model: Any, by_name: bool, skip_mismatch: bool, l
         what = f"layer {model.layer_name(layer)!r}"
         if _are_as_many(what, own, saved[name], skip_mismatch):
             stored = [stored_at(root, f"{name}/{weight}") for weight in saved[name]]
-            found += _pairs(what, own, _converted(layer, own, stored), skip_mismatch)
+            found += _pairs(what, own, _converted(layer, own, stored), skip_mismatch, reshape)
     return found
 
 

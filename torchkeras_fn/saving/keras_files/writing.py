@@ -22,6 +22,8 @@ _UNKNOWN = frozenset(("LocallyConnected1D", "LocallyConnected2D", "TorchModuleWr
 _EXPORTED = {"GroupedQueryAttention": "GroupQueryAttention"}
 _OF_OURS = frozenset(("activity_regularizer", "input_shape", "batch_input_shape", "input_dim", "input_length", "batch_size", "weights"))
 _LEFT_OUT = frozenset(("implementation", "use_cudnn", "time_major", "batch_size"))
+_LATER = {"flash_attention": None, "sliding_window": None, "use_gate": False}
+"""Arguments that came after the first versions of Keras 3, which refuse them, and what says nothing more than leaving them out."""
 
 
 class Writer:
@@ -96,7 +98,7 @@ class Writer:
         for held in ACTIVATIONS:
             if isinstance(getattr(layer, held, None), Layer) and isinstance(found.get(held), dict):
                 found[held] |= _built(getattr(layer, held))
-        return {key: value for key, value in found.items() if key not in _LEFT_OUT}
+        return {key: value for key, value in found.items() if key not in _LEFT_OUT and not (key in _LATER and value == _LATER[key])}
 
     # ------------------------------------------------------------------ stacks and graphs
 
