@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import Model, Trainer
-from torchkeras_fn.layers import Dense, Input
+from torchkeras_fn.layers import Dense, Input, Layer
 from torchkeras_fn.metrics import Mean
 
 X, Y = np.random.default_rng(0).random((8, 3)).astype("float32"), np.random.default_rng(1).random((8, 1)).astype("float32")
@@ -288,3 +288,45 @@ def test_a_compute_metrics_that_returns_no_dict_is_told_so():
     net.compile("sgd", "mse", device="cpu")
     with pytest.raises(TypeError, match="compute_metrics returns a dict of names and figures"):
         net.evaluate(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize("draw", [True, False])
+def test_what_layers_add_in_a_step_of_ones_own_counts_in_compute_loss(draw):
+    class Adding(Layer):
+        def call(self, inputs):
+            self.add_loss(inputs.mean() * 0 + 2.0)
+            return inputs
+
+    class Net(Model):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            if not draw:
+                self.adding, self.dense = Adding(), Dense(1, kernel_initializer="zeros")
+
+        def call_own(self, inputs):
+            return self.dense(self.adding(inputs))
+
+        def train_step(self, data):
+            x, y = data
+            loss = self.compute_loss(x=x, y=y, y_pred=self(x, training=True))
+            loss.backward()
+            return {"loss": loss.detach(), "terms": float(len(self.losses))}
+
+    if draw:
+        x = Input(shape=(3,))
+        model = Net(x, Dense(1, kernel_initializer="zeros")(Adding()(x)))
+    else:
+        Net.call = Net.call_own
+        model = Net()
+    model.compile("sgd", "mse", device="cpu")
+    data = np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
+    assert model.fit(*data, batch_size=2, epochs=2, verbose=0).history == {"loss": [3.0, 3.0], "terms": [1.0, 1.0]}
+    assert model.evaluate(*data, verbose=0) == 3.0
+
+
+def test_what_was_added_in_a_call_by_hand_is_no_term_of_the_steps_that_follow():
+    x = Input(shape=(3,))
+    model = Twice(x, Dense(1, activity_regularizer="l2")(x))
+    model.compile("sgd", "mse", device="cpu")
+    model(torch.ones(2, 3)).sum().backward()
+    assert np.isfinite(model.fit(X, Y, batch_size=2, epochs=2, verbose=0).history["loss"]).all()

@@ -73,11 +73,19 @@ class OwnSteps(Telling):
         """The loss terms that depend on the weights alone."""
         return []
 
+    def _added_terms(self) -> list[torch.Tensor]:
+        """The loss terms that layers added when they last ran, as in the call of the model in a step of the user's."""
+        return []
+
+    def _forget_added_terms(self) -> None:
+        """Begin a step in which layers add terms anew."""
+
     def _with_terms(self, predictions: Any) -> TrainingOutputs:
-        return self._plain_outputs(predictions)._replace(losses=tuple(self._weight_terms()))
+        return self._plain_outputs(predictions)._replace(losses=(*self._added_terms(), *self._weight_terms()))
 
     def _of_own_parts(self, x: Any, y: Any, sample_weight: Any, training: bool) -> tuple[torch.Tensor, Mapping[str, Any]]:
         """Return the loss and the figures of a step some part of which is the user's."""
+        self._forget_added_terms()  # of a call by hand, whose history may be gone
         y_pred = self._call(x) if training in self._spares_data else self._run_on_copies(self._call, x, training)
         mode = {"training": training} if _first_and_all(type(self).compute_loss)[1] >= {"training"} else {}
         loss = _scalar(self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, **mode))

@@ -230,6 +230,13 @@ class Model(Trainer, Drawn):
         with outside_inference():
             return [gathered(term()) for term in self._terms]
 
+    def _added_terms(self) -> list[torch.Tensor]:
+        return [term for layer in self.sublayers() for term in layer._last_losses]
+
+    def _forget_added_terms(self) -> None:
+        for layer in self.sublayers():
+            layer.forget_losses()
+
     def _has_loss_terms(self) -> bool:
         layers = list(self.sublayers())
         added = any(layer._symbolic_losses or layer._loss_functions or layer.activity_regularizer for layer in layers)
