@@ -56,6 +56,10 @@ class Layer(Made, Called):
     built_for: Any = None
     """The input shape for which the weights were made; `None` where they are not, or were made otherwise."""
     default_name: ClassVar[str] = ""
+    given_name: str | None
+    automatic_name: str | None
+    _initial_weights: Sequence[Any] | None
+    _listed: set[str]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let `build` take over the torch module that it returns also where a user calls it, as Keras' layers are built by hand.
@@ -90,20 +94,22 @@ class Layer(Made, Called):
             raise TypeError(f"The name of a layer is a string, got {name!r} of type {type(name).__name__}.")
         if weights is not None and not isinstance(weights, (list, tuple)):
             raise TypeError(f"'weights' is a list of arrays to begin with, got {weights!r} of type {type(weights).__name__}.")
-        self.given_name = name
-        self.automatic_name: str | None = None
-        self.built = False
+        vars(self).update(  # past the `__setattr__` of modules, which would be a tenth of the time that drawing a layer takes
+            given_name=name,
+            automatic_name=None,
+            built=False,
+            _is_being_built=False,
+            _trainable=trainable,
+            _nodes=[],
+            _writes_to_inputs={},
+            _initial_weights=weights,
+            _listed=set(),
+        )
         if not _mode_of_running_call():
             self.training = False
-        self._is_being_built = False
         if not hasattr(self, "activation"):  # Keras' base class has none: a program may have set its own before this
-            self.activation: Any = None
+            self.activation = None
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        self._trainable = trainable
-        self._nodes: list[Node] = []
-        self._writes_to_inputs: dict[bool, bool] = {}
-        self._initial_weights = weights
-        self._listed: set[str] = set()
         if batch_input_shape is None and input_shape is None and input_dim is not None:
             input_shape = (input_dim,) if input_length is None and not self.takes_integers else (input_length, input_dim)
             if self.takes_integers:
@@ -221,14 +227,12 @@ class Layer(Made, Called):
             module.to(self.dtype)
         if self._is_users:
             self._bring_along(module)
-        object.__setattr__(self, "module", module)
+        vars(self)["module"] = module
         self.training = module.training
-        self._parameters = module._parameters
-        self._buffers = module._buffers
-        self._non_persistent_buffers_set = module._non_persistent_buffers_set
         if isinstance(self.activation, nn.Module) and self.activates_outputs:
             module._modules["activation"] = self.activation
-        self._modules = module._modules
+        for kept in ("_parameters", "_buffers", "_non_persistent_buffers_set", "_modules"):
+            vars(self)[kept] = vars(module)[kept]
 
     def _bring_along(self, module: nn.Module) -> None:
         """Give the module the weights and layers that a user's class keeps beside it, so that they are moved, saved and trained with it."""
