@@ -153,3 +153,14 @@ def test_what_models_alone_keep_is_free_in_layers(name):
     for value in (3, {"a": 1}):
         setattr(layer, name, value)
     assert getattr(layer, name) == {"a": 1}
+
+
+@pytest.mark.parametrize(("base", "name"), [(Layer, "module"), (Model, "module"), (Model, "graph"), (Model, "objective")])
+def test_a_module_in_the_place_of_what_is_kept_here_is_refused(base, name):
+    class Own(base):
+        def __init__(self):
+            super().__init__()
+            setattr(self, name, torch.nn.Linear(3, 1))
+
+    with pytest.raises(ValueError, match=f"as '{name}', so it cannot keep Linear.*give the attribute another name"):
+        Own()

@@ -413,3 +413,16 @@ def test_a_model_of_videos_of_any_length_goes_round(tmp_path):
     model.save(tmp_path / "videos.model")
     again, videos = models.load_model(tmp_path / "videos.model"), torch.rand(2, 3, 6, 8, 4)
     torch.testing.assert_close(again(videos), model(videos))
+
+
+def test_wrappers_inside_each_other_do_not_ask_the_layer_over_and_over():
+    layer, asked = Dense(1), []
+    sublayers = layer.sublayers
+    object.__setattr__(layer, "sublayers", lambda: asked.append(layer) or sublayers())
+    outer = layer
+    for _ in range(5):
+        outer = TimeDistributed(outer)
+    outer(Input((1,) * 5 + (3,)))
+    asked.clear()
+    assert layer in list(outer.sublayers())
+    assert len(asked) <= 1

@@ -200,14 +200,14 @@ class Layer(Made, Called):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Own what lists hold before the next layer comes, so that weights are in the order in which the layers were kept."""
+        if name in NEEDED:
+            value = as_method(self, name, value)
         if self._is_users and isinstance(value, nn.Module) and "_listed" in self.__dict__:
             self.own_listed_modules()
             if value in self._modules.values():  # what a list holds is from here on known as this attribute, at its place
                 parts = [(name if part is value and key in self._listed else key, part) for key, part in self._modules.items()]
                 self._modules.clear()
                 self._modules.update(parts)
-        elif name in NEEDED:
-            value = as_method(self, name, value)
         super().__setattr__(name, value)
 
     def own_listed_modules(self) -> None:

@@ -46,7 +46,9 @@ class Wrapper(Layer):
 
     def sublayers(self) -> Iterator[Any]:
         """Yield the wrapper and every layer inside it, those of a model too."""
-        return iter({id(layer): layer for layer in [*super().sublayers(), *self.layer.sublayers()]}.values())
+        has_graph = getattr(self, "graph", None) is not None  # in which the layer is: to ask it twice would double with each level
+        inside = [] if has_graph else self.layer.sublayers()
+        return iter({id(layer): layer for layer in [*super().sublayers(), *inside]}.values())
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the class and configuration of the layer."""
