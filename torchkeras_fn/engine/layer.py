@@ -16,7 +16,7 @@ from torchkeras_fn.engine.building import whole
 from torchkeras_fn.engine.calling import Called
 from torchkeras_fn.engine.function_module import FunctionModule
 from torchkeras_fn.engine.making import Made
-from torchkeras_fn.engine.symbolic import Node, describe_operation
+from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.engine.taken_names import NEEDED, as_method, with_mode_switch
 from torchkeras_fn.registry import Registry, snake_case
 
