@@ -420,3 +420,15 @@ def test_what_a_models_own_call_adds_is_a_mean_over_the_epoch():
     model.compile("sgd", "mse", device="cpu")
     assert model.fit(x, x, batch_size=1, epochs=2, verbose=0).history["level"] == [1.5, 1.5]
     assert model.evaluate(x, x, batch_size=1, verbose=0, return_dict=True)["level"] == 1.5
+
+
+def test_a_model_of_several_outputs_without_losses_trains_on_what_was_added():
+    """As Mask R-CNN is compiled: with a `None` for each output."""
+    x = Input(shape=(3,))
+    outputs = [Dense(2, kernel_initializer="ones")(x), Dense(1)(x)]
+    model = Model(x, outputs)
+    model.add_loss((outputs[0] ** 2).mean())
+    model.compile("sgd", loss=[None] * len(model.outputs), device="cpu")
+    losses = model.fit(np.ones((4, 3)), epochs=2, verbose=0).history["loss"]
+    assert losses[0] == 9.0 and losses[1] < losses[0]
+    assert model.metrics_names == ["loss"]

@@ -358,7 +358,6 @@ def test_a_loss_of_ones_own_sees_probabilities():
         ({"loss": []}, ValueError, "No output has a loss"),
         ({"loss": {"c": "mse"}}, ValueError, r"'loss' names 'c', which is no output. The outputs are \['a', 'b'\]"),
         ({"loss": {}}, ValueError, "No output has a loss"),
-        ({"loss": [None, None]}, ValueError, "No output has a loss"),
         ({"loss": "mes"}, ValueError, "Unknown loss 'mes'"),
         ({"loss": {"a": "mes"}}, ValueError, "Unknown loss 'mes'"),
         ({"loss": 3}, ValueError, "got 3 of type int"),

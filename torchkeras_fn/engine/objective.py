@@ -50,7 +50,7 @@ class Objective(Figures):
         self.settings = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights, "weighted_metrics": weighted_metrics}
         if not isinstance(loss_weights, (Real, list, Mapping)) and loss_weights is not None:
             raise TypeError(f"loss_weights is a number, or a list or dict of numbers, got a {type(loss_weights).__name__}.")
-        if isinstance(loss, (list, tuple, Mapping)) and not leaves_in(loss):
+        if isinstance(loss, (list, tuple, Mapping)) and not loss:
             raise ValueError("No output has a loss. Pass loss=None to train on add_loss terms alone.")
         self._check_names()
         self._names: list[str] | None = None
