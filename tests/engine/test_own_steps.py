@@ -330,3 +330,13 @@ def test_what_was_added_in_a_call_by_hand_is_no_term_of_the_steps_that_follow():
     model.compile("sgd", "mse", device="cpu")
     model(torch.ones(2, 3)).sum().backward()
     assert np.isfinite(model.fit(X, Y, batch_size=2, epochs=2, verbose=0).history["loss"]).all()
+
+
+def test_an_activity_regularizer_counts_in_a_compute_loss_of_ones_own():
+    x = Input(shape=(3,))
+    model = Twice(x, Dense(1, activity_regularizer="l2", kernel_initializer="ones")(x))
+    model.compile("sgd", "mse", device="cpu")
+    prediction = X.sum(1, keepdims=True)
+    expected = 2 * (((prediction - Y) ** 2).mean() + 0.01 * (prediction**2).sum())
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(expected, rel=1e-5)
+    assert model.fit(X, Y, verbose=0).history["loss"] == pytest.approx([expected], rel=1e-5)

@@ -77,6 +77,10 @@ class OwnSteps(Telling):
         """The loss terms that layers added when they last ran, as in the call of the model in a step of the user's."""
         return []
 
+    def _call_that_adds_terms(self) -> Callable[[Any], Any] | None:
+        """What runs the model and leaves the terms that layers add; `None` where `_call` does, or no layer adds any."""
+        return None
+
     def _forget_added_terms(self) -> None:
         """Begin a step in which layers add terms anew."""
 
@@ -86,7 +90,8 @@ class OwnSteps(Telling):
     def _of_own_parts(self, x: Any, y: Any, sample_weight: Any, training: bool) -> tuple[torch.Tensor, Mapping[str, Any]]:
         """Return the loss and the figures of a step some part of which is the user's."""
         self._forget_added_terms()  # of a call by hand, whose history may be gone
-        y_pred = self._call(x) if training in self._spares_data else self._run_on_copies(self._call, x, training)
+        call = self._call_that_adds_terms() or self._call
+        y_pred = call(x) if training in self._spares_data else self._run_on_copies(call, x, training)
         mode = {"training": training} if _first_and_all(type(self).compute_loss)[1] >= {"training"} else {}
         loss = _scalar(self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, **mode))
         self.__dict__["_tracked_loss"] = loss.detach()

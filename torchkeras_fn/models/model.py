@@ -233,6 +233,9 @@ class Model(Trainer, Drawn):
     def _added_terms(self) -> list[torch.Tensor]:
         return [term for layer in self.sublayers() for term in layer._last_losses]
 
+    def _call_that_adds_terms(self) -> Callable[[Any], Any] | None:
+        return self if self.uses_graph() and any(map(_adds_terms, self.sublayers())) else None
+
     def _forget_added_terms(self) -> None:
         for layer in self.sublayers():
             layer.forget_losses()
@@ -445,3 +448,7 @@ def _holder(weight: NamedWeight) -> Callable[[], None]:
 
 registry.register("Model", Model)
 registry.register("Functional", Model)
+
+
+def _adds_terms(layer: Layer) -> bool:
+    return layer.activity_regularizer is not None or bool(layer._symbolic_losses)
