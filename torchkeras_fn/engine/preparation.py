@@ -21,6 +21,7 @@ from torchkeras_fn.engine.feeding import target_feeds
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.own_figures import reset_metrics_in
+from torchkeras_fn.engine.per_output import leaves_in
 from torchkeras_fn.engine.placement import Placement, place_of
 from torchkeras_fn.engine.processes import Processes, join, local_device
 from torchkeras_fn.engine.returned import parts_of
@@ -140,7 +141,7 @@ class Preparation(Stepping, Sharded, Placement):
         objective = Objective(**in_order, output_names=names, open_ended=own_step)
         modes = check_modes(self._per_output(sample_weight_mode), names)
         targets_fed = target_feeds(self._per_output(target_tensors), names)
-        if loss is None and not own_step and not self._has_loss_terms():
+        if not leaves_in(loss) and not own_step and not self._has_loss_terms():
             raise ValueError("There is nothing to train on: give a loss, or add one with add_loss, or override train_step.")
         processes = join(distributed)
         if processes is not None and device is None and not self._placed:
