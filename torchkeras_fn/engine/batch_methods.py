@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torchkeras_fn.engine.objective import Running
+from torchkeras_fn.engine.figures import Running
 from torchkeras_fn.engine.own_steps import OwnSteps
 from torchkeras_fn.engine.session import Session
 from torchkeras_fn.engine.sink import Sink

@@ -263,10 +263,17 @@ class Drawn(Layer):
             graph = self._drawn()
             taken = [_takes_no_logits] * len(graph.outputs)
             view = lower_for_training(graph, taken, self._symbolic_losses, self._symbolic_metrics, type(self).__name__, masked).module
-            cast_like_weights(view, {tensor.dtype for node in graph.nodes if node.parents for tensor in node.tensors})
+            cast_like_weights(view, self._drawn_types())
             views[key] = view
         found: GraphModule = views[key]
         return found
+
+    def _drawn_types(self) -> set[torch.dtype]:
+        """The types that layers and functions returned when the graph was drawn; weights of others were cast since."""
+        if "types" not in self._views:
+            self._views["types"] = {tensor.dtype for node in self._drawn().nodes if node.parents for tensor in node.tensors}
+        types: set[torch.dtype] = self._views["types"]
+        return types
 
     def _run_and_tell(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         """Run the graph; let the outputs carry their masks, and add what it adds to the loss and to the figures."""

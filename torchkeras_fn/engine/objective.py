@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from torchkeras_fn import losses
-from torchkeras_fn.engine.figures import Figures, Running
+from torchkeras_fn.engine.figures import Figures
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.mismatches import check_returned, check_targets
 from torchkeras_fn.engine.output import metric_of
@@ -17,8 +17,6 @@ from torchkeras_fn.engine.returned import are_shapes, has_more, keys_of, names_i
 from torchkeras_fn.engine.structure import Structure
 from torchkeras_fn.losses.wrappers import FunctionLoss
 from torchkeras_fn.metrics import Mean
-
-__all__ = ["Objective", "Running"]
 
 _NO_WEIGHT = (None,)
 _NO_LOSS = "There is nothing to train on: no output has a loss, and no loss term was added."

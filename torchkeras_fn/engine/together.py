@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from torchkeras_fn import portion
+from torchkeras_fn.engine.figures import Running
 from torchkeras_fn.engine.groups import samples_of
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.lockstep import Lockstep
 from torchkeras_fn.engine.logs import Logs
-from torchkeras_fn.engine.objective import Running
 from torchkeras_fn.engine.opening import Opening
 from torchkeras_fn.engine.own_figures import figures_of_all, keep_metrics_in
 from torchkeras_fn.engine.processes import Processes

@@ -65,6 +65,7 @@ class Model(Trainer, Drawn):
             raise ValueError(f"A model needs inputs and outputs, got inputs={inputs!r} and outputs={outputs!r}.{hint}")
         super().__init__(inputs, outputs, name, **kwargs)
         self._terms: list[Callable[[], Any]] = []
+        self._adds_terms = False
         self._building = False
         self.called_with: Any = None
         self._runs_layers = True
@@ -234,7 +235,7 @@ class Model(Trainer, Drawn):
         return [term for layer in self.sublayers() for term in layer._last_losses]
 
     def _call_that_adds_terms(self) -> Callable[[Any], Any] | None:
-        return self if self.uses_graph() and any(map(_adds_terms, self.sublayers())) else None
+        return self if self._adds_terms and self.uses_graph() else None
 
     def _forget_added_terms(self) -> None:
         for layer in self.sublayers():
@@ -279,13 +280,6 @@ class Model(Trainer, Drawn):
             cast_like_weights(view, self._drawn_types())
         return view
 
-    def _drawn_types(self) -> set[torch.dtype]:
-        """The types that layers and functions returned when the graph was drawn; weights of others were cast since."""
-        if "types" not in self._views:
-            self._views["types"] = {tensor.dtype for node in self._drawn().nodes if node.parents for tensor in node.tensors}
-        types: set[torch.dtype] = self._views["types"]
-        return types
-
     def _take_layers_along(self, fn: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super()._take_layers_along(fn)
         for name in ("flat", "rows"):  # which are written from the graph
@@ -301,6 +295,7 @@ class Model(Trainer, Drawn):
         regularized = [weight for weight in trained if weight.options.regularizer is not None]
         self._terms = [weight.penalty for weight in regularized if id(weight.tensor) not in frozen]
         self._terms += [function for layer in self.sublayers() for function in layer._loss_functions]
+        self._adds_terms = any(layer.activity_regularizer is not None or layer._symbolic_losses for layer in self.sublayers())
         objective.added = {name: Mean(name) for name, _ in self._symbolic_metrics}
         objective.structure = self._output_structure
         self._is_seen = self._has_hooks()
@@ -448,7 +443,3 @@ def _holder(weight: NamedWeight) -> Callable[[], None]:
 
 registry.register("Model", Model)
 registry.register("Functional", Model)
-
-
-def _adds_terms(layer: Layer) -> bool:
-    return layer.activity_regularizer is not None or bool(layer._symbolic_losses)
