@@ -195,6 +195,10 @@ class Drawn(Layer):
                 found.setdefault(id(weight.tensor), weight)
         return list(found.values())
 
+    def full_name(self, weight: NamedWeight) -> str:
+        """The name of a weight, which begins with that of its layer in the model."""
+        return super().full_name(weight) if self.graph is None else Weighted.full_name(self, weight)
+
     # ------------------------------------------------------------------ running
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

@@ -16,6 +16,7 @@ from torchkeras_fn.engine.building import whole
 from torchkeras_fn.engine.calling import Called
 from torchkeras_fn.engine.function_module import FunctionModule
 from torchkeras_fn.engine.making import Made
+from torchkeras_fn.engine.named_weight import NamedWeight
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.engine.taken_names import NEEDED, as_method, with_mode_switch
 from torchkeras_fn.registry import Registry, snake_case
@@ -159,6 +160,10 @@ class Layer(Made, Called):
     def name_prefix(self) -> str:
         """What automatic names begin with: the class in snake case."""
         return self.default_name or snake_case(type(self).__name__)
+
+    def full_name(self, weight: NamedWeight) -> str:
+        """The name of a weight after that of the layer, which is not fixed by this."""
+        return f"{self.given_name or self.automatic_name or self.name_prefix}/{super().full_name(weight)}"
 
     @property
     def losses(self) -> list[torch.Tensor]:

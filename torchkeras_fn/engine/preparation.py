@@ -300,10 +300,10 @@ class Preparation(Stepping, Sharded, Placement):
         return [parameter for parameter in parameters_of(self._as_module()) if parameter.requires_grad]
 
     def _parameter_names(self) -> dict[int, str]:
-        """The names of the parameters by their `id`: torch's, and Keras' where there is one."""
+        """The names of the parameters by their `id`: torch's, and Keras' where there is one, which their tensors are given too."""
         module = self._as_module()
         names = {id(parameter): name for name, parameter in module.named_parameters()}
-        for weight in getattr(module, "named_weights", list)():
+        for weight in getattr(module, "name_weights", list)():
             if id(weight.tensor) in names:
                 names[id(weight.tensor)] += f" {weight.name}"
         return names

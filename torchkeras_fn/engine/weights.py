@@ -16,6 +16,7 @@ from torchkeras_fn.engine.growing import Growing
 from torchkeras_fn.engine.named_weight import NamedWeight, Weight, WeightOptions
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.engine.walking import modules_of
+from torchkeras_fn.engine.weight_names import give_name
 from torchkeras_fn.metrics.state import State
 from torchkeras_fn.numpy_arrays import from_numpy
 
@@ -224,8 +225,19 @@ class Weighted(nn.Module):
 
     @property
     def weights(self) -> list[torch.Tensor]:
-        """All weights, as torch tensors in torch's layout, in Keras' order."""
-        return [weight.tensor for weight in self.named_weights()]
+        """All weights, as torch tensors in torch's layout, in Keras' order. Each has a `name`, such as `dense_1/kernel:0`."""
+        return [weight.tensor for weight in self.name_weights()]
+
+    def name_weights(self) -> list[NamedWeight]:
+        """Return the weights, as `named_weights` does, after their tensors were given names."""
+        weights = self.named_weights()
+        for weight in weights:
+            give_name(weight.tensor, self.full_name(weight))
+        return weights
+
+    def full_name(self, weight: NamedWeight) -> str:
+        """What the tensor of a weight is called, as in Keras 2."""
+        return f"{weight.name}:0"
 
     @property
     def variables(self) -> list[torch.Tensor]:
@@ -315,7 +327,7 @@ class Weighted(nn.Module):
     def _frozen_parameters(self) -> set[int]:
         layers = list(self.sublayers())
         frozen = layers if not self._trainable else [layer for layer in layers if not layer._trainable]
-        return {id(weight) for layer in frozen for weight in layer.weights} if frozen else set()
+        return {id(weight.tensor) for layer in frozen for weight in layer.named_weights()} if frozen else set()
 
     def get_weights(self) -> list[np.ndarray]:
         """Return the weights as numpy arrays in Keras' order and layout: the kernel of `Dense` is `(inputs, units)`."""
@@ -341,9 +353,10 @@ class Weighted(nn.Module):
 
     def count_params(self) -> int:
         """Return the number of scalars in the weights. Raises `ValueError` for a layer that is not built."""
-        if not self.built and not self.weights:
+        weights = {id(weight.tensor): weight.tensor for weight in self.named_weights()}
+        if not self.built and not weights:
             raise ValueError(f"{describe_operation(self)} is not built yet, so its weights cannot be counted. Call it on an input first.")
-        return sum(weight.numel() for weight in _unique(self.weights))
+        return sum(weight.numel() for weight in weights.values())
 
 
 def _as_state(tensor: torch.Tensor, name: str) -> torch.Tensor:
