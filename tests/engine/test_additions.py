@@ -191,6 +191,35 @@ def test_terms_are_gathered_in_the_block_they_are_added_in():
     assert [(name, value.item()) for name, value in outer.metrics] == [("figure", 4.0)]
 
 
+@pytest.mark.parametrize("whose", ["layer", "model"])
+def test_a_term_that_was_computed_once_is_refused(whose):
+    """It would be forgotten with the next call: what it was computed from has changed by then."""
+    x, dense = Input(shape=(1,)), Dense(1)
+    model = Model(x, dense(x))
+    term = dense.kernel.square().sum()
+    with pytest.raises(ValueError, match=r"lambda: \.\.\."):
+        {"layer": dense, "model": model}[whose].add_loss(term)
+    assert model.losses == []
+
+
+def test_terms_added_in_a_train_step_count_in_that_step_alone():
+    class Bounded(Model):
+        def train_step(self, batch):
+            x, y = batch[:2]
+            prediction = self(x, training=True)
+            self.add_loss(10 * prediction.square().mean())
+            loss = self.compute_loss(x=x, y=y, y_pred=prediction)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            return {"loss": loss}
+
+    x = Input(shape=(1,))
+    model = Bounded(x, Dense(1, kernel_initializer="ones")(x))
+    model.compile(torch.optim.SGD(model.parameters(), lr=0.0), "mse")
+    assert model.fit(np.ones((3, 1)), np.ones((3, 1)), batch_size=1, verbose=0).history["loss"] == [10.0]
+
+
 def test_terms_are_not_gathered_after_an_error():
     with pytest.raises(KeyError), collecting():
         raise KeyError

@@ -50,21 +50,33 @@ class Additions:
     _symbolic_metrics: tuple[tuple[str, KerasTensor], ...] = ()
     _loss_functions: tuple[Callable[[], Any], ...] = ()
     _last_losses: tuple[torch.Tensor, ...] = ()
+    _adds_as_it_runs: bool = True
+    """Whether the layer may add terms in its own `call`, or step; else they come from outside, once."""
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
         """Add terms to the loss: symbolic tensors, functions without arguments, or, inside `call`, tensors.
 
-        A term that is no scalar counts by its mean.
+        A term that is no scalar counts by its mean. Raises `ValueError` for a tensor where no call of the user's can be running.
         """
         for loss in losses if isinstance(losses, (list, tuple)) else [losses]:
             if isinstance(loss, KerasTensor):
                 self._symbolic_losses = (*self._symbolic_losses, loss)
             elif callable(loss) and not isinstance(loss, torch.Tensor):
                 self._loss_functions = (*self._loss_functions, loss)
-            elif _collected is not None:
-                _collected.losses.append(torch.as_tensor(loss))
+            elif _collected is not None or self._adds_as_it_runs:
+                self.add_term(torch.as_tensor(loss))
             else:
-                self._last_losses = (*self._last_losses, torch.as_tensor(loss))
+                raise ValueError(
+                    f"add_loss of {self!r} got {loss!r}, which would not change with the weights. Give a function without arguments "
+                    "that computes the term anew in each step, as in 'add_loss(lambda: ...)', or a symbolic tensor of the model."
+                )
+
+    def add_term(self, loss: torch.Tensor) -> None:
+        """Add a term to the loss of the step, or of the call by hand, that is running."""
+        if _collected is not None:
+            _collected.losses.append(loss)
+        else:
+            self._last_losses = (*self._last_losses, loss)
 
     def add_metric(self, value: Any, name: str | None = None, aggregation: str = "mean") -> None:
         """Add a figure to the logs: the mean over the batches of a symbolic tensor or, inside `call`, of a tensor."""

@@ -144,11 +144,11 @@ class Called(Additions, Connections, Hooked, Weighted):
         is_new_mode = mode is not None and mode != self.training
         in_mode = mode_of(*self._roots(), training=bool(mode)) if is_new_mode else contextlib.nullcontext()
         with in_mode, contextlib.nullcontext() if type(self).call is Called.call else inference.untouched(self):
-            writes = self._writes_to_inputs
-            is_careful = writes.get(self.training, self._is_users)
-            outputs = called_on_copies(self.call, args, kwargs, writes, self.training) if is_careful else self.call(*args, **kwargs)
+            is_careful = self._writes_to_inputs.get(self.training, self._is_users)
+            outputs = called_with_care(self, self.call, args, kwargs) if is_careful else self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
-            self.add_loss([of_sum(self.activity_regularizer(part)) for part in inference.leaves_of(outputs)])
+            for part in inference.leaves_of(outputs):
+                self.add_term(of_sum(self.activity_regularizer(part)))
         if is_masked or self.makes_mask or mask is not None:
             is_said = type(self).compute_mask is not Called.compute_mask  # otherwise a mask that a layer inside made goes first
             carry_mask(outputs, self._mask_of_outputs(args[0], mask), in_place_of_others=is_said)

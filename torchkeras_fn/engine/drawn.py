@@ -216,13 +216,14 @@ class Drawn(Layer):
             part if type(part) is torch.Tensor and part.dtype is self.dtype else self._as_drawn(index, part)
             for index, part in enumerate(parts)
         ]
+        if self._last_losses:
+            self.forget_losses()
         if self._running is not None:
             return self._running(*inputs)
         is_all = self._views.get("outputs_are_all") and kwargs.get("mask") is None
         for part in parts if is_all else ():
             is_all = is_all and getattr(part, MASK, None) is None
         if not is_all and not self._outputs_are_all(parts, kwargs):
-            self.forget_losses()
             return self._run_and_tell(inputs, self._masks_of(parts, kwargs))
         return self.lowered(*inputs) if self._sharding is None else self._sharding.call(self.lowered, *inputs)
 
@@ -287,7 +288,8 @@ class Drawn(Layer):
         outputs, own, losses, metrics, _ = told
         carry_mask(outputs, list(own))
         if losses:
-            self.add_loss(list(losses))
+            for loss in losses:
+                self.add_term(loss)
         for label, figure in metrics:
             self.add_metric(figure, label)
         structure = self._output_structure

@@ -68,7 +68,7 @@ class Layer(Made, Called):
         And let `train` be the loop of a program as well as what torch switches the mode by.
         """
         super().__init_subclass__(**kwargs)
-        cls._is_users = cls.__module__.split(".")[0] != __name__.split(".")[0]
+        cls._is_users = cls._adds_as_it_runs = cls.__module__.split(".")[0] != __name__.split(".")[0]
         if cls._is_users and getattr(cls.compute_mask, "__module__", "").split(".")[0] != __name__.split(".")[0]:
             cls.makes_mask = True
         if "build" in vars(cls):
