@@ -1,13 +1,14 @@
 """What all tests share: one thread, fixed seeds, and no CUDA test where there is no CUDA device."""
 
+import gc
 import importlib
+import random
 import signal
 
+import numpy as np
 import pytest
 import torch
 from torch.utils import backend_registration
-
-from torchkeras_fn.config import set_random_seed
 
 # The models of the tests are small: a second thread costs more than it saves, and sums in another order.
 torch.set_num_threads(1)
@@ -23,10 +24,21 @@ if not collect_ignore:
     importlib.import_module("tests.pretend")  # before the first backward pass, at which torch counts what devices there are
 
 
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what is there before the first test: a million objects of torch, Keras and pytest."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
-def seed() -> int:
-    """Seed all random generators before each test, so that none depends on those that ran before it."""
-    set_random_seed(0)
+def seed(request: pytest.FixtureRequest) -> int:
+    """Seed the random generators before each test, so that none depends on those that ran before it."""
+    if request.node.get_closest_marker("cuda") is not None:
+        torch.cuda.manual_seed_all(0)
+    # As `set_random_seed` does; but torch notes for each device that is not used where it was seeded, which takes as long as a small test.
+    random.seed(0)
+    np.random.seed(0)
+    torch.default_generator.manual_seed(0)
     return 0
 
 

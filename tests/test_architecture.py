@@ -1,8 +1,11 @@
 """The house rules of DESIGN.md, read off the source: who imports whom, and what `import torchkeras_fn` may cost."""
 
 import ast
+import gc
+import importlib
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,27 +33,29 @@ FLOORS = [
 ]
 OPTIONAL = {"h5py", "pandas", "torchmetrics", "tensorboard", "torchvision", "matplotlib", "scipy", "sklearn", "ipywidgets"}
 OPTIONAL |= {"onnx", "onnxscript", "pydot", "IPython"}
+DEFINITIONS = (ast.ClassDef, ast.FunctionDef)
 COMPILER = {"torchkeras_fn.engine.replay": "torch._inductor."}  # takes a second to import, and few programs compile
 
 
+def tree(path):
+    return ast.parse(path.read_text())
+
+
+@cache
 def imports(path):
     """Every import of a file: (module imported, whether it is inside a function)."""
-    tree = ast.parse(path.read_text())
-    inside = {
-        id(child)
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        for child in ast.walk(node)
-    }
-    for node in ast.walk(tree):
+    found, nodes = [], [(tree(path), False)]
+    while nodes:
+        node, inside = nodes.pop()
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, id(node) in inside
+            found += [(alias.name, inside) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             module = node.module or ""
-            for alias in node.names:
-                full = f"{module}.{alias.name}"
-                yield full if full in SOURCES or full.startswith("torch.") else module, id(node) in inside
+            full = [f"{module}.{alias.name}" for alias in node.names]
+            found += [(name if name in SOURCES or name.startswith("torch.") else module, inside) for name in full]
+        inside = inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        nodes += [(child, inside) for child in ast.iter_child_nodes(node)]
+    return found
 
 
 def floor(module):
@@ -58,28 +63,26 @@ def floor(module):
     return next((level for level, rooms in enumerate(FLOORS) if room in rooms), None)
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_every_module_has_a_floor(name):
-    assert floor(name) is not None, f"say in FLOORS where {name} belongs"
+def test_every_module_has_a_floor():
+    assert [name for name in SOURCES if floor(name) is None] == [], "say in FLOORS where they belong"
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_a_module_imports_from_its_floor_and_below(name):
-    ours = [module for module, _ in imports(SOURCES[name]) if module.startswith("torchkeras_fn")]
-    assert [module for module in ours if floor(module) > floor(name)] == []
+def test_a_module_imports_from_its_floor_and_below():
+    ours = [(name, module) for name, path in SOURCES.items() for module, _ in imports(path) if module.startswith("torchkeras_fn")]
+    assert [(name, module) for name, module in ours if floor(module) > floor(name)] == []
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_imports_inside_functions_are_of_extras_only(name):
-    inner = {module.removeprefix("torch.utils.") for module, inside in imports(SOURCES[name]) if inside}  # torch.utils.tensorboard
-    inner = {module for module in inner if not module.startswith(COMPILER.get(name, "\n"))}
-    assert {module.split(".")[0] for module in inner} <= OPTIONAL
+def test_imports_inside_functions_are_of_extras_only():
+    inner = [(name, module) for name, path in SOURCES.items() for module, inside in imports(path) if inside]
+    inner = [(name, module) for name, module in inner if not module.startswith(COMPILER.get(name, "\n"))]
+    rooms = [(name, module.removeprefix("torch.utils.").split(".")[0]) for name, module in inner]  # torch.utils.tensorboard
+    assert [(name, room) for name, room in rooms if room not in OPTIONAL] == []
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_run_time_needs_torch_numpy_and_tqdm_alone(name):
-    needed = {module.split(".")[0] for module, inside in imports(SOURCES[name]) if not inside}
-    assert needed - sys.stdlib_module_names <= {"torch", "numpy", "tqdm", "torchkeras_fn"}
+def test_run_time_needs_torch_numpy_and_tqdm_alone():
+    known = sys.stdlib_module_names | {"torch", "numpy", "tqdm", "torchkeras_fn"}
+    needed = [(name, module) for name, path in SOURCES.items() for module, inside in imports(path) if not inside]
+    assert [(name, module) for name, module in needed if module.split(".")[0] not in known] == []
 
 
 def test_the_lowering_alone_imports_fx():
@@ -118,42 +121,32 @@ def test_keras_is_imported_by_the_parity_tests_alone():
     assert users <= {("tests", "parity"), ("benchmarks", "contestants")}
 
 
-@pytest.mark.parametrize(
-    "heavy", ["torch._dynamo", "torch._inductor", "sympy", "keras", "pandas", "matplotlib", "h5py", "sklearn", "IPython"]
-)
-def test_importing_the_library_leaves_heavy_modules_out(heavy, loaded):
-    assert heavy not in loaded
+HEAVY = {"torch._dynamo", "torch._inductor", "sympy", "keras", "pandas", "matplotlib", "h5py", "sklearn", "IPython"}
+
+
+def test_importing_the_library_leaves_heavy_modules_out():
+    program = "import sys, torchkeras_fn; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert HEAVY & set(loaded) == set()
 
 
 @pytest.mark.parametrize("setting", ["enable", "disable"])
 def test_importing_the_library_leaves_the_garbage_collector_as_it_was(setting):
-    program = f"import gc; gc.{setting}(); import torchkeras_fn; print(gc.isenabled())"
-    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert printed.strip() == str(setting == "enable")
+    try:
+        getattr(gc, setting)()
+        importlib.reload(torchkeras_fn)
+        assert gc.isenabled() == (setting == "enable")
+    finally:
+        gc.enable()
 
 
-@pytest.fixture(scope="module")
-def loaded():
-    program = "import sys, torchkeras_fn; print(*sys.modules)"
-    return set(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split())
+def test_a_module_says_what_it_is_for():
+    assert [name for name, path in SOURCES.items() if not ast.get_docstring(tree(path))] == []
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_a_module_says_what_it_is_for(name):
-    source = SOURCES[name].read_text()
-    assert ast.get_docstring(ast.parse(source))
-
-
-def public_definitions():
-    for name, path in SOURCES.items():
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_"):
-                yield f"{name}.{node.name}", node
-
-
-@pytest.mark.parametrize(("name", "node"), [pytest.param(name, node, id=name) for name, node in public_definitions()])
-def test_public_things_say_what_they_do(name, node):
-    assert ast.get_docstring(node), name
+def test_public_things_say_what_they_do():
+    definitions = [(name, node) for name, path in SOURCES.items() for node in tree(path).body if isinstance(node, DEFINITIONS)]
+    assert [f"{name}.{node.name}" for name, node in definitions if node.name[0] != "_" and not ast.get_docstring(node)] == []
 
 
 def test_public_names_are_there():
@@ -162,5 +155,5 @@ def test_public_names_are_there():
 
 
 def test_nothing_is_asserted_at_run_time():
-    users = [name for name, path in SOURCES.items() if any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(path.read_text())))]
+    users = [name for name, path in SOURCES.items() if any(isinstance(node, ast.Assert) for node in ast.walk(tree(path)))]
     assert users == []

@@ -221,8 +221,10 @@ SOURCES = {
 }
 
 
-@pytest.mark.parametrize("save_freq", [1, 3, "epoch"])
-@pytest.mark.parametrize("source", SOURCES)
+AFTER_EACH_BATCH = ["arrays", "data set", "loader in processes", "sequence in a thread", "generator"]  # which takes longest
+
+
+@pytest.mark.parametrize(("source", "save_freq"), [*itertools.product(SOURCES, [3, "epoch"]), *itertools.product(AFTER_EACH_BATCH, [1])])
 def test_data(source, save_freq, tmp_path):
     after = 5 if save_freq != "epoch" else "second epoch"
     assert is_the_same(lambda: model_of(layers.Dropout(0.2)), SOURCES[source], tmp_path, after=after, save_freq=save_freq)

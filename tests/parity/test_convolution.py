@@ -80,9 +80,10 @@ def test_layer(name, rank, args, options):
     ours, theirs = twins(recipe_of(name, args, options, shape))
     assert ours.output_shape == theirs.output_shape
     x = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
-    for mine, other in zip(gradients(ours, x), gradients(theirs, x), strict=True):
+    expected = gradients(theirs, x)
+    for mine, other in zip(gradients(ours, x), expected, strict=True):
         same(mine, other, 1e-4)
-    same(ours.predict(x, verbose=0), theirs.predict(x, verbose=0), 1e-4)
+    same(ours.predict(x, verbose=0), expected[0], 1e-4)
 
 
 @pytest.mark.parametrize("data_format", BOTH)

@@ -1,6 +1,7 @@
 """Each loss against the real Keras: values, gradients, reductions, weights, masks, probabilities at their limits, names."""
 
 import inspect
+from itertools import product
 
 import keras
 import numpy as np
@@ -167,8 +168,16 @@ def compare(ours, theirs, arrays, their_arrays=None, **weights):
     same(gradient, their_gradient.reshape(gradient.shape), 1e-4)
 
 
-@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None])
-@pytest.mark.parametrize(("name", "options", "true_shape", "pred_shape"), CASES)
+def reduced(*reductions):
+    """Return each case with a value for each step, and with their mean; and a case of each loss with the other reductions."""
+    one_of_each = {case[0]: case for case in ALL}.values()
+    pairs = [*product(ALL, ["sum_over_batch_size", "none"]), *product(one_of_each, reductions)]
+    return [pytest.param(*case, reduction, id=" ".join(map(str, (*case, reduction)))) for case, reduction in pairs]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "true_shape", "pred_shape", "reduction"), reduced("mean", "mean_with_sample_weight", "sum", None)
+)
 def test_loss(name, options, true_shape, pred_shape, reduction):
     arrays = data(name, options, true_shape, pred_shape)
     is_mean = reduction not in ("sum", "none", None)
@@ -188,8 +197,7 @@ def test_function(name, options, true_shape, pred_shape):
     compare(ours, theirs, arrays, (y_true, y_pred))
 
 
-@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight", "sum", "none"])
-@pytest.mark.parametrize(("name", "options", "true_shape", "pred_shape"), CASES)
+@pytest.mark.parametrize(("name", "options", "true_shape", "pred_shape", "reduction"), reduced("mean_with_sample_weight", "sum"))
 def test_sample_weight(name, options, true_shape, pred_shape, reduction):
     ours, theirs = objects(name, options, reduction=reduction)
     arrays = data(name, options, true_shape, pred_shape)

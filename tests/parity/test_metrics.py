@@ -104,7 +104,7 @@ def test_accuracy_by_name(name):
 
 # ---------------------------------------------------------------------- every metric, every option
 
-SIZES = (6, 6, 2, 3)
+SIZES = (6, 2, 3)
 
 
 def softmax(scores):
@@ -310,8 +310,8 @@ def their_weight(name, y_true, y_pred, weight):
 def test_metric(name, options, kind, weighted):
     random = np.random.default_rng(3)
     ours, theirs = both(name, options)
-    for _ in range(2):
-        for size in SIZES:
+    for sizes in (SIZES, SIZES[:1]):  # the second time from the start again
+        for size in sizes:
             y_true, y_pred = (values.astype("float32") for values in kind(random, size))
             weight = random.uniform(0, 2, size=size).astype("float32") if weighted else None
             ours.update_state(*map(torch.tensor, (y_true, y_pred)), None if weight is None else torch.tensor(weight))
