@@ -304,6 +304,13 @@ def test_what_the_first_versions_of_keras_3_do_not_know_is_written_only_where_it
     assert [{name: entry[name] for name in later if name in entry} for entry in written] == [{}, {"sliding_window": 2, "use_gate": True}]
 
 
+def test_an_argument_is_read_though_its_value_changes_nothing_in_other_layers(tmp_path):
+    x = Input((64,))
+    model = Model(x, layers.GroupNormalization(groups=1)(x))  # a convolution of one group is a plain one
+    model.save(tmp_path / "m.keras")
+    assert models.load_model(tmp_path / "m.keras").layers[1].groups == 1
+
+
 def test_files_are_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "m.keras"
     network().save(path)

@@ -15,7 +15,7 @@ from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
 from torchkeras_fn.registry import get_custom_objects
 from torchkeras_fn.saving.bounds import CallsInside
 from torchkeras_fn.saving.keras_files.operations import drawer_of, is_operation
-from torchkeras_fn.saving.keras_files.state import keras_layers
+from torchkeras_fn.saving.keras_files.state import is_functional, keras_layers
 from torchkeras_fn.saving.keras_files.values import SHARED, dtype_name, find_class, from_keras, is_layer, lambda_function, without_defaults
 from torchkeras_fn.saving.trees import size_of
 
@@ -330,11 +330,10 @@ class _Drawing:
         return [self.ends(part) for part in described]
 
     def _end(self, name: str, number: int, index: int) -> KerasTensor:
-        """Keras counts a nested model itself as its first call, where it lists the outputs; a stack it counts so or not."""
+        """Keras counts a nested graph itself as its first call, where it lists the outputs; other models it counts so or not."""
         operation = self.operations.get(name)
         if isinstance(operation, Drawn) and not hasattr(operation, "layer"):
-            stacked = isinstance(operation, registry.find("Sequential"))
-            number -= name in self._legacy_from_one or not stacked or number >= self._counts.get(name, 0)
+            number -= name in self._legacy_from_one or is_functional(operation) or number >= self._counts.get(name, 0)
         return self._tensor(name, number, index)
 
 

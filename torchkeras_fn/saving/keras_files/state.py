@@ -43,6 +43,17 @@ def class_name_of(layer: Any) -> str:
     return CLASS_NAMES.get(name, name)
 
 
+def is_functional(layer: Any) -> bool:
+    """Whether a layer is a model with a graph from inputs to outputs, be its class a user's own, which Keras counts as its first call.
+
+    >>> is_functional(Drawn())
+    False
+    """
+    if not isinstance(layer, Drawn) or hasattr(layer, "layer") or isinstance(layer, registry.find("Sequential")):
+        return False
+    return layer.graph is not None
+
+
 def path_name(class_name: str) -> str:
     """Return the name of a class as Keras spells it in the paths of a file, where digits stay with what is before them.
 
@@ -107,7 +118,9 @@ def _children(layer: Any, layers_of: LayersOf) -> Iterator[tuple[str, Layer]]:
             yield from ((f"cells/{name}", cell) for name, cell in _numbered([cell for cell in cells if isinstance(cell, Layer)]))
         yield from ((name, getattr(layer, name)) for name in ACTIVATIONS if isinstance(getattr(layer, name, None), Layer))
     else:
-        yield from _attributes(layer)
+        drawn = layers_of(layer) if is_functional(layer) or isinstance(layer, registry.find("Sequential")) else []
+        yield from ((f"layers/{name}", child) for name, child in _numbered(drawn))
+        yield from ((name, child) for name, child in _attributes(layer) if child not in drawn)
 
 
 def _attributes(layer: Any) -> Iterator[tuple[str, Layer]]:

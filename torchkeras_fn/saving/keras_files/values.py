@@ -36,6 +36,7 @@ _DEFAULTS: dict[str, tuple[Any, ...]] = {
 }
 """Arguments that layers here lack, and the values of theirs that change nothing."""
 _KEPT = {
+    "GroupNormalization": {"groups"},
     "InputLayer": {"sparse"},
     "LSTM": {"zero_output_for_mask"},
     "GRU": {"zero_output_for_mask"},

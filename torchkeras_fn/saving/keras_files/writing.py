@@ -14,7 +14,7 @@ from torchkeras_fn.engine.structure import nested
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, is_symbolic
 from torchkeras_fn.engine.weights import ACTIVATIONS
 from torchkeras_fn.registry import get_registered_name
-from torchkeras_fn.saving.keras_files.state import class_name_of, keras_layers, past_casts, path_name
+from torchkeras_fn.saving.keras_files.state import class_name_of, is_functional, keras_layers, past_casts, path_name
 from torchkeras_fn.saving.keras_files.twins import written
 from torchkeras_fn.saving.keras_files.values import SHARED, to_keras
 
@@ -257,4 +257,4 @@ class _WrittenGraph:
     def end(self, tensor: KerasTensor) -> list[Any]:
         """Return how an input or output is named: the calls of a nested graph count from 1 there."""
         name, number, index = self._place(tensor)
-        return [name, number + (class_name_of(self._graph.maker(tensor).operation) == "Functional"), index]
+        return [name, number + is_functional(self._graph.maker(tensor).operation), index]
