@@ -340,6 +340,7 @@ BACKEND = {
     "K.pool3d(volume, (2, 2, 2), (2, 2, 2))": "ops.max_pool(volume, 2)",
     "K.bias_add(image, [1.0, 2.0])": "image + ops.array([1.0, 2.0])",
     "K.bias_add(image, K.constant([1.0] * 9), 'channels_first')": "image + 1.0",
+    "K.bias_add(x, ops.reshape(ops.arange(24.0), (6, 4)), 'channels_first')": "x + ops.reshape(ops.arange(24.0), (4, 6))",
     "K.rnn(lambda a, s: (a + s[0], [a + s[0]]), x, [row[:, :1] * 0.0])[1]": "ops.cumsum(x, 1)",
     "K.rnn(lambda a, s: (a + s[0], [a + s[0]]), x, [row[:, :1] * 0.0], go_backwards=True)[0]": "ops.sum(x, 1)",
     "K.rnn(lambda a, s: (a + s[0], [a + s[0]]), x, [row[:, :1] * 0.0], mask=b[:, :, 0])[0]": "ops.sum(ops.where(b[:, :, :1], x, 0.0), 1)",

@@ -114,6 +114,11 @@ def test_relu_with_all_arguments_follows_its_three_pieces():
     assert result.tolist() == [-1.5, -0.5, 0.0, 2.0, 6.0]
 
 
+def test_relu_with_a_largest_value_has_none_below_zero_above_a_negative_threshold():
+    x = torch.tensor([-4.0, -2.0, 1.0, 9.0])
+    assert activations.relu(x, negative_slope=0.5, max_value=6.0, threshold=-3.0).tolist() == [-0.5, 0.0, 1.0, 6.0]
+
+
 @pytest.mark.parametrize("arguments", [{}, {"threshold": 1.0}, {"max_value": 3.0}])
 def test_relu_of_minus_infinity_is_zero(arguments):
     assert activations.relu(torch.tensor([-torch.inf]), **arguments).tolist() == [0.0]

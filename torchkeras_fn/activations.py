@@ -88,7 +88,7 @@ def linear(x: torch.Tensor) -> torch.Tensor:
 def relu(
     x: torch.Tensor, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0, alpha: float | None = None
 ) -> torch.Tensor:
-    """Return `x` above `threshold` and `negative_slope * (x - threshold)` elsewhere, cut off at `max_value`.
+    """Return `x` above `threshold` and `negative_slope * (x - threshold)` elsewhere; with a `max_value`, the former between 0 and it.
 
     Keras 2 calls the slope `alpha`: both work.
 
@@ -99,9 +99,9 @@ def relu(
     """
     negative_slope = negative_slope if alpha is None else alpha
     if threshold:
-        result = torch.where(x > threshold, x, negative_slope * (x - threshold) if negative_slope else 0.0)
-    else:
-        result = F.leaky_relu(x, negative_slope) if negative_slope else F.relu(x)
+        above = x if max_value is None else torch.clamp(x, 0.0, max_value)
+        return torch.where(x > threshold, above, negative_slope * (x - threshold) if negative_slope else 0.0)
+    result = F.leaky_relu(x, negative_slope) if negative_slope else F.relu(x)
     return result if max_value is None else torch.clamp(result, max=max_value)
 
 

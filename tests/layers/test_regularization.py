@@ -71,6 +71,13 @@ def test_bfloat16_stays_bfloat16():
     assert Dropout(0.5, seed=1).train()(torch.ones(2, 4, dtype=torch.bfloat16)).dtype is torch.bfloat16
 
 
+@pytest.mark.parametrize("make", [Dropout, layers.AlphaDropout])
+@pytest.mark.parametrize("shape", [(20, -1, 10), (20, 1.5), "all"])
+def test_what_is_no_noise_shape_is_refused(make, shape):
+    with pytest.raises(ValueError, match="'noise_shape' must be"):
+        make(0.5, noise_shape=shape)
+
+
 @pytest.mark.parametrize("rate", [-0.1, 1.5, "half", None, True])
 def test_what_is_no_rate_is_refused(rate):
     with pytest.raises(ValueError, match="'rate' must be"):

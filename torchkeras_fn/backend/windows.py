@@ -216,6 +216,8 @@ def pool3d(
 def bias_add(x: Any, bias: Any, data_format: str | None = None) -> Any:
     """Return `x` plus a number for each channel, or plus a bias of the shape of a sample with the channels last.
 
+    With `channels_first`, Keras 2 does not turn such a bias but reads its numbers in their order, and so does this.
+
     Raises `ValueError` for a bias of another rank.
 
     >>> bias_add(torch.zeros(1, 2), [1.0, 2.0])
@@ -229,4 +231,4 @@ def bias_add(x: Any, bias: Any, data_format: str | None = None) -> Any:
         return x + bias
     if bias.ndim == 1:
         return x + torch.reshape(bias, (-1, *[1] * (x.ndim - 2)))
-    return x + torch.movedim(bias, -1, 0)
+    return x + torch.reshape(bias, (bias.shape[-1], *bias.shape[:-1]))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import config, regularizers
-from torchkeras_fn.arguments import number, one_of, seed_of
+from torchkeras_fn.arguments import number, one_of, seed_of, sizes
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.layers.randomized import Randomized
 
@@ -29,7 +29,7 @@ class Dropout(Layer):
         self.rate = number(rate, "rate", minimum=0)
         if self.rate > 1:
             raise ValueError(f"'rate' must be between 0 and 1, got {rate!r}.")
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+        self.noise_shape = None if noise_shape is None else sizes(noise_shape, "noise_shape")
         self.seed = seed_of(seed)
 
     def build(self, input_shape: Any) -> nn.Module:
@@ -172,7 +172,7 @@ class AlphaDropout(Layer):
     def __init__(self, rate: float, noise_shape: Sequence[int | None] | None = None, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.rate = _below_one(rate)
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+        self.noise_shape = None if noise_shape is None else sizes(noise_shape, "noise_shape")
         self.seed = seed_of(seed)
 
     def build(self, input_shape: Any) -> nn.Module:
