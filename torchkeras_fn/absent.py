@@ -48,8 +48,7 @@ _INSTEAD: dict[str, dict[str, str]] = {
         "tensorflow_backend": "There is no session to set: torch takes a device's memory as it needs it. The functions are in backend.",
     },
     "engine": {
-        **dict.fromkeys(("Layer", "InputSpec", "Input", "base_layer", "input_layer"), "Layer, InputSpec and Input are in layers."),
-        **dict.fromkeys(("Model", "network", "sequential"), "Model and Sequential are in models."),
+        **dict.fromkeys(("Model", "Sequential", "Network"), "Model and Sequential are in models."),
     },
     "layers": {
         **dict.fromkeys(("TextVectorization", "StringLookup", "HashedCrossing", "Hashing"), _WORDS),

@@ -10,8 +10,8 @@ PATHS: Mapping[str, str] = {
     **{f"layers.{name}": "layers" for name in ("advanced_activations", "convolutional", "convolutional_recurrent", "core", "embeddings")},
     **{f"layers.{name}": "layers" for name in ("local", "merge", "noise", "normalization", "pooling", "recurrent", "wrappers")},
     **{f"utils.{name}": "utils" for name in ("data_utils", "generic_utils", "io_utils", "vis_utils")},
-    "engine.topology": "layers",
-    "engine.training": "models",
+    **{name: "layers" for name in ("engine", "engine.topology", "engine.base_layer", "engine.input_layer")},
+    **{f"engine.{name}": "models" for name in ("training", "network", "sequential")},
 }
 """Each path in Keras 2, and the module here that has what is found there."""
 

@@ -177,6 +177,17 @@ def test_a_backup_from_before_initial_epoch_is_refused(folder):
         fit(folder, initial_epoch=3)
 
 
+@pytest.mark.parametrize(("save_freq", "epoch", "epochs"), [("epoch", 2, 1), (3, 1, 1)])
+def test_a_backup_that_a_later_fit_of_the_script_made_is_refused_and_nothing_has_changed(save_freq, epoch, epochs, folder):
+    interrupted(folder, backup=BackupAndRestore(folder, save_freq=save_freq))
+    model, kept = compiled(), (folder / "backup").read_bytes()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=f"is of epoch {epoch}, counted from 0, but the training ends at epochs={epochs}"):
+        fit(folder, model=model, epochs=epochs)
+    assert (folder / "backup").read_bytes() == kept
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
 def test_a_loop_of_ones_own_is_left_alone(folder):
     backup = BackupAndRestore(folder)
     backup.on_train_begin()
@@ -212,6 +223,13 @@ def test_a_backup_of_another_training_is_refused(name, folder):
         fit(folder, model=model, **arguments)
     assert all(np.array_equal(one, other) for one, other in zip(weights, model.get_weights(), strict=True))
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("other", [{"x": 2 * X}, {"y": Y[::-1].copy()}], ids=["values", "targets"])
+def test_other_rows_of_the_same_number_are_told_of(other, folder):
+    interrupted(folder)
+    with pytest.warns(UserWarning, match="other rows of data"):
+        assert fit(folder, **other).epoch == [0, 1, 2, 3]
 
 
 def test_another_kind_of_data_is_refused(folder):
@@ -494,6 +512,19 @@ def test_a_folder_that_was_cleared_away_is_made_again(folder):
 
     fit(folder, LambdaCallback(on_epoch_end=clear))
     assert seen == [[], ["backup"], ["backup"], ["backup"]]
+
+
+@pytest.mark.parametrize("step", ["open", "link"])
+def test_another_process_that_ends_in_the_same_folder_takes_nothing_away(step, folder, monkeypatch):
+    def cleared(*args, **options):
+        monkeypatch.undo()
+        shutil.rmtree(folder)
+        return known(*args, **options)
+
+    known = getattr(os, step)
+    with pytest.raises(Interruption):
+        fit(folder, LambdaCallback(on_epoch_end=lambda epoch, logs: monkeypatch.setattr(os, step, cleared)), Interrupt(epoch=1))
+    assert fit(folder).epoch == [0, 1, 2, 3]
 
 
 def test_a_place_that_cannot_be_written_to_is_reported_before_the_first_epoch(tmp_path):

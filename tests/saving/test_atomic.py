@@ -91,6 +91,28 @@ def test_what_is_half_written_has_no_name_that_a_kill_could_leave_behind(tmp_pat
     assert names(tmp_path) == ["a"]
 
 
+def test_what_a_kill_left_behind_is_gone_with_the_next_save_but_not_what_another_process_writes(tmp_path):
+    left, written, others = (tmp_path / name for name in (".a.0123abcd.tmp", ".a.01234567.tmp", ".b.0123abcd.tmp"))
+    for path in (left, written, others):
+        path.write_bytes(b"half of it")
+    with locked(written), replacing(tmp_path / "a") as file:
+        file.write(b"all of it")
+    assert names(tmp_path) == sorted([written.name, others.name, "a"])
+
+
+def test_a_save_is_safe_from_another_of_the_same_file(tmp_path, monkeypatch):
+    def replace(*paths):
+        monkeypatch.undo()
+        with replacing(tmp_path / "a") as file:
+            file.write(b"another")
+        os.replace(*paths)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with replacing(tmp_path / "a") as file:
+        file.write(b"all of it")
+    assert (tmp_path / "a").read_bytes() == b"all of it" and names(tmp_path) == ["a"]
+
+
 @pytest.mark.parametrize("call", ["open", "link"])
 def test_a_file_is_written_where_the_system_has_no_nameless_ones(call, tmp_path, monkeypatch):
     def unknown(path, *args, **options):

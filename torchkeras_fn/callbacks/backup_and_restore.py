@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -35,6 +35,8 @@ class BackupAndRestore(Callback):
     is made, and one that is there is still used. `delete_checkpoint` removes it when `fit` has come to its end.
     `double_checkpoint` keeps the one before it as well, for a disk that damages files.
 
+    Each `fit` of a script has a folder of its own: of several trainings of like models on the same data, a backup may be any one's.
+
     The file is there whole or not at all, whatever happens while it is written. A training taken up in the middle of an
     epoch tells the callbacks again that the epoch begins, and then gives them the state that they had.
 
@@ -52,8 +54,9 @@ class BackupAndRestore(Callback):
     same weights and optimizer; one from the middle of an epoch is refused. Callbacks begin with the state of the first's.
 
     Raises `ValueError` for bad arguments, and when training begins for a backup that is damaged, saying which part is, or
-    that was made by a training of another model, optimizer, or other data, saying what differs. Raises `OSError`, when
-    training begins or when a backup is due, for a folder or disk that cannot be written to; the last backup is whole then.
+    that was made by a training of another model, optimizer, or other data, or by a later `fit` of the script, saying what
+    differs; warns where some rows of arrays are others. Raises `OSError`, when training begins or when a backup is due, for a
+    folder or disk that cannot be written to; the last backup is whole then.
 
     >>> import tempfile
     >>> import numpy as np
@@ -114,15 +117,16 @@ class BackupAndRestore(Callback):
         self._batches_since, self._notes = 0, None
         if not self._speaks or (self.save_freq is False and not self.delete_checkpoint):  # which leaves all as it is
             return
-        with self._reporting():
-            os.makedirs(self.backup_dir, exist_ok=True)
-            for name in os.listdir(self.backup_dir):
-                if name.lstrip(".").startswith(_NAME) and name.startswith(".") and name.endswith(".tmp"):
-                    _remove(os.path.join(self.backup_dir, name))
-            trial = os.path.join(self.backup_dir, f".{_NAME}.{secrets.token_hex(4)}.tmp")
-            with open(trial, "xb"):
-                pass
-            _remove(trial)
+        self._write(self._clear_away)
+
+    def _clear_away(self) -> None:
+        for name in os.listdir(self.backup_dir):
+            if name.lstrip(".").startswith(_NAME) and name.startswith(".") and name.endswith(".tmp"):
+                _remove(os.path.join(self.backup_dir, name))
+        trial = os.path.join(self.backup_dir, f".{_NAME}.{secrets.token_hex(4)}.tmp")
+        with open(trial, "xb"):
+            pass
+        _remove(trial)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of batches since the last backup."""
@@ -156,10 +160,13 @@ class BackupAndRestore(Callback):
         if self._notes is None:
             return
         self._notes[name] = value
-        with self._reporting():
-            os.makedirs(self.backup_dir, exist_ok=True)
+        text = write_json(self._notes, "What a callback notes")
+
+        def write() -> None:
             with replacing(self._notes_path) as file:
-                file.write(write_json(self._notes, "What a callback notes"))
+                file.write(text)
+
+        self._write(write)
 
     def _forget_notes(self) -> None:
         self._notes = None
@@ -186,14 +193,26 @@ class BackupAndRestore(Callback):
         text = write_json(encode(state, tensors), "The state of the training")
         parse_json(text)  # what could not be read is no backup
         config = {"format": FORMAT, "version": _VERSION, "made_for": encode(made_for)}
-        with self._reporting():
-            os.makedirs(self.backup_dir, exist_ok=True)  # somebody may have cleared it away
+
+        def write() -> None:
             if self.double_checkpoint and os.path.exists(self.path) and not self._is_damaged:
                 with open(self.path, "rb") as last, replacing(self._previous) as copy:
                     shutil.copyfileobj(last, copy)
             write_archive(self.path, config, {_STATE: [text], _TENSORS: pack(tensors)})
             self._is_damaged = False
             self._forget_notes()
+
+        self._write(write)
+
+    def _write(self, write: Callable[[], None]) -> None:
+        """Write into the folder: twice, where another process that uses it ends meanwhile, and clears it away."""
+        with self._reporting():
+            os.makedirs(self.backup_dir, exist_ok=True)
+            try:
+                write()
+            except FileNotFoundError:
+                os.makedirs(self.backup_dir, exist_ok=True)
+                write()
 
     @contextlib.contextmanager
     def _reporting(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from torchkeras_fn.engine.graph import graph_of
 from torchkeras_fn.engine.symbolic import describe_operation
 
 
@@ -11,7 +12,7 @@ def graph_definition(model: Any) -> Any:
     >>> graph_definition(object()) is None
     True
     """
-    graph = getattr(model, "graph", None)
+    graph = graph_of(model)
     if graph is None:
         return None
     from tensorboard.compat.proto.graph_pb2 import GraphDef  # type: ignore[import]

@@ -146,10 +146,10 @@ class ArraySource(RowSource):
     """
 
     def __init__(self, arrays: Arrays, batch_size: int, shuffle: Any, signature: Signature, processes: Processes | None = None):
-        columns = arrays.columns
-        self.arrays, self.samples, self.batch_size = arrays, len(columns[0]), batch_size  # of what is whole there is no length
+        self.arrays, self.columns = arrays, arrays.columns
+        self.samples, self.batch_size = len(self.columns[0]), batch_size  # of what is whole there is no length
         self.shuffle = False if signature.fed or signature.targets_fed else shuffle
-        self.processes, self.is_planned = processes, set(map(type, columns)) == {Column}
+        self.processes, self.is_planned = processes, set(map(type, self.columns)) == {Column}
         self._gather = Gather(arrays, signature)
         self.steps = -(-self.samples // self._rows_at_once())
 
@@ -168,8 +168,8 @@ class TensorSource(RowSource):
     batches_are_pairs = True
 
     def __init__(self, tensors: Sequence[torch.Tensor], batch_size: int, shuffle: Any, processes: Processes | None = None):
-        self._columns = [column(tensor, f"Tensor {index} of the data set") for index, tensor in enumerate(tensors)]
-        self.samples, self.batch_size, self.shuffle, self.processes = len(self._columns[0]), batch_size, shuffle, processes
+        self.columns = [column(tensor, f"Tensor {index} of the data set") for index, tensor in enumerate(tensors)]
+        self.samples, self.batch_size, self.shuffle, self.processes = len(self.columns[0]), batch_size, shuffle, processes
         self.steps = -(-self.samples // self._rows_at_once())
 
     def one_pass(self) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -179,16 +179,16 @@ class TensorSource(RowSource):
     def pass_after(self, count: int) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yield the batches after the first `count`, which are not read."""
         rows = _rows(int(self.samples or 0), self.batch_size, self.shuffle, self.processes)[count:]
-        if len(rows) > 1 and is_worth_it(self._columns, self.device):
-            return ahead(self._take, rows, self.device, self._columns)
-        return zip(*(part.each(rows) for part in self._columns), strict=True)
+        if len(rows) > 1 and is_worth_it(self.columns, self.device):
+            return ahead(self._take, rows, self.device, self.columns)
+        return zip(*(part.each(rows) for part in self.columns), strict=True)
 
     def first(self) -> tuple[torch.Tensor, ...]:
         """Return the first rows."""
         return self._take(slice(0, self.batch_size))
 
     def _take(self, index: Any) -> tuple[torch.Tensor, ...]:
-        return tuple(part.take(index) for part in self._columns)
+        return tuple(part.take(index) for part in self.columns)
 
 
 def _rows(samples: int, size: int, shuffle: Any, processes: Processes | None = None) -> Sequence[Any]:

@@ -1,6 +1,7 @@
 """`Run`: a call of `fit` while it goes on, and all that another process must know to go on with it."""
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from torchkeras_fn.engine import shared_state
 from torchkeras_fn.engine.groups import Listener, steps_of
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.logs import Logs
-from torchkeras_fn.engine.position import Place
+from torchkeras_fn.engine.position import Place, checksum
 from torchkeras_fn.engine.random_state import (
     check_random_state,
     device_states,
@@ -43,8 +44,8 @@ class Run:
     another model, optimizer, or other data; nothing has changed then.
     """
 
-    def __init__(self, trainer: Any, train: Epochs, validation: Epochs | None, callbacks: CallbackList, initial_epoch: int):
-        self.trainer, self.callbacks = trainer, callbacks
+    def __init__(self, trainer: Any, train: Epochs, validation: Epochs | None, callbacks: CallbackList, initial_epoch: int, epochs: int):
+        self.trainer, self.callbacks, self.epochs = trainer, callbacks, epochs
         self.data = {"training data": train, **({} if validation is None else {"validation data": validation})}
         self.first_epoch, self.batch = initial_epoch, 0
         self._resumed: Mapping[str, Any] | None = None
@@ -54,9 +55,10 @@ class Run:
             raise ValueError(f"A training has one BackupAndRestore, but {len(backups)} were given.")
         self._backup = backups[0] if backups else None
         if self._backup is not None:
-            for epochs in self.data.values():
-                epochs.watch()
+            for watched in self.data.values():
+                watched.watch()
             self.made_for = self._describe()
+            self._rows = {name: checksum(getattr(epochs.source, "columns", ())) for name, epochs in self.data.items()}
             found = self._found()
             self._resume(found)
             if found is None:
@@ -76,11 +78,7 @@ class Run:
     def _resume(self, state: Mapping[str, Any] | None) -> None:
         if state is None:
             return
-        if type(state.get("epoch")) is int and state["epoch"] < self.first_epoch:
-            raise ValueError(
-                f"The backup is of epoch {state['epoch']}, counted from 0, but the training begins at initial_epoch={self.first_epoch}. "
-                "Remove the backup, or begin earlier."
-            )
+        self._check_epoch(state)
         if self.trainer._sharding is None:  # whose parts would not all be there twice
             self._before = copy.deepcopy({**self._kept(), "gradients": {}, "stop_training": bool(self.trainer.stop_training)})
         with self._or_as_before():
@@ -93,6 +91,29 @@ class Run:
                 self._seek(state)
                 self._before = None
         self.first_epoch, self.batch = state["epoch"], state["batch"]
+        if self.trainer.is_first_process and state.get("rows", self._rows) != self._rows:
+            warnings.warn(
+                "The backup was made with other rows of data, of the same number: training goes on, but not as if it had never stopped. "
+                "Seed what draws or splits the data, for it to be the same in each run of the script.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _check_epoch(self, state: Mapping[str, Any]) -> None:
+        """Raise `ValueError` for a backup from before this training or after it, as that of another `fit` of the script is."""
+        epoch = state.get("epoch")
+        if type(epoch) is not int:
+            return
+        if epoch < self.first_epoch:
+            raise ValueError(
+                f"The backup is of epoch {epoch}, counted from 0, but the training begins at initial_epoch={self.first_epoch}. "
+                "Remove the backup, or begin earlier."
+            )
+        if epoch + bool(state.get("batch")) > self.epochs:
+            raise ValueError(
+                f"The backup is of epoch {epoch}, counted from 0, but the training ends at epochs={self.epochs}. If another fit of the "
+                "script made it, give each a backup_dir of its own. Remove the backup, or train for longer."
+            )
 
     @contextmanager
     def _or_as_before(self) -> Iterator[None]:
@@ -131,10 +152,10 @@ class Run:
 
     # ------------------------------------------------------------------ what fit asks
 
-    def epochs_to_do(self, epochs: int) -> range:
+    def epochs_to_do(self) -> range:
         """Return the epochs that are left."""
         over = not self.batch and (self.trainer.stop_training or self.data["training data"].exhausted)
-        return range(self.first_epoch, self.first_epoch if over else epochs)
+        return range(self.first_epoch, self.first_epoch if over else self.epochs)
 
     def begin_epoch(self) -> tuple[int, Any, bool]:
         """Come back into the epoch, if another process was in it: return its batches done, their figures, and whether to stop."""
@@ -194,6 +215,7 @@ class Run:
             "gradients": _gradients(trainer) if own_step else {},
             **self._kept(),
             "positions": {name: epochs.position() for name, epochs in self.data.items()},
+            "rows": self._rows,
         }
         return state if trainer._sharding is None else whole_tree(state, kept=trainer._team.is_first)  # type: ignore[no-any-return]
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -44,16 +45,20 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
     if mode is not None and not stat.S_ISREG(mode):
         raise ValueError(f"{target!r} is a device or a pipe, which cannot be replaced. Give the path of a file, or a file object.")
     temporary = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(4)}.tmp")
+    _remove_leftovers(folder, name[:200])
     try:
         with _nameless(folder) or open(temporary, "xb") as file:
+            _lock(file.fileno(), waits=True)
             yield file
             file.flush()
             os.fsync(file.fileno())
             if not os.path.exists(temporary):
                 _give_name(file, temporary)
-        if mode is not None:
-            os.chmod(temporary, stat.S_IMODE(mode))
-        os.replace(temporary, target)
+            if fcntl is None:
+                file.close()  # on Windows an open file keeps its name
+            if mode is not None:
+                os.chmod(temporary, stat.S_IMODE(mode))
+            os.replace(temporary, target)
     except BaseException as error:
         if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
             error.filename = target  # the system does not say which file there is no room for
@@ -65,7 +70,7 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
 
 @contextmanager
 def locked(folder: str, waits: bool = True) -> Iterator[None]:
-    """Hold the lock of a folder in the block. It is free again when the process ends, however that comes about.
+    """Hold the lock of a folder, or a file, in the block. It is free again when the process ends, however that comes about.
 
     Raises `BlockingIOError` where another holds it, unless it `waits`. Where the system or the file system has no such locks,
     as Windows has none, none is held.
@@ -81,15 +86,30 @@ def locked(folder: str, waits: bool = True) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise
-        except OSError:  # some network file systems cannot
-            pass
+        _lock(handle, waits)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, waits: bool) -> None:
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError:  # some network file systems cannot
+        pass
+
+
+def _remove_leftovers(folder: str, name: str) -> None:
+    """Remove what killed processes left of a file that they wrote: nobody holds the lock of it."""
+    with contextlib.suppress(OSError):
+        for other in os.listdir(folder):
+            path = os.path.join(folder, other)
+            if re.fullmatch(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.tmp", other) and stat.S_ISREG(os.lstat(path).st_mode):
+                with contextlib.suppress(OSError), locked(path, waits=False):
+                    os.unlink(path)
 
 
 def _nameless(folder: str) -> BinaryIO | None:

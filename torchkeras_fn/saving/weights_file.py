@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import torch
 
 from torchkeras_fn.engine.drawn import Drawn
+from torchkeras_fn.engine.graph import graph_of
 from torchkeras_fn.engine.writing import first_writes
-from torchkeras_fn.saving.archive import Archive, write_archive
+from torchkeras_fn.saving.archive import Archive, part, write_archive
 from torchkeras_fn.saving.formats import called, function_for
 from torchkeras_fn.saving.model_file import FORMAT as MODEL_FORMAT
 from torchkeras_fn.saving.model_file import MEMBERS, WEIGHTS, check_header, check_overwrite, header
@@ -74,10 +75,11 @@ def _load(model: Any, filepath: Any, by_name: bool, skip_mismatch: bool, reshape
         with archive.part(WEIGHTS):
             saved = unpack(archive.read(WEIGHTS))
     own = model.state_dict()
-    if not own:
-        raise ValueError("The model has no weights yet, so none can be loaded. Build it, or call it on data, before.")
     pairing = _Pairing(skip_mismatch, reshape)
-    pairs = _pairs_by_name(own, saved, pairing) if by_name else _pairs_by_position(model, own, saved, pairing)
+    with part(called(filepath), "the weights"):
+        if not own:
+            raise ValueError("The model has no weights yet, so none can be loaded. Build it, or call it on data, before.")
+        pairs = _pairs_by_name(own, saved, pairing) if by_name else _pairs_by_position(model, own, saved, pairing)
     own.update({name: like(own[name], tensor) for name, tensor in pairs.items()})
     model.load_state_dict(own)
 
@@ -98,7 +100,7 @@ def _layers(tensors: Tensors) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def _pairs_by_position(model: Any, own: Tensors, saved: Tensors, pairing: _Pairing) -> dict[str, torch.Tensor]:
-    if getattr(model, "graph", None) is None and own.keys() == saved.keys():
+    if graph_of(model) is None and own.keys() == saved.keys():
         saved = {name: saved[name] for name in own}  # the order of attributes says nothing
     ours, theirs = _layers(own), _layers(saved)
     if len(ours) != len(theirs):
