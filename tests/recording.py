@@ -58,6 +58,8 @@ class Recorder:
         self._now = "the first"
         self.stream = "the first stream"
         """The stream on which the program works now."""
+        self.is_broken_off = False
+        """Whether the last recording failed: until one succeeds, torch refuses to draw random numbers on the device."""
         for name in ("CUDAGraph", "Stream", "current_stream", "device", "graph", "stream"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, f"_{name}"))
 
@@ -90,9 +92,9 @@ class Recorder:
     @contextmanager
     def _graph(self, recorded: Recorded, stream: str, capture_error_mode: str) -> Any:
         self.where.append((self._now, stream))
-        before, self.stream = self.stream, stream
+        before, self.stream, self.is_broken_off = self.stream, stream, True
         with _Noting(recorded) as noting:
             yield
-        self.stream = before  # as torch does it: an error of the recording comes first
+        self.stream, self.is_broken_off = before, False  # as torch does it: an error of the recording comes first
         for tensor, values in reversed(noting.before.values()):
             tensor.copy_(values)

@@ -1,6 +1,7 @@
 """Whole trainings on a GPU that is not there (`pretend.py`): the numbers of the CPU, on one device, and no step that waits for it."""
 
 import inspect
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 from tests import pretend
 from tests.layers import test_contract as of_layers
 from tests.metrics import test_contract as of_metrics
-from torchkeras_fn import Input, Model, Sequential, Trainer, layers, losses, metrics, optimizers
+from torchkeras_fn import Input, Model, Sequential, Trainer, backend, layers, losses, metrics, ops, optimizers
 from torchkeras_fn.callbacks import Callback, EarlyStopping, ReduceLROnPlateau
 from torchkeras_fn.engine import by_hand, device
 from torchkeras_fn.optimizers import base, moving
@@ -225,7 +226,7 @@ def targets_of(name):
 
 def kinds_in(module, base_class, *others):
     """Return the classes of a vocabulary, without those that need arguments or other data."""
-    found = [kind for kind in vars(module).values() if inspect.isclass(kind) and issubclass(kind, base_class)]
+    found = dict.fromkeys(kind for kind in vars(module).values() if inspect.isclass(kind) and issubclass(kind, base_class))  # no aliases
     return [kind for kind in found if kind.__name__ not in (base_class.__name__, *others)]
 
 
@@ -265,10 +266,17 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-@pytest.mark.parametrize("kind", kinds_in(optimizers, optimizers.Optimizer, "LossScaleOptimizer"))
+OPTIMIZERS = kinds_in(optimizers, optimizers.Optimizer, "LossScaleOptimizer")
+OF_EACH = ["plain", "weight_decay", "schedule"]  # the others are done around the optimizers, in the same way for all
+AROUND = [(kind, option) for kind in (optimizers.SGD, optimizers.Adam, optimizers.Muon) for option in OPTIONS if option not in OF_EACH]
+
+
+@pytest.mark.parametrize(("kind", "option"), [*product(OPTIMIZERS, OF_EACH), *AROUND])
 def test_every_optimizer(kind, option):
-    check(classifier, X, Y, {**CLASSIFYING, "optimizer": lambda: kind(**OPTIONS[option])})
+    def small():
+        return Sequential([Input((SIZE,)), layers.Dense(4, "tanh"), layers.Dense(CLASSES)])
+
+    check(small, X, ONE_HOT, {"optimizer": lambda: kind(**OPTIONS[option])})
 
 
 # ---------------------------------------------------------------------- data, from wherever it comes
@@ -417,6 +425,32 @@ def test_a_module_in_the_graph_and_constants_beside_it():
         return Model(x, layers.Dense(CLASSES, "softmax")(torch.relu(hidden) + torch.ones(4)))
 
     check(make, X, Y, CLASSIFYING)
+
+
+@pytest.fixture
+def is_there(monkeypatch):
+    """Let torch say that the device is there: tensors that are made of nothing lie on it."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: pretend.DEVICE)
+
+
+def test_a_model_on_the_cpu_meets_no_tensor_of_the_accelerator(is_there):
+    x = Input((SIZE,))
+    noisy = layers.Lambda(lambda x: x + backend.random_normal((backend.shape(x)[0], SIZE)))(x)
+    model = Model(x, layers.Dense(CLASSES)(noisy))
+    model.compile("sgd", lambda y, predictions: ops.mean((y - predictions) ** 2 * ops.ones((CLASSES,))), device="cpu")
+    model.fit(X, ONE_HOT, verbose=0)
+    assert model.predict(X).shape == (ROWS, CLASSES)
+
+
+def test_constants_lie_where_the_weights_are_before_and_after_training(is_there):
+    x = Input((SIZE,))
+    hidden = layers.Dense(4)(x * ops.ones((SIZE,))) + torch.ones(4)
+    model = Model(x, layers.Dense(CLASSES)(hidden))
+    assert model(torch.ones(1, SIZE)).device.type == "cpu"
+    model.compile("sgd", "mse", device=pretend.DEVICE)
+    model.fit(X, ONE_HOT, verbose=0)
+    assert Model(x, hidden).predict(X).shape == (ROWS, 4)
 
 
 def test_a_module_that_trains_itself():

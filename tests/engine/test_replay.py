@@ -79,7 +79,7 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_where_it_did(monkeypatch):
 
     replay = Replay(reading, 1)
     assert [replay([torch.full((1,), float(number))])[0].item() for number in range(5)] == [1, 2, 3, 4, 5]
-    assert recorder.stream == "the first stream"
+    assert recorder.stream == "the first stream" and not recorder.is_broken_off
 
 
 @pytest.mark.parametrize("step, expected", [(lambda x: x * torch.rand((), device=x.device), True), (lambda x: x * torch.rand(()), False)])
@@ -140,3 +140,12 @@ def test_on_cuda_a_function_is_recorded_and_replayed():
         assert doubled.tolist() == [2.0 * number] * 3
     assert run._graph is not None
     assert total == 3 * sum(range(1, 7))
+
+
+@pytest.mark.cuda
+def test_on_cuda_random_numbers_are_drawn_after_a_recording_that_failed():
+    replay = Replay(lambda inputs: [inputs[0] + inputs[0].sum().item()], 1)
+    for _ in range(4):
+        (result,) = replay([torch.ones(3, device="cuda")])
+    assert result.tolist() == [4.0] * 3
+    assert torch.rand(3, device="cuda").max() < 1

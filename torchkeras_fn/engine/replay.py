@@ -1,6 +1,7 @@
 """`compiled`: a graph as one function of torch's compiler; on CUDA it is recorded once, and replayed from then on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -84,14 +85,24 @@ class Replay:
     def _record(self, inputs: list[torch.Tensor]) -> None:
         graph, device = torch.cuda.CUDAGraph(), inputs[0].device
         buffers = [tensor.clone() for tensor in inputs[: self._changing]]
-        stream = torch.cuda.Stream(device)  # torch's own for recordings is where the first of all was made: perhaps another GPU
         try:
-            with (
-                torch.cuda.device(device),
-                torch.cuda.stream(torch.cuda.current_stream(device)),  # to which torch does not go back after a failure
-                torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),  # other threads may be pinning the next batches
-            ):
+            with _recording(graph, device):
                 outputs = self._run([*buffers, *inputs[self._changing :]])
         except RuntimeError:  # an operation that waits for the device, or copies from the host
+            # Random numbers would be refused from now on: torch takes the device to be recording until a recording succeeds.
+            with suppress(RuntimeError), _recording(torch.cuda.CUDAGraph(), device):
+                torch.zeros(1, device=device)
             return
         self._graph, self._buffers, self._outputs = graph, buffers, outputs
+
+
+@contextmanager
+def _recording(graph: Any, device: torch.device) -> Iterator[None]:
+    """Record in a CUDA graph what a device does within the block."""
+    stream = torch.cuda.Stream(device)  # torch's own for recordings is where the first of all was made: perhaps another GPU
+    with (
+        torch.cuda.device(device),
+        torch.cuda.stream(torch.cuda.current_stream(device)),  # to which torch does not go back after a failure
+        torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),  # other threads may be pinning the next batches
+    ):
+        yield

@@ -128,6 +128,17 @@ def is_among_others() -> bool:
     return any(turn._thread != thread for turn in list(under_way))
 
 
+def device_here() -> Any:
+    """Return where the model is whose steps this thread takes; `None` where it takes none.
+
+    >>> device_here() is None
+    True
+    """
+    thread = threading.get_ident()
+    own = (turn._trainer for turn in reversed(list(under_way)) if turn._thread == thread)
+    return next((trainer._device for trainer in own if hasattr(trainer, "_device")), None)
+
+
 def _wait_with(own: list[Turn], in_order: bool = True) -> None:
     """Wait until no other thread is in the way of turns, nor has waited for longer; then interrupt those that rest and would be."""
     waiting.append(own)

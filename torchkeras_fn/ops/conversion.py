@@ -13,6 +13,7 @@ from torch.utils._pytree import register_pytree_node
 from torchkeras_fn import config
 from torchkeras_fn.engine.inference import leaves_of
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
+from torchkeras_fn.engine.turns import device_here
 from torchkeras_fn.numpy_arrays import taken
 
 # ---------------------------------------------------------------------- tensors
@@ -212,8 +213,8 @@ def axes_of(axis: Any) -> Any:
 def default_device() -> torch.device:
     """Return where a tensor that comes from no other tensor is put, as Keras does.
 
-    That is where the running layer's inputs are; else torch's default device, if its user set one; else where models are
-    trained: on the accelerator, if there is one.
+    That is torch's default device, if its user set one; else where the running layer's inputs are, or the model whose steps
+    are taken; else where models are trained: on the accelerator, if there is one.
 
     >>> isinstance(default_device(), torch.device)
     True
@@ -221,7 +222,8 @@ def default_device() -> torch.device:
     chosen = torch.get_default_device()
     if chosen.type != "cpu" or not torch.accelerator.is_available():
         return chosen
-    return (None if torch.compiler.is_compiling() else _running_device()) or torch.accelerator.current_accelerator() or chosen
+    running = None if torch.compiler.is_compiling() else _running_device() or device_here()
+    return running or torch.accelerator.current_accelerator() or chosen
 
 
 def _running_device() -> torch.device | None:
