@@ -91,3 +91,16 @@ def test_one_seed_repeats_all_generators(seed):
         return random.random(), np.random.random(), torch.rand(1).item()
 
     assert draw() == draw()
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, None])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(TypeError, match="The seed is a whole number, got"):
+        config.set_random_seed(seed)
+
+
+def test_a_seed_may_be_a_number_of_numpy():
+    config.set_random_seed(np.int64(7))
+    first = random.random()
+    config.set_random_seed(7)
+    assert first == random.random()

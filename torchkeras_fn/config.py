@@ -1,6 +1,7 @@
 """Library-wide defaults: the float type, the fuzz factor, the image layout, and one seed for all random generators."""
 
 import random
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -96,10 +97,13 @@ def set_image_data_format(data_format: str) -> None:
 
 
 def set_random_seed(seed: int) -> None:
-    """Seed Python's, numpy's and torch's random generators (all devices) with one number.
+    """Seed Python's, numpy's and torch's random generators (all devices) with one whole number. Raises `TypeError` for anything else.
 
     >>> set_random_seed(7)
     """
+    if not isinstance(seed, Integral):
+        raise TypeError(f"The seed is a whole number, got {seed!r} of type {type(seed).__name__}.")
+    seed = int(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

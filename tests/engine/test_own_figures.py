@@ -6,7 +6,7 @@ import torchmetrics
 
 from torchkeras_fn import Input, Model
 from torchkeras_fn.engine.own_figures import figures_of_all, keep_metrics_in, metrics_in, reset_metrics_in
-from torchkeras_fn.layers import Dense
+from torchkeras_fn.layers import Dense, Layer
 from torchkeras_fn.metrics import Mean, Metric, Precision
 
 
@@ -96,3 +96,37 @@ def test_metrics_of_torchmetrics_in_the_model_begin_anew_with_each_epoch_and_eva
     data = np.ones((4, 1), "float32")
     history = model.fit(data, data, epochs=2, batch_size=2, validation_data=(data[:3], data[:3]), verbose=0).history
     assert history == {"seen": [4.0, 4.0], "val_seen": [3.0, 3.0]}
+
+
+class Noting(Layer):
+    """Notes the mean of what comes."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.seen, self.counting = [Mean(name)], Counting()
+
+    def call(self, inputs):
+        self.seen[0].update_state(inputs)
+        self.counting.update_state(None, inputs)
+        return inputs
+
+
+def test_a_metric_that_a_layer_updates_is_logged_and_begins_anew():
+    x = Input(shape=(1,))
+    model = Model(x, Dense(1)(Noting("seen")(x)))
+    model.compile("sgd", "mse", metrics=["mae"], device="cpu")
+    rows = np.arange(4, dtype="float32")[:, None]
+    history = model.fit(rows, rows, epochs=2, batch_size=2, validation_data=(rows[:2], rows[:2]), verbose=0).history
+    assert history["seen"] == [1.5, 1.5]
+    assert history["val_seen"] == [0.5, 0.5]
+    assert model.metrics_names == ["loss", "mae", "seen"]
+    assert model.evaluate(rows, rows, verbose=0)[2] == 1.5
+
+
+def test_a_metric_of_a_layer_stands_in_place_of_one_of_its_name():
+    x = Input(shape=(1,))
+    model = Model(x, Dense(1)(Noting("mae")(x)))
+    model.compile("sgd", "mse", metrics=["mae"], device="cpu")
+    rows = np.full((4, 1), 7, "float32")
+    assert model.evaluate(rows, rows, verbose=0)[1:] == [7.0]
+    assert model.metrics_names == ["loss", "mae"]

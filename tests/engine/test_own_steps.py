@@ -114,6 +114,42 @@ def test_steps_with_an_argument_called_data_are_given_what_keras_gives_them():
     np.testing.assert_array_equal(model.predict_on_batch(X), model.predict(X))
 
 
+def test_a_step_finds_the_metrics_of_compile_from_its_first_batch_on():
+    class Step(Model):
+        def train_step(self, data):
+            x, y = data
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(x=x, y=y, y_pred=y_pred)
+            for metric in self.metrics:
+                metric.update_state(loss) if metric.name == "loss" else metric.update_state(y, y_pred)
+            return {metric.name: metric.result() for metric in self.metrics}
+
+    inputs = Input(shape=(3,))
+    model = Step(inputs, Dense(1, "sigmoid")(inputs))
+    model.compile("sgd", "binary_crossentropy", metrics=["accuracy"])
+    figures = model.fit(X, Y.round(), epochs=2, verbose=0).history
+    assert figures["accuracy"] == pytest.approx([model.evaluate(X, Y.round(), verbose=0)[1]] * 2)
+
+
+class Pair(Model):
+    def train_step(self, batch):
+        x, y = batch
+
+
+class ByName(Model):
+    def train_step(self, batch):
+        return {"loss": self(batch["x"]).mean()}
+
+
+@pytest.mark.parametrize(("Own", "kind"), [(Pair, ValueError), (ByName, TypeError)])
+def test_a_step_that_takes_a_batch_for_a_pair_or_a_dict_is_told_of_its_three_parts(Own, kind):
+    x = Input(shape=(3,))
+    own = Own(x, Dense(1)(x))
+    own.compile("sgd", "mse")
+    with pytest.raises(kind, match=r"train_step\(batch\) is given three parts.*argument is called data"):
+        own.fit(X, Y, verbose=0)
+
+
 def test_the_object_itself_may_have_any_name_in_a_step():
     class Own(Model):
         def train_step(model, data):

@@ -87,7 +87,7 @@ def test_a_list_of_one_output_stays_a_list():
         (None, "of type NoneType"),
         (np.ones(2), "of type ndarray"),
         ((torch.ones(2), (torch.ones(2), 3)), "of type int"),
-        ({"a": torch.ones(2), "b": None}, "of type NoneType"),
+        ({"a": None, "b": None}, "of type NoneType"),
         ([], "no outputs"),
     ],
 )
@@ -165,3 +165,12 @@ def test_history_is_dropped():
 def test_nothing_to_return_is_an_error(samples):
     with pytest.raises(ValueError, match="gave no batch"):
         Sink(samples).result()
+
+
+@pytest.mark.parametrize("samples", [None, 3])
+def test_an_output_that_is_none_stays_none(samples):
+    sink = Sink(samples)
+    for rows in (2, 1):
+        sink.take(0, (torch.zeros(rows, 1), None, None), {"logits": torch.ones(rows, 2), "loss": None})
+    found = sink.result()
+    assert found["logits"].shape == (3, 2) and found["loss"] is None

@@ -437,3 +437,17 @@ def test_what_depends_on_the_data_is_drawn_and_runs(draw):
     assert chosen.shape == ()
     rows = torch.linspace(-1, 2, 24).view(2, 3, 4)
     torch.testing.assert_close(Model(x, chosen)(rows), rows[rows > 0].mean())
+
+
+@pytest.mark.parametrize("place", ["loss", "metrics"])
+def test_a_loss_that_closes_over_a_drawn_tensor_is_told_of_add_loss(place):
+    x = Input(shape=(3,))
+    hidden = Dense(2)(x)
+    model = Model(x, Dense(3)(hidden))
+
+    def own(y_true, y_pred):
+        return (y_true - y_pred).pow(2).mean(-1) + hidden.mean(-1)
+
+    model.compile("sgd", **{"loss": "mse", place: own if place == "loss" else [own]})
+    with pytest.raises(ValueError, match=r"A loss or metric reads <KerasTensor.*model.add_loss\(term\)"):
+        model.fit(np.ones((4, 3)), np.ones((4, 3)), verbose=0)

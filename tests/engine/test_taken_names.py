@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn import Input, Model, Sequential
-from torchkeras_fn.layers import Dense, Dropout, Layer
+from torchkeras_fn import Input, Model, Sequential, Trainer
+from torchkeras_fn.layers import Dense, Dropout, Layer, TimeDistributed
 
 IMAGES = np.ones((8, 3), "float32")
 
@@ -164,3 +164,57 @@ def test_a_module_in_the_place_of_what_is_kept_here_is_refused(base, name):
 
     with pytest.raises(ValueError, match=f"as '{name}', so it cannot keep Linear.*give the attribute another name"):
         Own()
+
+
+@pytest.mark.parametrize("value", ["lower bound", torch.nn.MSELoss()])
+def test_a_trainer_says_when_it_is_compiled_what_it_keeps_itself(value):
+    class Net(Trainer, torch.nn.Linear):
+        pass
+
+    net = Net(3, 1)
+    net.objective = value
+    with pytest.raises(ValueError, match="as 'objective', so Net cannot keep .*give the attribute another name"):
+        net.compile("sgd", "mse")
+
+
+class OnGraph(Layer):
+    """Keeps the edges that it works on under names that models and inputs here have for other things."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.graph = torch.eye(3)
+        self.open = [1, 2]
+
+    def call(self, inputs):
+        return inputs @ self.graph
+
+
+def test_a_layer_may_keep_a_graph_of_its_own():
+    x = Input(shape=(3,))
+    model = Model(x, OnGraph()(x))
+    model.summary(print_fn=lambda line: None, expand_nested=True)
+    copied = copy.deepcopy(model)
+    assert np.array_equal(copied.predict(IMAGES, verbose=0), IMAGES)
+    steps = Input(shape=(2, 3))
+    assert Model(steps, TimeDistributed(OnGraph())(steps)).predict(np.ones((1, 2, 3)), verbose=0).shape == (1, 2, 3)
+
+
+def test_a_trainer_may_keep_a_graph_of_its_own():
+    class Net(Trainer, torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.graph, self.calls = torch.eye(3), 0
+            self.linear = torch.nn.Linear(3, 1)
+
+        def forward(self, inputs):
+            self.calls += 1
+            return self.linear(inputs @ self.graph)
+
+    net = Net()
+    net.compile("sgd", "mse", device="cpu")
+    net.fit(IMAGES, np.ones((8, 1)), batch_size=8, verbose=0)
+    assert net.calls == 1
+    net.linear.requires_grad_(False)
+    net.compile("sgd", "mse", device="cpu")
+    with pytest.warns(UserWarning, match="no weights to train"):
+        net.fit(IMAGES, np.ones((8, 1)), verbose=0)

@@ -929,6 +929,34 @@ def test_the_forward_pass_is_run_once_a_batch():
     assert net.mean.isfinite().all()
 
 
+@pytest.mark.parametrize("base", [(Trainer, nn.Module), (Model,)])
+@pytest.mark.parametrize(
+    ("forward", "inputs"),
+    [
+        (lambda self, x, training=False: self.noted(x, training), X),
+        (lambda self, x, also, training=None: self.noted(x, training), [X, X]),
+        (lambda self, x, also, training=None: self.noted(x, training), {"x": X, "also": X}),
+    ],
+)
+def test_a_forward_that_asks_for_the_mode_is_told_it(base, forward, inputs):
+    class Asking(*base):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.modes = nn.Linear(3, 1), []
+
+        def noted(self, x, training):
+            self.modes.append(training)
+            return self.linear(x)
+
+    net = type("Net", (Asking,), {"forward": forward})()
+    net.compile("sgd", "mse", device="cpu")
+    net.fit(inputs, Y, batch_size=10, verbose=0)
+    modes = [net.modes[-1]]
+    net.evaluate(inputs, Y, verbose=0)
+    net.predict(inputs)
+    assert modes + net.modes[-2:] == [True, False, False]
+
+
 def test_a_module_that_makes_its_layers_in_its_first_pass_makes_them_once():
     class Late(Trainer, nn.Module):
         def __init__(self):

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras_fn import Sequential
 from torchkeras_fn.engine.weight_names import give_name
 from torchkeras_fn.layers import LSTM, BatchNormalization, Bidirectional, Dense, Input, Layer, TorchModuleWrapper
 from torchkeras_fn.models import Model

@@ -222,6 +222,15 @@ def test_a_passed_mask_goes_on_to_the_next_layer():
     torch.testing.assert_close(model([X, mask]), torch.stack([X[0, :2].mean(0), X[1, [0, 2, 3]].mean(0)]))
 
 
+class FlatUnderItsMask(layers.Flatten):
+    """Passes on a mask of steps that its outputs have no more."""
+
+    supports_masking = True
+
+    def compute_mask(self, inputs, mask=None):
+        return mask
+
+
 def words_to_document(*steps):
     """A stack over documents of embedded words; its masks show padding."""
     return [Embedding(6, 4, mask_zero=True), *map(TimeDistributed, steps), LSTM(2)]
@@ -234,6 +243,7 @@ def words_to_document(*steps):
         lambda: words_to_document(Dense(3), LSTM(3)),
         lambda: words_to_document(LSTM(3, return_sequences=True), LSTM(3)),
         lambda: words_to_document(layers.Flatten()),
+        lambda: words_to_document(FlatUnderItsMask()),
         lambda: [TimeDistributed(Embedding(6, 4, mask_zero=True)), TimeDistributed(LSTM(3)), LSTM(2)],
         lambda: [Embedding(6, 12, mask_zero=True), TwoAxes(), TimeDistributed(TimeDistributed(LSTM(3))), TimeDistributed(LSTM(2)), LSTM(2)],
         lambda: [layers.Masking(), TimeDistributed(layers.Masking()), TimeDistributed(LSTM(2)), LSTM(2)],

@@ -12,11 +12,11 @@ from torchkeras_fn.engine import inference
 from torchkeras_fn.engine.additions import Additions, collecting
 from torchkeras_fn.engine.building import further_shapes
 from torchkeras_fn.engine.connections import Connections, shapes_of
-from torchkeras_fn.engine.copying import called_on_copies
 from torchkeras_fn.engine.fixed_batch import with_fixed_batch
 from torchkeras_fn.engine.hooks import Hooked
 from torchkeras_fn.engine.incoming import as_floats, as_tensors, carried_mask, carry_mask, check_inputs
 from torchkeras_fn.engine.modes import mode_of
+from torchkeras_fn.engine.outsiders import called_with_care
 from torchkeras_fn.engine.symbolic import KerasTensor, calls_symbolic, describe_operation, is_symbolic, record, symbolic_leaves
 from torchkeras_fn.engine.weights import Weighted
 from torchkeras_fn.portion import of_sum

@@ -23,7 +23,7 @@ class Figures:
     def __init__(self, sees_loss: bool = True):
         self.outputs: list[Output] = []
         self.mean_loss = Mean("loss", "float64")
-        self.added: dict[str, Mean] = {}
+        self.added: dict[str, Any] = {}
         self.running = Running(self)
         self._sees_loss = sees_loss
         self._varies = False
@@ -37,12 +37,13 @@ class Figures:
     def metrics_names(self) -> list[str]:
         """The names of all figures: `loss`, the losses of several outputs, then the metrics of each."""
         several, outputs = len(self.outputs) > 1, self._with_figures() if self._varies else self.outputs
-        return [
+        names = [
             "loss",
             *(f"{output.name}_loss" for output in outputs if several and output.loss is not None),
             *(name for output in outputs for name, _, _ in output.named_metrics()),
             *self.added,
         ]
+        return list(dict.fromkeys(names))  # what is added may stand in place of another
 
     def named_metrics(self) -> dict[str, Any]:
         """The metrics by the names of their figures in the logs, for those who ask what they stand for."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from torchkeras_fn.engine.copying import called_on_copies
+from torchkeras_fn.engine.outsiders import called_with_care
 
 
 class FunctionModule(nn.Module):
@@ -25,5 +25,5 @@ class FunctionModule(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the function makes of the arguments and those given at construction. What it writes to the first is not seen."""
         if self._writes_to_inputs.get(self.training, True):
-            return called_on_copies(self.function, args, {**self.arguments, **kwargs}, self._writes_to_inputs, self.training)
+            return called_with_care(self, self.function, args, {**self.arguments, **kwargs})
         return self.function(*args, **self.arguments, **kwargs)

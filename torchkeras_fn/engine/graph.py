@@ -78,7 +78,7 @@ class Graph:
                 for position, parent in enumerate(node.parents):
                     self._consumers.setdefault(id(parent), []).append((node, position))
         for node, position in self._consumers.get(id(tensor), []):
-            inner: Graph | None = getattr(node.operation, "graph", None)
+            inner = graph_of(node.operation)
             if inner.takes_integers(inner.inputs[position]) if inner else getattr(node.operation, "takes_integers", False):
                 return True
         return False
@@ -157,6 +157,9 @@ class Graph:
                         container.register_parameter(key, value)
                     else:
                         container.register_buffer(key, value, persistent=False)
+        if keys:  # `ops.ones(3)` is on the accelerator, if there is one, and weights are not until `compile`, or have left since
+            home = next(filter(None, (layer._weight_device() for layer in self.layers)), torch.get_default_device())
+            container.to(home)
         return container, keys
 
     def _name_layers(self) -> dict[Layer, str]:
@@ -188,6 +191,16 @@ class Graph:
             taken[name] = layer
             layer.automatic_name = layer.automatic_name or name
         return names
+
+
+def graph_of(model: Any) -> Graph | None:
+    """Return the graph that a model was drawn with; `None` for what has none, or calls something else `graph`.
+
+    >>> graph_of(nn.Linear(2, 1)) is None
+    True
+    """
+    graph = getattr(model, "graph", None)
+    return graph if isinstance(graph, Graph) else None
 
 
 def _entry_at(tensor: KerasTensor) -> Node:

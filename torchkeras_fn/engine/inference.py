@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_is_leaf, tree_leaves, tree_map, tree_map_only, tree_unflatten
 
 from torchkeras_fn.engine import made_up, turns
+from torchkeras_fn.engine.untouched import Unwritten
 
 Size = tuple[int, ...]
 
@@ -198,14 +199,18 @@ def is_inferring() -> bool:
 
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
-    """Leave the module's buffers as they were where a function is being inferred: what a call notes of no data is no news.
+    """Leave the module's weights and buffers as they were where a function is being inferred: what a call notes of no data is no news.
 
     >>> with untouched(nn.BatchNorm1d(2)):
     ...     pass
     """
-    kept = [(buffer, buffer.clone()) for buffer in module.buffers()] if _now.inferring else []
-    try:
+    if not _now.inferring:
         yield
+        return
+    kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        with Unwritten(module):
+            yield
     finally:
         for buffer, value in kept:
             buffer.copy_(value)

@@ -278,13 +278,13 @@ def _mode_of_running_call() -> bool:
     """Whether a layer that is made now begins in training mode, as torch's modules do; made within a `call`, it has the mode of that."""
     frame = None if torch.compiler.is_compiling() else sys._getframe(1)
     while frame is not None:
-        if frame.f_code is _FORWARD:
+        if frame.f_code in _FORWARDS:
             return bool(frame.f_locals["self"].training)
         frame = frame.f_back
     return True
 
 
-_FORWARD = Called.forward.__code__
+_FORWARDS = (Called.forward.__code__, FunctionModule.forward.__code__)
 
 
 Layer.build = whole(Layer.build)  # type: ignore[method-assign]

@@ -266,6 +266,15 @@ class Objective(Figures):
             raise ValueError(f"The output {self.outputs[index].name!r} has a loss, but in training the model returned {names} alone.")
         return True
 
+    def decide_metrics(self, outputs: TrainingOutputs, targets: Any) -> None:
+        """Decide, as a first batch does, what `'accuracy'` means, and which form each metric takes."""
+        if all(output.metrics is not None for output in self.outputs):
+            return
+        predictions = outputs.predictions if self._places is None else self._arranged(outputs).predictions
+        for output, target, prediction in zip(self.outputs, self._of_each(targets, None)[0], predictions, strict=False):
+            if output.metrics is None and output.requested and target is not None and prediction is not None:
+                output.resolve(*(torch.empty(tensor.shape, device="meta") for tensor in (target, prediction)))
+
     def track(self, loss: torch.Tensor | None, outputs: TrainingOutputs, targets: Any, weights: Any, is_logits: bool = True) -> None:
         """Take a batch into the figures of the epoch; nothing is read from the device. The user's own step may keep its `loss`."""
         if self._places is not None:

@@ -34,11 +34,21 @@ def metrics_in(model: nn.Module) -> list[Metric]:
     return list(found.values())
 
 
+def resettable_metrics_in(model: nn.Module) -> list[Metric]:
+    """Return those of the metrics that can begin anew.
+
+    >>> model = nn.Linear(1, 1)
+    >>> model.seen = Metric(name="loss")
+    >>> resettable_metrics_in(model)
+    []
+    """
+    return [metric for metric in metrics_in(model) if metric.variables or type(metric).reset_state is not Metric.reset_state]
+
+
 def reset_metrics_in(model: nn.Module) -> None:
     """Let the metrics that a model keeps for steps of its own, those of torchmetrics too, begin anew, but for those that cannot."""
-    for metric in metrics_in(model):
-        if metric.variables or type(metric).reset_state is not Metric.reset_state:
-            metric.reset_state()
+    for metric in resettable_metrics_in(model):
+        metric.reset_state()
     with torch.inference_mode(False):  # training may go on with what an evaluation made anew
         for part in filter(is_torch_metric, model.modules()):
             part.reset()  # type: ignore[operator]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 
 from torchkeras_fn.engine.copying import called_on_copies
+from torchkeras_fn.engine.graph import graph_of
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.telling import Telling
 from torchkeras_fn.engine.unpacking import AsItCame, InTuple
@@ -40,7 +41,10 @@ class OwnSteps(Telling):
 
         An overriding method is called by `train_step` and `test_step`, and may leave out `training`.
         """
-        return self._compiled("compute_loss").loss(self._with_terms(y_pred), y, sample_weight, is_logits=False)
+        objective, outputs = self._compiled("compute_loss"), self._with_terms(y_pred)
+        loss = objective.loss(outputs, y, sample_weight, is_logits=False)
+        objective.decide_metrics(outputs, y)  # a step of the user's may look for them now
+        return loss
 
     def compute_metrics(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> Mapping[str, Any]:
         """Let the compiled metrics take in predictions that `self(x)` returned, and return the figures so far.
@@ -66,7 +70,7 @@ class OwnSteps(Telling):
     def _infer_outputs(self, arrays: Any) -> Any:
         """Run a forward pass of the user's on no data, which leaves nothing behind: neither a count of calls nor a mean over no rows."""
         module = self._as_module()
-        with nullcontext() if getattr(module, "graph", None) is not None else state_as_before(module):
+        with nullcontext() if graph_of(module) is not None else state_as_before(module):
             return super()._infer_outputs(arrays)
 
     def _weight_terms(self) -> list[torch.Tensor]:
@@ -117,7 +121,12 @@ class OwnSteps(Telling):
         is_predicting = step == self.predict_step  # type: ignore[attr-defined]
 
         def run(given: Any) -> Any:
-            result = step(given)
+            try:
+                result = step(given)
+            except (ValueError, TypeError) as error:
+                if not in_keras and _mistakes_three_parts(error):
+                    raise type(error)(_THREE_PARTS.format(name=getattr(step, "__name__", "The step"))) from error
+                raise
             return result if is_predicting or type(result) is dict else figures_of(result, getattr(step, "__name__", "The step"))
 
         def take(batch: Any) -> Any:
@@ -149,6 +158,19 @@ def figures_of(result: Any, source: str) -> Any:
         return result
     came = f"{str(result)[:60]} of type {type(result).__name__}"
     raise TypeError(f"{source} returns a dict of names and figures, such as {{'loss': loss}}, or None; it returned {came}.")
+
+
+_THREE_PARTS = (
+    "{name}(batch) is given three parts, which it takes as x, y, sample_weight = batch. A step whose argument is called data is given "
+    "what there is of them, as in Keras: (x, y), or x alone, as where a loader gives dicts."
+)
+
+
+def _mistakes_three_parts(error: Exception) -> bool:
+    """Whether a step itself, and nothing that it calls, failed as it took a tuple of three parts for a pair or a dict."""
+    inside = error.__traceback__.tb_next if error.__traceback__ is not None else None
+    mistakes = ("too many values to unpack (expected 2", "tuple indices must be integers or slices, not str")
+    return inside is not None and inside.tb_next is None and str(error).startswith(mistakes)
 
 
 def _scalar(value: Any) -> torch.Tensor:

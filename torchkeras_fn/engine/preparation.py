@@ -4,7 +4,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from torchkeras_fn.engine.execution import Execution
 from torchkeras_fn.engine.feeding import target_feeds
 from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective
-from torchkeras_fn.engine.own_figures import reset_metrics_in
+from torchkeras_fn.engine.own_figures import reset_metrics_in, resettable_metrics_in
 from torchkeras_fn.engine.per_output import leaves_in
 from torchkeras_fn.engine.placement import Placement, place_of
 from torchkeras_fn.engine.processes import Processes, join, local_device
@@ -40,6 +40,8 @@ class Preparation(Stepping, Sharded, Placement):
     """The processes, if there are several, among whom each step is shared out."""
     _hold = optimizers.Hold()
     _bound = False
+    _tells_mode: ClassVar[bool] = False
+    """Whether `forward` has an argument `training`, which the steps then give it as they do a `call`."""
     _in_training = False
     _checked: Any = None
     _borders: Mapping[bool, Border] = {}
@@ -47,8 +49,10 @@ class Preparation(Stepping, Sharded, Placement):
     _targets_fed: Mapping[int, Callable[[], torch.Tensor]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Raise `TypeError` where torch's own `compile` would hide this one."""
+        """Raise `TypeError` where torch's own `compile` would hide this one; note whether `forward` asks for the mode."""
         super().__init_subclass__(**kwargs)
+        forward = getattr(cls, "forward", None)
+        cls._tells_mode = inspect.isfunction(forward) and "training" in inspect.signature(forward).parameters
         if cls.compile is nn.Module.compile:
             raise TypeError(f"Trainer comes before torch's module: class {cls.__name__}(Trainer, nn.Module).")
 
@@ -131,6 +135,12 @@ class Preparation(Stepping, Sharded, Placement):
             distributed=distributed,
             sync_batchnorm=sync_batchnorm,
         )
+        kept = dict(getattr(self, "named_children", dict)()).get("objective", self.objective)
+        if not (kept is None or isinstance(kept, Objective)):
+            raise ValueError(
+                f"A Trainer keeps what it is compiled with as 'objective', so {type(self).__name__} cannot keep {repr(kept):.100} as that: "
+                "give the attribute another name."
+            )
         chosen = optimizers.get(optimizer)
         names = self._drawn_names()
         own = list(self._as_module().parameters()) if self._is_built() else None
@@ -320,7 +330,13 @@ class Preparation(Stepping, Sharded, Placement):
         return False
 
     def _prepare_views(self, objective: Objective) -> None:
-        """Make ready what `_training_outputs` and `_call` run."""
+        """Make ready what `_training_outputs` and `_call` run; metrics that the module keeps, for its `forward` to update, are logged."""
+        if not self._has_own_steps():
+            known = set(map(id, objective.known_metrics()))
+            found = resettable_metrics_in(self._as_module())
+            objective.added |= {metric.name: metric for metric in found if id(metric) not in known}
+            if found and self._team is not None:
+                objective.check_mergeable()
 
     def _for_execution(self, view: Any, training: bool) -> Any:
         """Return a view of the module, which has a `run`, as the steps run it."""
@@ -332,14 +348,13 @@ class Preparation(Stepping, Sharded, Placement):
         """Call the module the way its `forward` takes its inputs: a list as several arguments, a dict by keyword."""
         if self._precision is not None:
             return self._precision.run(self._call_forward, x)
-        return self(x) if isinstance(x, torch.Tensor) else self._call_forward(x)  # type: ignore[operator]
+        return self(x) if isinstance(x, torch.Tensor) and not self._tells_mode else self._call_forward(x)  # type: ignore[operator]
 
     def _call_forward(self, x: Any) -> Any:
-        if isinstance(x, torch.Tensor):
-            return self(x)  # type: ignore[operator]
-        if isinstance(x, Mapping):
-            return self(**x) if self._forward_takes(x) else self(x)  # type: ignore[operator]
-        return self(*x) if self._forward_takes(x) else self(x)  # type: ignore[operator]
+        mode = {"training": self.training} if self._tells_mode else {}  # type: ignore[attr-defined]
+        if isinstance(x, torch.Tensor) or not self._forward_takes(x):
+            return self(x, **mode)  # type: ignore[operator]
+        return self(**{**mode, **x}) if isinstance(x, Mapping) else self(*x, **mode)  # type: ignore[operator]
 
     def _forward_function(self) -> Callable[..., Any]:
         return self._as_module().forward  # type: ignore[no-any-return]

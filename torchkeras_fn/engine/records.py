@@ -13,7 +13,7 @@ import torch
 from torchkeras_fn.engine.functions import dtype_named, find_function, function_name
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.inference import map_only
-from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.symbolic import KerasTensor, map_symbolic, record, symbolic_leaves
 from torchkeras_fn.registry import get_registered_name
 
@@ -59,6 +59,7 @@ def write_records(graph: Graph) -> Records:
 def draw(records: Records, entries: Mapping[int, KerasTensor] | None = None) -> Graph:
     """Draw a graph anew from its records, calling their layers and functions; `entries` stand for the calls at their positions."""
     made: list[list[KerasTensor]] = []
+    input_layer: Any = registry.find("InputLayer")
 
     def tensor(reference: Reference) -> KerasTensor:
         return made[reference.call][reference.tensor]
@@ -68,9 +69,8 @@ def draw(records: Records, entries: Mapping[int, KerasTensor] | None = None) -> 
             made.append([entries[index]])
             continue
         args, kwargs = map_only(Reference, tensor, (call.args, call.kwargs))
-        open_input = getattr(call.operation, "open", None)
-        if open_input is not None:
-            outputs = open_input()
+        if isinstance(call.operation, input_layer):
+            outputs = call.operation.open()
         elif isinstance(call.operation, Layer):
             outputs = call.operation(*args, **kwargs)
         else:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from torchkeras_fn.engine import denormals, turns
+from torchkeras_fn.engine.indices import explain_index
 from torchkeras_fn.engine.modes import is_in_mode
 from torchkeras_fn.engine.own_figures import keep_figures
 
@@ -68,6 +69,8 @@ class Session(turns.Turn):
                     self._trainer.__dict__["_in_training"] = self._was_in_training
                     if self._switched is not None:
                         self._switched.close()
+        if error[0] is IndexError:
+            explain_index(error[1], self._trainer._as_module())
 
     # ------------------------------------------------------------------ what all threads see
 

@@ -36,6 +36,8 @@ class Sink:
         self._kind: Any = None
         """The type of outputs in a named tuple, or a dataclass of outputs."""
         self._several = False
+        self._absent: list[int] = []
+        """The positions at which there is `None`, as for what a model gives in training alone."""
         self._arriving: _Arriving | None = None
 
     def take(self, index: int, batch: Any, outputs: Any) -> None:
@@ -49,6 +51,8 @@ class Sink:
         outputs = outputs if self._several else [outputs]
         if not all(isinstance(value, torch.Tensor) for value in outputs):
             outputs = self._flat(outputs)
+            self._absent = [index for index, value in enumerate(outputs) if value is None]
+            outputs = [value for value in outputs if value is not None] or outputs
         if not self._arrays and not self._pieces:
             _check_tensors(outputs)
         samples = 0 if self._arrays else samples_of(batch)
@@ -98,7 +102,9 @@ class Sink:
             raise ValueError("There is nothing to return: the data gave no batch.")
         elif self._filled < int(self._samples or 0):
             self._arrays = [array[: self._filled] for array in self._arrays]
-        arrays: list[np.ndarray] = [array.numpy() for array in self._arrays]
+        arrays: list[np.ndarray | None] = [array.numpy() for array in self._arrays]
+        for index in self._absent:
+            arrays.insert(index, None)
         parts = arrays if self._structure is None else self._structure.pack(arrays)
         if self._names is not None:
             named = dict(zip(self._names, parts, strict=True))

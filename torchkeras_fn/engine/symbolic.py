@@ -271,12 +271,25 @@ def record(
     try:
         result = infer(function or operation, given, named, device=device)
     except InferenceError as error:
+        _refuse_in_a_loss(symbolic_leaves((args, kwargs)))
         shapes = ", ".join(str(tensor.shape) for tensor in symbolic_leaves((args, kwargs)))
         hint = _if_rows_are_fixed(function or operation, args, kwargs, device)
         raise ValueError(f"{describe_operation(operation)} cannot take input of shape {shapes}: {error}{hint}") from error
     if not any(isinstance(leaf, Spec) for leaf in tree_leaves(result)):
         return result
     return Node(operation, args, kwargs, result).outputs
+
+
+def _refuse_in_a_loss(tensors: Sequence[KerasTensor]) -> None:
+    """Raise `ValueError` where a step computes a loss or a metric: in Keras 2 these may close over tensors of the graph."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__") != f"{__package__}.objective":
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is not None:
+        raise ValueError(
+            f"A loss or metric reads {tensors[0]!r}, which was drawn and holds no data in a step. Draw the term too, and add it: "
+            "model.add_loss(term) before compile, where loss may be None then, or model.add_metric(term, name)."
+        )
 
 
 def _if_rows_are_fixed(function: Callable[..., Any], args: Any, kwargs: Any, device: torch.device | None) -> str:

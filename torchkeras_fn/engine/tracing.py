@@ -72,9 +72,7 @@ class Traced:
             outputs = self.trainer._training_outputs(x)
         for name, _ in outputs.metrics:
             objective.added.setdefault(name, Mean(name))
-        for output, target, prediction in zip(objective.outputs, objective._entries(y), outputs.predictions, strict=False):
-            if output.metrics is None and output.requested and target is not None:
-                output.resolve(*(torch.empty(tensor.shape, device="meta") for tensor in (target, prediction)))
+        objective.decide_metrics(outputs, y)
         for metric in filter(_is_ours, objective.known_metrics()):
             metric._follow(leaves[0].device)
 

@@ -12,6 +12,7 @@ from torchkeras_fn.engine.batch_methods import BatchMethods
 from torchkeras_fn.engine.data import Batch, check_batch_size, is_batches, split
 from torchkeras_fn.engine.generator_methods import GeneratorMethods
 from torchkeras_fn.engine.gradient import run_backward
+from torchkeras_fn.engine.graph import graph_of
 from torchkeras_fn.engine.groups import Listener, at_the_first, at_the_last, in_groups, step_of_groups
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.logs import Logs
@@ -35,6 +36,8 @@ _NO_GRADIENT = (
 
 class Trainer(GeneratorMethods, BatchMethods, Saving, OwnSteps):
     """Gives an `nn.Module` Keras' training methods: `class Net(Trainer, nn.Module)` with a plain `forward`.
+
+    A `forward` with an argument `training` is told the mode, as a `call` is.
 
     `train_step`, `test_step` and `predict_step` may be overridden; each takes a batch `(x, y, sample_weight)` of tensors
     on the model's device, or, if its argument is called `data` as in Keras, without what there is not: `(x, y)`, say, or `x`. So may
@@ -85,7 +88,7 @@ class Trainer(GeneratorMethods, BatchMethods, Saving, OwnSteps):
     def _warn_of_nothing_to_train(self) -> None:
         """Warn where no parameter of a module is trained, unless a step of the user's does it. What was drawn says it by its weights."""
         module = self._as_module()
-        if self._overrides_train_step() or getattr(module, "graph", None) is not None:
+        if self._overrides_train_step() or graph_of(module) is not None:
             return
         reason, advice = "all of them are frozen", "Set trainable, or requires_grad, to True for those to learn, and call compile again."
         if next(module.parameters(), None) is None:
@@ -243,8 +246,8 @@ class Trainer(GeneratorMethods, BatchMethods, Saving, OwnSteps):
             self._meet()
             logs: Logs | None = None
             try:
-                run = Run(self, train, validation, listeners, initial_epoch)
-                for epoch in run.epochs_to_do(epochs):
+                run = Run(self, train, validation, listeners, initial_epoch, epochs)
+                for epoch in run.epochs_to_do():
                     validating = validation if validation is not None and is_due(epoch, validation_freq) else None
                     logs = self._fit_epoch(epoch, epochs, train, validating, listeners, progress, run) or logs
                     self._agree_to_stop()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
@@ -68,6 +69,41 @@ class Untouched(TorchDispatchMode):
         self._dependent.clear()
 
 
+class Unwritten(TorchFunctionMode):
+    """Puts back what functions write to the parameters of a module, also past what counts such changes, as `weight.data.mul_(2)` does.
+
+    >>> layer = nn.Linear(1, 1)
+    >>> before = layer.weight.item()
+    >>> with Unwritten(layer):
+    ...     _ = layer.weight.data.add_(1)
+    >>> layer.weight.item() == before
+    True
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        kept = (part for part in module.parameters() if not nn.parameter.is_lazy(part) and part.numel())
+        self._memory = {part.untyped_storage().data_ptr() for part in kept}
+        self._before: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in _ASSIGNMENTS or name[-1:] == "_" != name[-2:-1]:
+            written = args[0].detach() if args and isinstance(args[0], torch.Tensor) else None
+            if written is not None and not written.is_meta and written.untyped_storage().data_ptr() in self._memory:
+                self._before.append((written, written.clone()))
+        return func(*args, **(kwargs or {}))
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        with torch.no_grad():
+            for tensor, values in reversed(self._before):
+                tensor.copy_(values)
+
+
+_ASSIGNMENTS = ("__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__")
+
+
 def written_by(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
     """Return the arguments of an operation that it writes to.
 
@@ -107,7 +143,7 @@ def state_as_before(module: nn.Module) -> Iterator[None]:
 
 def _structure(module: nn.Module) -> list[Any]:
     """What changes where a module makes parts of itself."""
-    return [(part, type(part), *part._parameters.values(), *part._buffers, *part._modules.values()) for part in module.modules()]
+    return [(part, type(part), *part._parameters.values(), *part._buffers.keys(), *part._modules.values()) for part in module.modules()]
 
 
 def holders_of(module: nn.Module) -> list[Any]:

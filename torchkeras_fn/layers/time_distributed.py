@@ -8,7 +8,7 @@ from torch import nn
 from torch.overrides import handle_torch_function, has_torch_function
 
 from torchkeras_fn.engine.drawn import Drawn, layer_of
-from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.graph import Graph, graph_of
 from torchkeras_fn.engine.incoming import as_tensors
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.records import describe_layer, make_layer
@@ -46,7 +46,7 @@ class Wrapper(Layer):
 
     def sublayers(self) -> Iterator[Any]:
         """Yield the wrapper and every layer inside it, those of a model too."""
-        has_graph = getattr(self, "graph", None) is not None  # in which the layer is: to ask it twice would double with each level
+        has_graph = graph_of(self) is not None  # in which the layer is: to ask it twice would double with each level
         inside = [] if has_graph else self.layer.sublayers()
         return iter({id(layer): layer for layer in [*super().sublayers(), *inside]}.values())
 
@@ -146,8 +146,8 @@ class _Steps(Layer):
         object.__setattr__(self, "takes_integers", takes_integers)
 
     def build(self, input_shape: Any) -> nn.Module | None:
-        """Note whether the slices had steps of their own."""
-        self._had_steps = len(input_shape[1]) > 3
+        """Note whether the slices had steps of their own, and whether the layer's outputs have."""
+        self._had_steps, self._have_steps = len(input_shape[1]) > 3, len(input_shape[0]) > 2
         return None
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -164,6 +164,8 @@ class _Steps(Layer):
             given = given.unsqueeze(-1).flatten(2).any(-1)
         if own is None:
             return given
+        if not self._have_steps:  # what a layer of one's own passes on hides steps that are gone
+            own = own.unsqueeze(-1).flatten(1).any(-1)
         if given is not None:  # in front of however many axes `own` has
             own = (own.transpose(0, -1) & given.flatten()).transpose(0, -1)
         return self.call([own, inputs[1]])
@@ -191,5 +193,5 @@ def mask_of_slices(mask: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
 
 
 def _reads_indices(layer: Layer) -> bool:
-    graph: Graph | None = getattr(layer, "graph", None)
+    graph = graph_of(layer)
     return layer.takes_integers if graph is None else any(graph.takes_integers(tensor) for tensor in graph.inputs)

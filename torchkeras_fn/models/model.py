@@ -297,6 +297,7 @@ class Model(Trainer, Drawn):
         self._terms += [function for layer in self.sublayers() for function in layer._loss_functions]
         self._adds_terms = any(layer.activity_regularizer is not None or layer._symbolic_losses for layer in self.sublayers())
         objective.added = {name: Mean(name) for name, _ in self._symbolic_metrics}
+        super()._prepare_views(objective)
         objective.structure = self._output_structure
         self._is_seen = self._has_hooks()
         self._lower_for_training(objective)

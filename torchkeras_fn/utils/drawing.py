@@ -4,6 +4,7 @@ from typing import Any
 
 from torchkeras_fn.arguments import one_of
 from torchkeras_fn.engine.drawn import Drawn
+from torchkeras_fn.engine.graph import graph_of
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import describe_operation
 
@@ -73,7 +74,7 @@ class _Writer:
             if all(id(tensor) in made for tensor in node.tensors):
                 continue  # an input of a nested model: what it is called on stands for it
             operation, parents = node.operation, [made[id(parent)] for parent in node.parents]
-            if self._expands and getattr(operation, "graph", None) is not None:
+            if self._expands and graph_of(operation) is not None:
                 boxes = self._nested(operation, graph.names[operation], parents, indent)
             else:
                 name = graph.names[operation] if isinstance(operation, Layer) else describe_operation(operation)

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchkeras_fn.engine.drawn import Drawn
+from torchkeras_fn.engine.graph import graph_of
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import describe_operation
 
@@ -93,14 +95,14 @@ class _Table:
 
     def rows(self, model: Any, indent: str = "") -> list[Row]:
         """Return a row for each call of a drawn model, and for each part of another, those of nested models below their own."""
-        graph, seen, rows = getattr(model, "graph", None), set(), []
+        graph, seen, rows = graph_of(model), set[int](), list[Row]()
         calls = _parts_of(model) if graph is None else [(node.operation, node, graph.names.get(node.operation)) for node in graph.nodes]
         hidden = {id(layer) for layer in graph.layers if layer not in model.layers} if graph is not None else set()
         for operation, node, name in calls:
             if id(operation) in hidden:
                 continue
             rows.append(self._row(graph, operation, node, name, indent, id(operation) in seen))
-            if self._expands and id(operation) not in seen and (hasattr(operation, "graph") or _is_foreign(operation)):
+            if self._expands and id(operation) not in seen and (isinstance(operation, Drawn) or _is_foreign(operation)):
                 rows += self.rows(operation, indent + "  ")
             seen.add(id(operation))
         return rows

@@ -11,7 +11,7 @@ from torch import nn
 from torchkeras_fn import Input, Model, Sequential, layers
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.layers import GRU, LSTM, RNN, Bidirectional, GRUCell, LSTMCell, SimpleRNN
-from torchkeras_fn.layers.recurrent.recurrence import Recurrence, Stack, untouched_states
+from torchkeras_fn.layers.recurrent.recurrence import Stack
 from torchkeras_fn.layers.recurrent.steps import LSTMStep
 
 STEPS = 6
@@ -270,11 +270,20 @@ def test_mistakes_are_told(act, message):
         act()
 
 
-def test_a_recurrence_whose_states_are_left_alone():
-    module = Recurrence(LSTMStep(4, 3), stateful=True)
-    with untouched_states(module):
-        module(sequence())
-    assert module.stateful and module.state_buffers() == []
+def test_drawing_a_layer_of_ones_own_keeps_no_states():
+    class Holding(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.memory = LSTM(5, stateful=True)
+
+        def call(self, inputs):
+            return self.memory(inputs)
+
+    x, layer = Input(batch_shape=(3, STEPS, 4)), Holding()
+    model = Model(x, layer(x))
+    assert layer.memory.module.state_buffers() == []
+    first, second = (model.predict(sequence(), verbose=0) for _ in range(2))
+    assert first.shape == (3, 5) and (first != second).any()
 
 
 def test_a_stack_takes_one_step_too():

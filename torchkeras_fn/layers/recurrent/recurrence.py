@@ -7,14 +7,15 @@ where they belong, so that any mask will do and nobody has to look at it: the de
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
+from torchkeras_fn.engine.inference import is_inferring
 from torchkeras_fn.engine.modes import mode_of
 from torchkeras_fn.layers.recurrent.conv_lstm_step import ConvLSTMStep
 from torchkeras_fn.layers.recurrent.steps import Step
@@ -141,12 +142,13 @@ class Recurrence(nn.Module):
             raise ValueError("a recurrent layer needs a sequence of at least one step, got one of none")
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
         mask = None if mask is None else mask.bool()
-        states = self.states_before(inputs, initial_state)
+        is_stateful = self.stateful and not is_inferring()  # a run without data leaves no states behind
+        states = self.states_before(inputs, initial_state, is_stateful)
         if self.go_backwards:
             inputs, mask = inputs.flip(1), None if mask is None else mask.flip(1)
-        wanted = Wanted(self.return_sequences, self.return_state or self.stateful, self.is_fused, constants)
+        wanted = Wanted(self.return_sequences, self.return_state or is_stateful, self.is_fused, constants)
         outputs, last, states = run(self.cell, inputs, states, mask, wanted)
-        if self.stateful:
+        if is_stateful:
             self.keep(states)
         output: Any = outputs if self.return_sequences else last
         if mask is not None and self.zero_output_for_mask:
@@ -155,10 +157,10 @@ class Recurrence(nn.Module):
 
     # ------------------------------------------------------------------ states
 
-    def states_before(self, inputs: torch.Tensor, given: Any) -> list[Any]:
+    def states_before(self, inputs: torch.Tensor, given: Any, is_stateful: bool) -> list[Any]:
         """Return the states to begin with: those given, those of the batch before, or the cell's own."""
         own = initial_states(self.cell, inputs) if self.begin is None else _asked(self.begin, inputs)
-        if given is None and not self.stateful:
+        if given is None and not is_stateful:
             return own
         leaves, structure = tree_flatten(own)
         found = tree_leaves(given) if given is not None else self.kept(leaves)
@@ -191,23 +193,6 @@ class Recurrence(nn.Module):
     def state_buffers(self) -> list[torch.Tensor]:
         """Return the states that are kept; none before the first batch."""
         return [buffer for name, buffer in self._buffers.items() if name.startswith("state_") and buffer is not None]
-
-
-@contextmanager
-def untouched_states(module: nn.Module) -> Iterator[None]:
-    """Run the stateful recurrences inside a module as if they were not: nothing is kept.
-
-    >>> with untouched_states(nn.Identity()):
-    ...     pass
-    """
-    stateful = [part for part in module.modules() if isinstance(part, Recurrence) and part.stateful]
-    for part in stateful:
-        part.stateful = False
-    try:
-        yield
-    finally:
-        for part in stateful:
-            part.stateful = True
 
 
 def initial_states(cell: Any, inputs: torch.Tensor) -> list[Any]:

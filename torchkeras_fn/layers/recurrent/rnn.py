@@ -22,7 +22,7 @@ from torchkeras_fn.layers.recurrent.inner import (
     sublayers_of,
     weights_of,
 )
-from torchkeras_fn.layers.recurrent.recurrence import Recurrence, initial_states, untouched_states
+from torchkeras_fn.layers.recurrent.recurrence import Recurrence, initial_states
 from torchkeras_fn.layers.recurrent.stacked import StackedRNNCells
 
 
@@ -93,17 +93,15 @@ class OverSteps(Layer):
         return type(self).call is Layer.call
 
     def _inferred(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """Run one step, which tells all shapes, and keep no states."""
+        """Run one step, which tells all shapes."""
         if not self.is_told_by_one_step():
-            with untouched_states(self):
-                return super()._inferred(inputs, *args, **kwargs)
+            return super()._inferred(inputs, *args, **kwargs)
         kwargs.update(zip(("initial_state", "mask", "constants"), args, strict=False))
         sequence = inputs[0] if isinstance(inputs, (list, tuple)) else inputs
         first = sequence.narrow(1, 0, 1)
         if kwargs.get("mask") is not None:
             kwargs["mask"] = tree_map_only(torch.Tensor, lambda mask: mask.narrow(1, 0, 1), kwargs["mask"])
-        with untouched_states(self if self.module is None else self.module):
-            outputs = super()._inferred([first, *inputs[1:]] if isinstance(inputs, (list, tuple)) else first, **kwargs)
+        outputs = super()._inferred([first, *inputs[1:]] if isinstance(inputs, (list, tuple)) else first, **kwargs)
         if not self.return_sequences:
             return outputs
         listed = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
