@@ -75,6 +75,16 @@ exponential = _taking_arrays(torch.exp, "exponential")
 
 
 @_taking_arrays
+def keras_2_hard_sigmoid(x: torch.Tensor) -> torch.Tensor:
+    """Return `0.2 * x + 0.5`, kept between 0 and 1: what Keras 2 calls `hard_sigmoid`, which since Keras 3 is `x / 6 + 0.5`.
+
+    >>> keras_2_hard_sigmoid([-3.0, 0.0, 1.0])
+    tensor([0.0000, 0.5000, 0.7000])
+    """
+    return torch.clamp(0.2 * x + 0.5, 0, 1)
+
+
+@_taking_arrays
 def linear(x: torch.Tensor) -> torch.Tensor:
     """Return `x` itself.
 
@@ -257,6 +267,7 @@ _registry = Registry(
         "sigmoid": sigmoid,
         "log_sigmoid": log_sigmoid,
         "hard_sigmoid": hard_sigmoid,
+        "keras_2_hard_sigmoid": keras_2_hard_sigmoid,
         "silu": silu,
         "hard_silu": hard_silu,
         "tanh": tanh,

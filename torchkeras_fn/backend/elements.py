@@ -26,6 +26,7 @@ def _writable(function: Callable[..., Any]) -> Callable[..., Any]:
     return of_its_own
 
 
+hard_sigmoid = activations.keras_2_hard_sigmoid
 exp = _writable(ops.exp)
 sigmoid = _writable(ops.sigmoid)
 softmax = _writable(ops.softmax)
@@ -50,15 +51,6 @@ def clip(x: Any, min_value: Any, max_value: Any) -> Any:
     """
     above = x if min_value is None else ops.maximum(x, min_value)
     return as_tensor(above) if max_value is None else ops.minimum(above, max_value)
-
-
-def hard_sigmoid(x: Any) -> Any:
-    """Return `0.2 * x + 0.5`, kept between 0 and 1: Keras 2's formula, where `activations.hard_sigmoid` is Keras 3's.
-
-    >>> hard_sigmoid([-3.0, 0.0, 1.0])
-    tensor([0.0000, 0.5000, 0.7000])
-    """
-    return torch.clamp(0.2 * as_floats(x) + 0.5, 0, 1)
 
 
 @_writable

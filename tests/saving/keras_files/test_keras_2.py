@@ -1,13 +1,15 @@
 """`.h5` files in the layout of Keras 2.2, written here by hand: TensorFlow, which it ran on, is no part of these tests."""
 
 import json
+import zipfile
 
 import h5py
 import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn import layers, models
+from torchkeras_fn import activations, layers, models
+from torchkeras_fn.saving.keras_files.container import write_container
 
 RANDOM = np.random.default_rng(0)
 GLOROT = {"class_name": "VarianceScaling", "config": {"scale": 1.0, "mode": "fan_avg", "distribution": "uniform", "seed": None}}
@@ -118,6 +120,10 @@ def test_nested_models_whose_calls_count_from_one(tmp_path):
     np.testing.assert_allclose(models.load_model(path).predict(x, verbose=0), (x @ a + b) @ a + b, atol=1e-4)
 
 
+def hard_sigmoid(x):
+    return np.clip(0.2 * x + 0.5, 0, 1)
+
+
 def lstm(x, kernel, recurrent, bias, inner=sigmoid):
     units = recurrent.shape[0]
     h, c = np.zeros((len(x), units)), np.zeros((len(x), units))
@@ -139,10 +145,36 @@ def test_an_lstm_with_the_gates_of_keras_2(tmp_path):
     stack = {"class_name": "Sequential", "config": {"name": "s", "layers": [{"class_name": "LSTM", "config": config}]}}
     model = models.load_model(keras_2_file(tmp_path / "m.h5", stack, {"lstm": pairs}))
     x = array(4, 5, 3)
-    assert model.layers[0].get_config()["recurrent_activation"] == "hard_sigmoid"
-    gate = model.layers[0].cell.recurrent_activation
-    expected = lstm(x, *values, inner=lambda z: gate(torch.as_tensor(z)).numpy())
+    expected = lstm(x, *values, inner=hard_sigmoid)
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+    model.save(tmp_path / "m.model")
+    again = models.load_model(tmp_path / "m.model")
+    np.testing.assert_allclose(again.predict(x, verbose=0), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["hard_sigmoid", {"class_name": "function", "config": "hard_sigmoid"}], ids=["name", "function"])
+def test_the_hard_sigmoid_of_keras_2_is_steeper_than_that_of_keras_3(activation, tmp_path):
+    config = {"name": "a", "trainable": True, "batch_input_shape": [None, 4], "dtype": "float32", "activation": activation}
+    x = np.array([[-3.0, 0.0, 1.0, 4.0]], "float32")
+    model = loaded(tmp_path, stack_of("s", {"class_name": "Activation", "config": config}), [])
+    np.testing.assert_allclose(model.predict(x, verbose=0), hard_sigmoid(x), rtol=1e-6)
+
+
+def test_a_keras_file_says_of_which_version_it_is(tmp_path):
+    x, path = np.array([[1.0]], "float32"), tmp_path / "m.keras"
+    model = models.Sequential([layers.Activation("hard_sigmoid", input_shape=(1,))])
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    write_container(path, {**members, "metadata.json": b'{"keras_version": "2.15.0"}'})
+    np.testing.assert_allclose(model.predict(x, verbose=0), [[4 / 6]], rtol=1e-6)
+    np.testing.assert_allclose(models.load_model(path).predict(x, verbose=0), [[0.7]], rtol=1e-6)
+
+
+def test_the_hard_sigmoid_of_keras_2_goes_to_keras_files_and_back(tmp_path):
+    model = models.Sequential([layers.Dense(1, "keras_2_hard_sigmoid", input_shape=(1,))])
+    model.save(tmp_path / "m.keras")
+    assert models.load_model(tmp_path / "m.keras").layers[0].activation is activations.keras_2_hard_sigmoid
 
 
 def test_an_lstm_on_cudnn(tmp_path):

@@ -40,6 +40,12 @@ class KerasArchive(Archive):
             raise ValueError("it describes no model.")
         return config
 
+    @property
+    def version(self) -> str:
+        """The version of Keras that wrote the file; Keras 3's where it does not say."""
+        said = self.read_json(METADATA) if METADATA in self else None
+        return str(said.get("keras_version", "3")) if isinstance(said, Mapping) else "3"
+
     def read(self, name: str) -> bytearray:
         """Return a member. Raises `ValueError` where its bytes are not those that were written."""
         size, data = self.size(name), bytearray()

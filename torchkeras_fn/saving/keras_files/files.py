@@ -19,6 +19,7 @@ from torchkeras_fn.saving.describe import check_is_model
 from torchkeras_fn.saving.formats import called
 from torchkeras_fn.saving.keras_files import hdf5
 from torchkeras_fn.saving.keras_files.container import CONFIG, METADATA, WEIGHTS, KerasArchive, write_container
+from torchkeras_fn.saving.keras_files.keras_2 import in_words_of_today
 from torchkeras_fn.saving.keras_files.reading import Reader
 from torchkeras_fn.saving.keras_files.slots import take_state, written_state
 from torchkeras_fn.saving.keras_files.state import LayersOf
@@ -63,9 +64,9 @@ def load_keras(path: Any, custom_objects: Mapping[str, Any], compile: bool) -> A
     reader = Reader()
     with KerasArchive(path) as archive, custom_object_scope(custom_objects), contextlib.ExitStack() as held:
         with archive.part(WEIGHTS):
-            size = archive.size(WEIGHTS)
+            size, version = archive.size(WEIGHTS), archive.version
         with archive.part(CONFIG), bounded(size, size_of(archive.config)):
-            model = reader.model(archive.config)
+            model = reader.model(in_words_of_today(archive.config, version))
         with archive.part(WEIGHTS):
             root = held.enter_context(hdf5.reading(io.BytesIO(archive.read(WEIGHTS))))
             take(pairs_by_paths(root, model, layers_of=reader.layers_of))
@@ -131,7 +132,7 @@ def load_h5(path: Any, custom_objects: Mapping[str, Any], compile: bool) -> Any:
             if described is None:
                 raise ValueError("there is none: the file holds weights alone. Make the model, and call its load_weights.")
             with bounded(size, size_of(described)):
-                model = reader.model(described)
+                model = reader.model(in_words_of_today(described, _version(root)))
         with part(called(path), _LAYERS):
             take(pairs_by_layers(hdf5.group_at(root, _LAYERS), model, False, False, reader.layers_of))
         if compile:
@@ -148,8 +149,12 @@ def load_h5(path: Any, custom_objects: Mapping[str, Any], compile: bool) -> Any:
 def _take_named_state(root: Any, model: Any, layers_of: LayersOf, scaling: Any) -> None:
     group = hdf5.group_at(root, _STATE)
     values = [hdf5.stored_at(group, name) for name in hdf5.names_in(group, "weight_names")[: _most_values(model)]]
-    of_keras_3 = (hdf5.text_in(root, "keras_version") or "2").startswith("3")
-    take_state(model, values, grouped=not of_keras_3, layers_of=layers_of, scaling=scaling)
+    take_state(model, values, grouped=not _version(root).startswith("3"), layers_of=layers_of, scaling=scaling)
+
+
+def _version(root: Any) -> str:
+    """The version of Keras that wrote an `.h5` file; Keras 2's where it does not say."""
+    return hdf5.text_in(root, "keras_version") or "2"
 
 
 def _write_layers(root: Any, model: Any) -> None:

@@ -195,6 +195,8 @@ def to_keras(value: Any, describe_layer: Callable[[Layer], Any], owner: str, hom
     >>> to_keras({"class_name": "L2", "config": {"l2": 0.1}}, None, "dense")["module"]
     'keras.regularizers'
     """
+    if isinstance(value, str) and value == activations.keras_2_hard_sigmoid.__name__:  # Keras 3 is given it in custom_objects
+        return _named_function(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
