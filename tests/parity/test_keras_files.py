@@ -903,3 +903,12 @@ def test_a_model_of_a_class_of_ones_own_may_be_the_last_of_another(name, writes,
     values = np.linspace(-1, 1, 6, dtype="float32").reshape(2, 3)
     for ours, theirs in zip(loaded.predict(values, verbose=0), model.predict(values, verbose=0), strict=True):
         same(ours, theirs)
+
+
+def test_json_of_keras_is_read():
+    x = keras.Input((4, 3))
+    theirs = keras.Model(x, keras.layers.Dense(2, activation="hard_sigmoid")(keras.layers.LSTM(3)(x)))
+    ours = tk.models.model_from_json(theirs.to_json())
+    ours.set_weights(theirs.get_weights())
+    values = array(2, 4, 3)
+    np.testing.assert_allclose(ours.predict(values, verbose=0), theirs.predict(values, verbose=0), rtol=1e-5)

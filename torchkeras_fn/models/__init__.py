@@ -4,7 +4,7 @@ from torchkeras_fn.layers import Input
 from torchkeras_fn.models.cloning import clone_model
 from torchkeras_fn.models.model import Model
 from torchkeras_fn.models.sequential import Sequential
-from torchkeras_fn.saving.describe import model_from_config, model_from_json, model_from_yaml
+from torchkeras_fn.saving.json_text import model_from_config, model_from_json, model_from_yaml
 from torchkeras_fn.saving.model_file import load_model, save_model
 
 Functional = Model

@@ -9,7 +9,7 @@ from torchkeras_fn.registry import (
 )
 from torchkeras_fn.registry import custom_object_scope as CustomObjectScope
 from torchkeras_fn.saving import keras_files
-from torchkeras_fn.saving.describe import model_from_config, model_from_json, to_json
+from torchkeras_fn.saving.json_text import model_from_config, model_from_json, to_json
 from torchkeras_fn.saving.model_file import load_model, save_model
 from torchkeras_fn.saving.objects import deserialize_keras_object, serialize_keras_object
 from torchkeras_fn.saving.weights_file import load_weights, save_weights

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from torchkeras_fn.saving.atomic import replacing
 from torchkeras_fn.saving.formats import called, open_to_read
@@ -83,6 +83,9 @@ def _info(name: str) -> zipfile.ZipInfo:
 # ---------------------------------------------------------------------- reading
 
 
+A = TypeVar("A", bound="Archive")
+
+
 class Archive:
     """A file that `write_archive` may have written. Nothing is read but what is asked for, and that is checked.
 
@@ -104,7 +107,7 @@ class Archive:
             self.close()
             raise
 
-    def __enter__(self) -> "Archive":
+    def __enter__(self: A) -> A:
         return self
 
     def __exit__(self, *_: Any) -> None:

@@ -1,16 +1,15 @@
 """A model without its weights as plain values and back: its class, its configuration, and what its sublayers were built for."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from torchkeras_fn.engine.drawn import Drawn, is_own
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.registry import custom_object_scope, get_registered_name
+from torchkeras_fn.registry import get_registered_name
 from torchkeras_fn.saving.bounds import CallsInside
-from torchkeras_fn.saving.trees import decode, encode, parse_json, size_of
+from torchkeras_fn.saving.trees import decode, encode, size_of
 
 _MANY_VALUES = 1000
 
@@ -138,63 +137,6 @@ def _build(model: Drawn, shapes: Mapping[str, Any]) -> None:
                 layer.build(shape)
         else:
             layer._build(shape)
-
-
-# ---------------------------------------------------------------------- JSON
-
-
-def to_json(model: Any, **options: Any) -> str:
-    """Return the architecture of a model as JSON; `options` are those of `json.dumps`.
-
-    >>> from torchkeras_fn import Sequential, layers
-    >>> text = to_json(Sequential([layers.Dense(2, input_shape=(3,))]))
-    >>> model_from_json(text).output_shape
-    (None, 2)
-    """
-    return json.dumps(describe_model(model), **options)
-
-
-def model_from_json(json_string: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """Return a model, with new weights, of the architecture that `to_json` wrote.
-
-    `custom_objects` holds the user's own classes and functions by their names. Raises `ValueError` for text that
-    describes no model, and for a name that is neither this library's nor given.
-    """
-    text = json_string if isinstance(json_string, bytes) else str(json_string).encode()
-    return _made(lambda: parse_json(text), "The text", custom_objects)
-
-
-def _made(describe: Callable[[], Any], what: str, custom_objects: Mapping[str, Any] | None) -> Any:
-    with custom_object_scope(custom_objects or {}):
-        try:
-            return make_model(describe())
-        except Exception as error:
-            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-            raise ValueError(f"{what} describes no model that can be made here: {kind}{error}") from error
-
-
-def model_from_config(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """Return a model, with new weights, of a configuration: a dict of `class_name` and `config`, which is what `get_config` returned.
-
-    What `json.loads(model.to_json())` returns is one too. Raises `TypeError` for another thing than a dict, and else as
-    `model_from_json` does.
-
-    >>> from torchkeras_fn import Sequential, layers
-    >>> model = Sequential([layers.Dense(2, input_shape=(3,))])
-    >>> model_from_config({"class_name": "Sequential", "config": model.get_config()}).output_shape
-    (None, 2)
-    """
-    if not isinstance(config, Mapping):
-        raise TypeError(
-            f"A dict of 'class_name' and 'config' is needed, got {type(config).__name__}. What get_config() returns goes to the class: "
-            "Sequential.from_config(config)."
-        )
-    return _made(lambda: config, "The configuration", custom_objects)
-
-
-def model_from_yaml(yaml_string: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """Raise `RuntimeError`, as Keras does: reading YAML could run code. Use `model_from_json`."""
-    raise RuntimeError("Models are not read from YAML any more, since that could run code. Use to_json() and model_from_json().")
 
 
 def check_kept(model: nn.Module) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.writing import first_writes
-from torchkeras_fn.saving import checkpoint, describe, export, formats, model_file, weights_file
+from torchkeras_fn.saving import checkpoint, describe, export, formats, json_text, model_file, weights_file
 from torchkeras_fn.saving.compile_config import compile_config
 
 
@@ -128,7 +128,7 @@ class Saving:
 
     def to_json(self, **options: Any) -> str:
         """Return the architecture as JSON, for `models.model_from_json`; `options` are those of `json.dumps`."""
-        return describe.to_json(self, **options)
+        return json_text.to_json(self, **options)
 
     def to_yaml(self, **options: Any) -> str:
         """Raise `RuntimeError`, as Keras does: YAML can make any Python object, so it is no safe format. Use `to_json`."""
