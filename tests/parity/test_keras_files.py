@@ -910,5 +910,5 @@ def test_json_of_keras_is_read():
     theirs = keras.Model(x, keras.layers.Dense(2, activation="hard_sigmoid")(keras.layers.LSTM(3)(x)))
     ours = tk.models.model_from_json(theirs.to_json())
     ours.set_weights(theirs.get_weights())
-    values = array(2, 4, 3)
+    values = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
     np.testing.assert_allclose(ours.predict(values, verbose=0), theirs.predict(values, verbose=0), rtol=1e-5)

@@ -30,6 +30,7 @@ def test_json_of_keras_2_is_read(kind, config):
 
 
 def test_json_of_keras_that_names_what_is_not_known_is_refused():
-    text = json.dumps({"class_name": "Sequential", "config": {"name": "s", "layers": [{"class_name": "Mine", "config": {}}]}, "keras_version": "2"})
+    stack = {"name": "s", "layers": [{"class_name": "Mine", "config": {}}]}
+    text = json.dumps({"class_name": "Sequential", "config": stack, "keras_version": "2.2.4"})
     with pytest.raises(ValueError, match="describes no model that can be made here: .*Mine"):
         model_from_json(text)
