@@ -19,7 +19,7 @@ SOURCES = {name.removesuffix(".__init__"): path for name, path in SOURCES.items(
 
 # From the ground up. A module imports only from its own floor and those below it.
 FLOORS = [
-    ["absent", "arguments", "config", "configurable", "numpy_arrays", "portion", "random_seeds", "registry", "shards"],
+    ["absent", "arguments", "config", "configurable", "numpy_arrays", "origin", "portion", "random_seeds", "registry", "shards"],
     ["activations", "alignment", "constraints", "initializers", "losses", "metrics", "optimizers", "regularizers"],
     ["engine", "callbacks", "saving"],  # a Trainer saves itself; layers and models are found by their names
     ["ops", "random"],

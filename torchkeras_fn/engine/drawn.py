@@ -21,6 +21,7 @@ from torchkeras_fn.engine.records import draw, from_plain, to_plain, write_recor
 from torchkeras_fn.engine.structure import Structure, nested
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.engine.weights import Weighted, weighted_in
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import custom_object_scope
 
 
@@ -374,7 +375,7 @@ class Drawn(Layer):
 
     def uses_graph(self) -> bool:
         """Return whether calling the model runs the drawn graph, and not a `call` or `forward` of its own."""
-        return self.graph is not None and type(self).call is Layer.call and is_own(type(self).forward)
+        return self.graph is not None and type(self).call is Layer.call and is_ours(type(self).forward)
 
     # ------------------------------------------------------------------ copies and configurations
 
@@ -403,7 +404,7 @@ class Drawn(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the drawn graph as plain values, or the constructor's arguments of a model with a `forward` of its own."""
-        if not is_own(type(self).__init__) or self.graph is None:
+        if not is_ours(type(self).__init__) or self.graph is None:
             return super().get_config()
         structures = {"input_structure": self._input_structure, "output_structure": self._output_structure}
         nests = {name: structure.nest for name, structure in structures.items() if structure is not None}
@@ -458,12 +459,3 @@ def _takes_no_logits(kind: str) -> bool:
 
 def _one_or_list(tensors: Sequence[Any]) -> Any:
     return list(tensors) if len(tensors) > 1 else tensors[0]
-
-
-def is_own(function: Any) -> bool:
-    """Return whether a method is this library's, and not one that a user's subclass overrides.
-
-    >>> is_own(Drawn.forward)
-    True
-    """
-    return str(function.__module__).split(".")[0] == __name__.split(".")[0]

@@ -19,6 +19,7 @@ from torchkeras_fn.engine.making import Made
 from torchkeras_fn.engine.named_weight import NamedWeight
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.engine.taken_names import NEEDED, as_method, with_mode_switch
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import Registry, snake_case
 
 registry = Registry("layer", {})
@@ -68,8 +69,8 @@ class Layer(Made, Called):
         And let `train` be the loop of a program as well as what torch switches the mode by.
         """
         super().__init_subclass__(**kwargs)
-        cls._is_users = cls._adds_as_it_runs = cls.__module__.split(".")[0] != __name__.split(".")[0]
-        if cls._is_users and getattr(cls.compute_mask, "__module__", "").split(".")[0] != __name__.split(".")[0]:
+        cls._is_users = cls._adds_as_it_runs = not is_ours(cls)
+        if cls._is_users and not is_ours(cls.compute_mask):
             cls.makes_mask = True
         if "build" in vars(cls):
             cls.build = whole(cls.build)  # type: ignore[method-assign]

@@ -27,6 +27,7 @@ from torchkeras_fn.engine.modes import in_fixed_mode
 from torchkeras_fn.engine.naming import CONSTANTS, identifier, module_keys
 from torchkeras_fn.engine.structure import Structure
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.portion import of_sum
 
 
@@ -150,15 +151,6 @@ def is_nested(operation: Any) -> bool:
     """
     uses_graph = getattr(operation, "uses_graph", None)
     return uses_graph is not None and bool(uses_graph())
-
-
-def is_ours(definition: Any) -> bool:
-    """Return whether a class or function is defined in this library, not by a user.
-
-    >>> is_ours(Layer.forward), is_ours(nn.Linear)
-    (True, False)
-    """
-    return str(definition.__module__).split(".")[0] == __name__.split(".")[0]
 
 
 def _makes_no_mask(layer: Layer, inputs: Any, mask: Any) -> bool:

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from torchkeras_fn.engine.incoming import cast_inside
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
+from torchkeras_fn.origin import is_ours
 
 
 class MaskWay:
@@ -86,7 +87,7 @@ def _mask_of(layer: Layer, inputs: Any, mask: Any) -> Any:
     """The way of the mask of the outputs; one that a user's function makes is taken for that of the inputs."""
     if _is_a(layer, "Lambda"):
         return None if getattr(layer, "mask", None) is None else mask
-    if type(layer).compute_mask is Layer.compute_mask or not _is_ours(type(layer).compute_mask):
+    if type(layer).compute_mask is Layer.compute_mask or not is_ours(type(layer).compute_mask):
         return mask if layer.supports_masking else None
     made = layer.compute_mask(inputs, mask)
     return MaskWay.after(made) if made is not None and _is_a(layer, "Attention") else made  # it makes a tensor of it once more
@@ -102,8 +103,4 @@ def _is_handed_masks(node: Node) -> bool:
 
 
 def _is_a(layer: Layer, *names: str) -> bool:
-    return any(cls.__name__ in names and _is_ours(cls) for cls in type(layer).__mro__)
-
-
-def _is_ours(definition: Any) -> bool:
-    return str(definition.__module__).split(".")[0] == __name__.split(".")[0]
+    return any(cls.__name__ in names and is_ours(cls) for cls in type(layer).__mro__)

@@ -14,6 +14,7 @@ from torchkeras_fn.engine.recipes import Recipes
 from torchkeras_fn.losses.base import for_elements
 from torchkeras_fn.metrics import LossMetric, Mean, MeanMetricWrapper, TorchMetric, choose, is_open
 from torchkeras_fn.metrics import get as get_metric
+from torchkeras_fn.origin import is_ours
 
 Update = Callable[..., None]
 
@@ -217,7 +218,7 @@ class _ByElement:
 
 def _gives_a_tensor(metric: Any) -> bool:
     """Whether it is known that a metric's result is no dict of figures: for this library's own."""
-    return type(metric).__module__.startswith("torchkeras_fn.") and not isinstance(metric, TorchMetric)
+    return is_ours(type(metric)) and not isinstance(metric, TorchMetric)
 
 
 def _part_of(metric: Any, part: str) -> Any:

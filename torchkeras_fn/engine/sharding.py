@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torchkeras_fn import portion
 from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.lowering import is_ours
 from torchkeras_fn.engine.processes import Processes
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.shards import is_sharded, like, parts, torch_distributed
 
 

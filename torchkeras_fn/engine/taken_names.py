@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import nn
 
+from torchkeras_fn.origin import is_ours
+
 _METHODS = frozenset(
     ("train", "forward")
     + ("parameters", "buffers", "modules", "children", "named_parameters", "named_buffers", "named_modules", "named_children")
@@ -36,7 +38,7 @@ attribute another name.
     """
     if name not in _METHODS:
         kept = {**_KEPT, **_KEPT_BY_MODELS} if hasattr(type(module), "lowered") else _KEPT
-        if name in kept and (not _is_ours(value) or isinstance(getattr(type(module), name, None), property)):
+        if name in kept and (not _is_kept_here(value) or isinstance(getattr(type(module), name, None), property)):
             raise ValueError(
                 f"{type(module).__name__} keeps {kept[name]} as {name!r}, so it cannot keep {repr(value):.100} as that: "
                 "give the attribute another name."
@@ -50,11 +52,11 @@ attribute another name.
     return bound_with_mode_switch(module, value) if name == "train" else value
 
 
-def _is_ours(value: Any) -> bool:
+def _is_kept_here(value: Any) -> bool:
     """Whether a value is what this library keeps: of a class of its own, a list of such, or nothing yet."""
     if isinstance(value, list):
-        return all(map(_is_ours, value))
-    return value is None or type(value).__module__.split(".")[0] == __name__.split(".")[0]
+        return all(map(_is_kept_here, value))
+    return value is None or is_ours(type(value))
 
 
 class Yielding:

@@ -26,8 +26,8 @@ from torchkeras_fn.engine.random_state import device_states, random_state, set_d
 from torchkeras_fn.engine.untouched import Untouched, entries_of, holders_of, put_back, written_by
 from torchkeras_fn.metrics import Mean, MeanMetricWrapper, Metric, TorchMetric
 from torchkeras_fn.metrics.state import State
+from torchkeras_fn.origin import is_ours
 
-_PACKAGE = __name__.partition(".")[0] + "."
 _SET_DATA = torch.Tensor.data.__set__  # type: ignore[attr-defined]
 _MOST_OPERATIONS = 5000
 """A graph of more is a loop over many steps written out, and would take minutes to compile."""
@@ -73,12 +73,12 @@ class Traced:
         for name, _ in outputs.metrics:
             objective.added.setdefault(name, Mean(name))
         objective.decide_metrics(outputs, y)
-        for metric in filter(_is_ours, objective.known_metrics()):
+        for metric in filter(_is_known, objective.known_metrics()):
             metric._follow(leaves[0].device)
 
     def _trace_some(self, leaves: Sequence[torch.Tensor]) -> None:
         """Trace with the metrics of this library inside; without them, where one of them is what cannot be traced."""
-        inside = [metric for metric in self.trainer.objective.known_metrics() if _is_ours(metric)]
+        inside = [metric for metric in self.trainer.objective.known_metrics() if _is_known(metric)]
         losses = [metric for metric in inside if type(metric) is Mean]
         try:
             self._trace(leaves, inside)
@@ -152,12 +152,12 @@ def _laid_out_as(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tenso
     return torch.empty_like(parameter, requires_grad=False).copy_(gradient)
 
 
-def _is_ours(metric: Any) -> bool:
+def _is_known(metric: Any) -> bool:
     """Whether this library alone computes the metric, and knows what it keeps beside tensors."""
-    is_known = isinstance(metric, Metric) and type(metric).__module__.startswith(_PACKAGE) and metric.is_plain
+    is_known = isinstance(metric, Metric) and is_ours(type(metric)) and metric.is_plain
     if not is_known or isinstance(metric, TorchMetric):
         return False
-    own_function = not isinstance(metric, MeanMetricWrapper) or str(getattr(metric.fn, "__module__", "")).startswith(_PACKAGE)
+    own_function = not isinstance(metric, MeanMetricWrapper) or is_ours(metric.fn)
     return own_function and not any(True for _ in metric._inner())
 
 

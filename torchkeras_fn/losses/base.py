@@ -10,6 +10,7 @@ from torchkeras_fn import config, portion
 from torchkeras_fn.alignment import align, align_loosely, as_tensor, as_values, combine, refit, weighted
 from torchkeras_fn.arguments import one_of
 from torchkeras_fn.configurable import Configurable
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import snake_case
 
 AVERAGES = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
@@ -82,7 +83,7 @@ class Loss(Configurable):
         super().__init_subclass__(**kwargs)
         if "call" in cls.__dict__ and "mean" not in cls.__dict__:
             cls.mean = Loss.mean  # type: ignore[method-assign]
-        if cls.__module__.split(".")[0] != __name__.split(".")[0] and cls.align is Loss.align and not cls.indices:
+        if not is_ours(cls) and cls.align is Loss.align and not cls.indices:
             cls.align = Loss._align_loosely  # type: ignore[method-assign]
 
     @property
@@ -194,7 +195,7 @@ class Loss(Configurable):
 
         All that there is to decide is decided here, once. `None` where that is not known beforehand, and for losses of the user's.
         """
-        kernel = self.kernel() if type(self).__module__.startswith(_PACKAGE) and self.reduction in AVERAGES else None
+        kernel = self.kernel() if is_ours(type(self)) and self.reduction in AVERAGES else None
         if kernel is None:
             return None
         aligned, prediction = self.prepare(y_true, y_pred)
@@ -206,11 +207,8 @@ class Loss(Configurable):
     def _is_ours(self) -> bool:
         """Whether this library computes the values, not a subclass of the user's."""
         computing = {"call", "mean", "_elements"}
-        users = [cls for cls in type(self).__mro__ if not cls.__module__.startswith(_PACKAGE)]
+        users = [cls for cls in type(self).__mro__ if not is_ours(cls)]
         return not any(computing & cls.__dict__.keys() for cls in users)
-
-
-_PACKAGE = __name__.rpartition(".")[0] + "."
 
 
 def for_elements(weight: Any, y_pred: torch.Tensor) -> bool:

@@ -3,7 +3,7 @@
 import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ import torch
 from torchkeras_fn import config, initializers
 from torchkeras_fn.configurable import Configurable
 from torchkeras_fn.metrics.state import State, move, new_state, supported
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import snake_case
 
-_PACKAGE = __name__.rpartition(".")[0] + "."
 _dtype_named = functools.lru_cache(maxsize=16)(config.dtype)
 
 
@@ -45,6 +45,7 @@ class Metric(Configurable):
     _dtype: str = "float32"
     _states: Sequence[State] = ()
     _aggregations: Mapping[int, str] = {}
+    _is_ours: ClassVar[bool] = True
 
     def __init__(self, dtype: Any = None, name: str | None = None):
         if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
@@ -55,6 +56,7 @@ class Metric(Configurable):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """See to it that an update keeps no history of gradients, and finds the state on the device of its batch."""
         super().__init_subclass__(**kwargs)
+        cls._is_ours = is_ours(cls)
         if "update_state" in cls.__dict__:
             cls.update_state = _without_history(cls.__dict__["update_state"])  # type: ignore[method-assign]
 
@@ -156,7 +158,7 @@ class Metric(Configurable):
     def is_plain(self) -> bool:
         """Whether this library computes the figure, not a user's subclass, which sees what the model returns."""
         methods = (getattr(type(self), name, None) for name in ("update_state", "compare"))
-        return all(method is None or method.__module__.startswith(_PACKAGE) for method in methods)
+        return all(method is None or is_ours(method) for method in methods)
 
     def check(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> None:
         """Raise `ValueError` for targets that do not fit, told by tensors without samples."""
@@ -227,7 +229,7 @@ def _check_numbers(metric: Metric, given: Iterable[Any]) -> None:
 
 
 def _without_history(update: Callable[..., None]) -> Callable[..., None]:
-    is_ours = update.__module__.startswith(_PACKAGE)  # and takes no gradients but through its arguments
+    is_known = is_ours(update)  # and takes no gradients but through its arguments
 
     @functools.wraps(update)
     def update_state(self: Metric, *args: Any, **kwargs: Any) -> None:
@@ -237,7 +239,7 @@ def _without_history(update: Callable[..., None]) -> Callable[..., None]:
             _check_numbers(self, given)
         if self._states and any(tensor.device != self._states[0].device for tensor in tensors):
             self._follow(next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), tensors[0].device))
-        if is_ours and not any(tensor.requires_grad for tensor in tensors):
+        if is_known and not any(tensor.requires_grad for tensor in tensors):
             update(self, *args, **kwargs)
         else:
             with torch.no_grad():

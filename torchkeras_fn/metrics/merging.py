@@ -12,8 +12,7 @@ from torch.utils._pytree import tree_map_only
 from torchkeras_fn.metrics.gathered import gathered, take_up
 from torchkeras_fn.metrics.reduction import Mean
 from torchkeras_fn.metrics.torch_metric import TorchMetric
-
-_PACKAGE = __name__.rpartition(".")[0] + "."
+from torchkeras_fn.origin import is_ours
 
 
 def check_mergeable(metric: Any) -> None:
@@ -24,8 +23,7 @@ def check_mergeable(metric: Any) -> None:
     if isinstance(metric, TorchMetric):
         able = all(hasattr(part, "_reductions") or hasattr(part, "merge_state") for part in torch_parts(metric))
     else:
-        is_ours = type(metric).__module__.startswith(_PACKAGE)
-        able = is_ours or hasattr(metric, "merge_state") or bool(getattr(metric, "variables", ()))
+        able = is_ours(type(metric)) or hasattr(metric, "merge_state") or bool(getattr(metric, "variables", ()))
     if not able:
         raise ValueError(
             f"The metric {getattr(metric, 'name', None) or type(metric).__name__!r} gathers in attributes of its own, so its figures "
@@ -77,7 +75,7 @@ def _sum(metric: Any, states: list[Any]) -> Any:
     most = max(len(state["variables"]) for state in states)
     known = [state for state in states if len(state["variables"]) == most]
     first: Mapping[str, Any] = known[0]
-    if not type(metric).__module__.startswith(_PACKAGE):
+    if not is_ours(type(metric)):
         _check_attributes(metric, states)
     variables = [
         {**variable, "values": _aggregate(values, metric.aggregation_of(index))}

@@ -10,10 +10,8 @@ from torchkeras_fn import portion
 from torchkeras_fn.alignment import align_loosely, as_tensor, as_values
 from torchkeras_fn.metrics.base import Metric
 from torchkeras_fn.metrics.state import State, divide, fit_weights
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import Registry, snake_case
-
-_PACKAGE = __name__.rpartition(".")[0] + "."
-_ROOT = __name__.partition(".")[0] + "."
 
 functions = Registry("metric function", {})
 """The functions of targets and predictions that the config of a `MeanMetricWrapper` may name."""
@@ -56,7 +54,7 @@ class Mean(Metric):
 
     def reset_state(self) -> None:
         """Forget all values."""
-        if type(self).__module__.startswith(_PACKAGE):  # holds no metrics
+        if self._is_ours:  # and holds no metrics
             for state in self._states:
                 if state is not self._count or self._is_weighted:  # else it is 0 still
                     state.zero_()
@@ -182,7 +180,7 @@ class MeanMetricWrapper(Mean):
     def compare(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         """Return the value of each sample. A user's function is given copies: what it writes into them must not reach the data."""
         y_true = align_loosely(y_true, y_pred)
-        if not str(getattr(self.fn, "__module__", "")).startswith(_ROOT):
+        if not is_ours(self.fn):
             y_true, y_pred = y_true.clone(), y_pred.clone()
         value: torch.Tensor = self.fn(y_true, y_pred, **self.options)
         return value

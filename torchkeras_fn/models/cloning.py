@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from torchkeras_fn.engine.drawn import Drawn, is_own
+from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.records import describe_layer, draw, make_layer, shared_layers, write_records
 from torchkeras_fn.engine.structure import nested
@@ -15,6 +15,7 @@ from torchkeras_fn.engine.symbolic import KerasTensor
 from torchkeras_fn.layers.input import InputLayer
 from torchkeras_fn.layers.time_distributed import Wrapper
 from torchkeras_fn.models.sequential import Sequential, describe_input, make_input
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import custom_object_scope, get_registered_name
 
 
@@ -34,7 +35,7 @@ def clone_model(model: Any, input_tensors: Any = None, clone_function: Callable[
         raise ValueError(f"clone_model needs a Model, got {model!r} of type {type(model).__name__}.")
     if clone_function is not None and not callable(clone_function):
         raise ValueError(f"clone_function is a function from a layer to a layer, got {clone_function!r}.")
-    if model.graph is None and not isinstance(model, Sequential) or not is_own(type(model).__init__):
+    if model.graph is None and not isinstance(model, Sequential) or not is_ours(type(model).__init__):
         if input_tensors is not None or clone_function is not None:
             raise ValueError(f"The layers of {type(model).__name__} are made by its constructor: clone it without further arguments.")
         return type(model).from_config(model.get_config())
@@ -107,7 +108,7 @@ class _Cloner:
             with shared_layers():
                 entry = {**describe_layer(layer, name), "key": None}
                 return make_layer(entry, lambda entry: type(layer).from_config({**entry["config"], "layer": inner}))  # type: ignore[no-any-return]
-        if isinstance(layer, Drawn) and (layer.graph is not None or isinstance(layer, Sequential)) and is_own(type(layer).__init__):
+        if isinstance(layer, Drawn) and (layer.graph is not None or isinstance(layer, Sequential)) and is_ours(type(layer).__init__):
             twin: Layer = self.model(layer)
             return twin
         with shared_layers():

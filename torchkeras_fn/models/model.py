@@ -34,6 +34,7 @@ from torchkeras_fn.engine.taken_names import Yielding
 from torchkeras_fn.engine.trainer import Trainer
 from torchkeras_fn.metrics import Mean
 from torchkeras_fn.models.chosen import Chosen
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.shards import gathered, outside_inference
 from torchkeras_fn.utils.summary import print_summary
 
@@ -222,7 +223,7 @@ class Model(Trainer, Drawn):
     def _names_are_known(self) -> bool:
         """A layer of the user's may call `add_metric` when it runs."""
         if "all_ours" not in self._views or self.graph is None:
-            self._views["all_ours"] = all(type(layer).__module__.startswith("torchkeras_fn.") for layer in self.sublayers())
+            self._views["all_ours"] = all(is_ours(type(layer)) for layer in self.sublayers())
         return super()._names_are_known() and bool(self._views["all_ours"])
 
     def _weight_terms(self) -> list[Any]:

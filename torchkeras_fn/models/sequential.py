@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from torchkeras_fn.engine.casting import cast_inputs, note_type
-from torchkeras_fn.engine.drawn import is_own, layer_of
+from torchkeras_fn.engine.drawn import layer_of
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.records import describe_layer, make_layer, shared_layers
@@ -14,6 +14,7 @@ from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
 from torchkeras_fn.layers.core import TorchModuleWrapper
 from torchkeras_fn.layers.input import Input, InputLayer
 from torchkeras_fn.models.model import Model
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import custom_object_scope
 
 
@@ -62,7 +63,7 @@ class Sequential(Model):
 
     def get_config(self) -> dict[str, Any]:
         """Return the layers' configurations, and the input's shape where it is known."""
-        if not is_own(type(self).__init__):
+        if not is_ours(type(self).__init__):
             return super().get_config()
         entry = describe_input(self._tensors[0].node.operation) if self._tensors else None
         names = [self.layer_name(layer) for layer in self._stack]

@@ -17,6 +17,7 @@ from torchkeras_fn.optimizers.kept import Kept
 from torchkeras_fn.optimizers.moving import FUSED_ON, follow_parameters, substitute
 from torchkeras_fn.optimizers.own import check_own
 from torchkeras_fn.optimizers.scaling import Scaling
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import custom_object_scope, snake_case
 from torchkeras_fn.shards import is_sharded, parts
 
@@ -37,7 +38,6 @@ COMMON = (
 _FUSED_FOR_PARTS = (torch.optim.Adam, torch.optim.AdamW)
 """The torch classes whose fused kernels take parameters of which each process holds a part."""
 
-_PACKAGE = __name__.partition(".")[0]
 
 
 class Optimizer(Kept, Configurable):
@@ -78,7 +78,7 @@ class Optimizer(Kept, Configurable):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Note the arguments by their names. Raises `TypeError` for a class that is written as optimizers are in Keras."""
-        if cls.__module__.partition(".")[0] != _PACKAGE:
+        if not is_ours(cls):
             check_own(cls, cls.make is not Optimizer.make)
         self = super().__new__(cls)
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]

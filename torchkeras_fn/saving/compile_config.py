@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from torchkeras_fn import losses, metrics, optimizers
-from torchkeras_fn.engine.drawn import is_own
 from torchkeras_fn.engine.execution import Execution
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import get_custom_objects
 from torchkeras_fn.saving.trees import decode, encode, given, name_module
 
@@ -87,7 +87,7 @@ def _entry_config(entry: Any, serialize: Callable[[Any], Any]) -> Any:
         return described
     if inspect.isclass(entry):
         entry = entry()  # whose name in the logs need not be that of the class
-    if inspect.isroutine(entry) and not is_own(entry):
+    if inspect.isroutine(entry) and not is_ours(entry):
         return encode(entry, owner="compile")  # which comes back as it is, under its own name in the logs
     try:
         written = serialize(entry)

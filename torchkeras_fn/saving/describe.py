@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import nn
 
-from torchkeras_fn.engine.drawn import Drawn, is_own
+from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import get_registered_name
 from torchkeras_fn.saving.bounds import CallsInside
 from torchkeras_fn.saving.trees import decode, encode, size_of
@@ -132,7 +133,7 @@ def _build(model: Drawn, shapes: Mapping[str, Any]) -> None:
         layer = model.get_submodule(path)
         if not isinstance(layer, Layer):
             raise ValueError(f"{path!r:.80} is no layer of {type(model).__name__}.")
-        if isinstance(layer, Drawn) and layer is not model and is_own(type(layer).call):
+        if isinstance(layer, Drawn) and layer is not model and is_ours(type(layer).call):
             if layer.graph is None:
                 layer.build(shape)
         else:
@@ -142,7 +143,7 @@ def _build(model: Drawn, shapes: Mapping[str, Any]) -> None:
 def check_kept(model: nn.Module) -> None:
     """Raise `ValueError` where a part of the loss would be lost: terms that were added to layers from outside."""
     for layer in model.modules():
-        if not isinstance(layer, Layer) or not is_own(type(layer).__init__) or not is_own(type(layer).build):
+        if not isinstance(layer, Layer) or not is_ours(type(layer).__init__) or not is_ours(type(layer).build):
             continue
         written = isinstance(layer, Drawn) and "nodes" in layer.get_config()
         if layer._loss_functions or (layer._symbolic_losses or layer._symbolic_metrics) and not written:

@@ -9,6 +9,7 @@ import torch
 
 from torchkeras_fn.engine.device import is_here
 from torchkeras_fn.optimizers import Scaling
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.saving.trial import state_after_a_step
 
 _LIKE_THE_WEIGHT = frozenset(
@@ -151,7 +152,7 @@ def check_optimizer_state(optimizer: Any, state: Any) -> None:
     numbers = [number for group in groups for number in group["params"]]
     shapes = {number: tuple(parameter.shape) for number, parameter in zip(numbers, parameters, strict=True)}
     inner = getattr(optimizer, "torch_optimizer", optimizer)
-    is_known = type(inner).__module__.partition(".")[0] in ("torch", __name__.partition(".")[0])
+    is_known = (type(inner).__module__.partition(".")[0] == "torch" or is_ours(type(inner)))
     expected = state_after_a_step(inner, saved_groups) if groups and is_known else {}
     for number, values in (state.get("state") or {}).items():
         if number not in shapes:

@@ -9,7 +9,6 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from torchkeras_fn.engine.connections import shapes_of
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.engine.lowering import is_ours
 from torchkeras_fn.engine.named_weight import NamedWeight
 from torchkeras_fn.engine.symbolic import KerasTensor, describe_operation
 from torchkeras_fn.layers.recurrent.inner import (
@@ -24,6 +23,7 @@ from torchkeras_fn.layers.recurrent.inner import (
 )
 from torchkeras_fn.layers.recurrent.recurrence import Recurrence, initial_states
 from torchkeras_fn.layers.recurrent.stacked import StackedRNNCells
+from torchkeras_fn.origin import is_ours
 
 
 class OverSteps(Layer):

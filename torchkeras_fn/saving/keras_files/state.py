@@ -4,12 +4,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from torchkeras_fn.engine.drawn import Drawn, is_own
+from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.incoming import cast_inside
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.named_weight import NamedWeight
 from torchkeras_fn.engine.symbolic import KerasTensor
 from torchkeras_fn.engine.weights import ACTIVATIONS
+from torchkeras_fn.origin import is_ours
 
 CLASS_NAMES = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU", "ThresholdedReLU": "ReLU"}
 """Layers of Keras 2, and the layers of Keras 3 that do the same."""
@@ -38,7 +39,7 @@ def class_name_of(layer: Any) -> str:
     'Functional'
     """
     name = type(layer).__name__
-    if isinstance(layer, Drawn) and is_own(type(layer)) and name in ("Model", "Drawn"):
+    if isinstance(layer, Drawn) and is_ours(type(layer)) and name in ("Model", "Drawn"):
         return "Functional"
     return CLASS_NAMES.get(name, name)
 
@@ -79,11 +80,11 @@ def weights_of(layer: Any, layers_of: LayersOf | None = None) -> list[NamedWeigh
 
 def _parts(layer: Any, path: str, layers_of: LayersOf) -> Iterator[Part]:
     children = list(_children(layer, layers_of))
-    if not children and not (isinstance(layer, Drawn) and is_own(type(layer))):
+    if not children and not (isinstance(layer, Drawn) and is_ours(type(layer))):
         yield from _own_parts(layer, path)
         return
     inside = {id(weight.tensor) for _, child in children for weight in child.named_weights()}
-    own = [] if isinstance(layer, Drawn) and is_own(type(layer)) else layer.named_weights()
+    own = [] if isinstance(layer, Drawn) and is_ours(type(layer)) else layer.named_weights()
     twice = {id(layer.vector_u), id(own[0].tensor)} if type(layer).__name__ == "SpectralNormalization" and own else set()
     yield Part(path, layer.name, [weight for weight in own if id(weight.tensor) not in inside or id(weight.tensor) in twice])
     for name, child in children:
@@ -93,7 +94,7 @@ def _parts(layer: Any, path: str, layers_of: LayersOf) -> Iterator[Part]:
 def _own_parts(layer: Layer, path: str) -> Iterator[Part]:
     """A layer's own weights; those of attention belong to layers inside it in Keras."""
     weights = layer.named_weights()
-    if not is_own(type(layer)) or not weights or weights[0].name.partition("/")[0] not in _PROJECTIONS:
+    if not is_ours(type(layer)) or not weights or weights[0].name.partition("/")[0] not in _PROJECTIONS:
         yield Part(path, layer.name, weights)
         return
     hidden = "_" if type(layer).__name__ == "GroupedQueryAttention" else ""
@@ -107,9 +108,9 @@ def _own_parts(layer: Layer, path: str) -> Iterator[Part]:
 
 def _children(layer: Any, layers_of: LayersOf) -> Iterator[tuple[str, Layer]]:
     """The layers inside, under the paths that Keras gives them."""
-    if isinstance(layer, Drawn) and is_own(type(layer)) and not hasattr(layer, "layer"):
+    if isinstance(layer, Drawn) and is_ours(type(layer)) and not hasattr(layer, "layer"):
         yield from ((f"layers/{name}", child) for name, child in _numbered(layers_of(layer)))
-    elif is_own(type(layer)):
+    elif is_ours(type(layer)):
         for name in ("forward_layer", "backward_layer", "cell", "layer"):
             if isinstance(getattr(layer, name, None), Layer) and not (name == "layer" and hasattr(layer, "forward_layer")):
                 yield name, getattr(layer, name)

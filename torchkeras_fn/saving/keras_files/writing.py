@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 
-from torchkeras_fn.engine.drawn import Drawn, is_own
+from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.incoming import cast_inside
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.structure import nested
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, is_symbolic
 from torchkeras_fn.engine.weights import ACTIVATIONS
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import get_registered_name
 from torchkeras_fn.saving.keras_files.state import class_name_of, is_functional, keras_layers, past_casts, path_name
 from torchkeras_fn.saving.keras_files.twins import written
@@ -56,15 +57,15 @@ class Writer:
         return entry
 
     def _described(self, layer: Any, name: str) -> dict[str, Any]:
-        if isinstance(layer, Drawn) and is_own(type(layer)) and not hasattr(layer, "layer"):
+        if isinstance(layer, Drawn) and is_ours(type(layer)) and not hasattr(layer, "layer"):
             if isinstance(layer, registry.find("Sequential")):
                 return _entry("keras", "Sequential", self._stack(layer, name))
             if layer.graph is None:
                 raise ValueError(f"{name}: the model has no graph, and its class is not yours, so there is nothing to write down.")
             return {**_entry("keras.src.models.functional", "Functional", self._graph(layer, name)), "registered_name": "Functional"}
-        if type(layer).__name__ in _UNKNOWN and is_own(type(layer)):
+        if type(layer).__name__ in _UNKNOWN and is_ours(type(layer)):
             raise ValueError(f"{name}: there is no {type(layer).__name__} in Keras 3, so the model cannot be written to a Keras file.")
-        if not is_own(type(layer)):
+        if not is_ours(type(layer)):
             known_as = get_registered_name(type(layer))
             config = to_keras(_without_ours(layer.get_config()), self._inner, name)
             entry = {**_entry(type(layer).__module__, type(layer).__name__, {**config, "name": name}), "registered_name": known_as}
