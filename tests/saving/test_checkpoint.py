@@ -128,31 +128,31 @@ def test_what_cannot_be_written_is_no_error_of_a_disk_that_somebody_handles_alre
 
 
 def test_one_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkeypatch):
-    model, newer, read = linear(), linear(), checkpoint._read
+    model, newer, read = linear(), linear(), checkpoint.read_pieces
     newer.set_weights([np.full_like(weight, 7) for weight in newer.get_weights()])
     newer.save_checkpoint(tmp_path)
 
     def replaced_before(*args):
-        monkeypatch.setattr(checkpoint, "_read", read)
+        monkeypatch.setattr(checkpoint, "read_pieces", read)
         newer.save_checkpoint(tmp_path)
         read(*args)
 
-    monkeypatch.setattr(checkpoint, "_read", replaced_before)
+    monkeypatch.setattr(checkpoint, "read_pieces", replaced_before)
     model.load_checkpoint(tmp_path)
     assert_same(model, newer.get_weights())
 
 
 def test_one_that_is_saved_while_another_is_written_takes_nothing_from_it(tmp_path, monkeypatch):
-    slow, quick, write = linear(), linear(), checkpoint._write
+    slow, quick, write = linear(), linear(), checkpoint.write_pieces
     quick.set_weights([np.full_like(weight, 7) for weight in quick.get_weights()])
 
     def saved_by_another_after(*args):
-        monkeypatch.setattr(checkpoint, "_write", write)
+        monkeypatch.setattr(checkpoint, "write_pieces", write)
         written = write(*args)
         quick.save_checkpoint(tmp_path)
         return written
 
-    monkeypatch.setattr(checkpoint, "_write", saved_by_another_after)
+    monkeypatch.setattr(checkpoint, "write_pieces", saved_by_another_after)
     slow.save_checkpoint(tmp_path)
     quick.load_checkpoint(tmp_path)
     assert_same(quick, slow.get_weights())
