@@ -19,12 +19,13 @@ from torch.fx.proxy import GraphAppendingTracer
 
 from torchkeras_fn.engine.function_module import FunctionModule
 from torchkeras_fn.engine.graph import Graph
-from torchkeras_fn.engine.incoming import carried_mask, carry_mask, carrying, cast_inside, own_mask
-from torchkeras_fn.engine.inference import InferenceError, infer, leaves_of, map_only
+from torchkeras_fn.engine.incoming import carried_mask, carrying, cast_inside, own_mask
+from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.layout import Spatial, settle_permutations
 from torchkeras_fn.engine.modes import in_fixed_mode
 from torchkeras_fn.engine.naming import CONSTANTS, identifier, module_keys
+from torchkeras_fn.engine.own_masks import carries_masks, outputs_with_masks
 from torchkeras_fn.engine.structure import Structure
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
 from torchkeras_fn.origin import is_ours
@@ -168,42 +169,6 @@ def _makes_no_mask(layer: Layer, inputs: Any, mask: Any) -> bool:
     return all(part is None for part in made) if isinstance(made, (list, tuple)) else made is None
 
 
-def _carries_masks(operation: Any) -> bool:
-    """Whether a user's layer takes masks from its inputs, and lets its outputs carry them: as it computes some, or calls other layers."""
-    if not isinstance(operation, Layer) or not operation._is_users or not operation._is_called_in_models():
-        return False
-    if type(operation).compute_mask is Layer.compute_mask:
-        return any(layer is not operation for layer in operation.sublayers())
-    return not is_ours(type(operation).compute_mask)
-
-
-def _outputs_with_masks(node: Node, masked: set[int]) -> set[int]:
-    """Those tensors of a node, by `id`, that carry masks when its layer is called on inputs of which the `masked` carry some.
-
-    The layer is run on no data, as when it was drawn.
-    """
-    layer = node.operation
-    if not (masked or any(part.makes_mask for part in layer.sublayers())):
-        return set()
-    found: set[int] = set()
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        for drawn, tensor in zip(leaves_of((node.args, node.kwargs)), leaves_of((args, kwargs)), strict=True):
-            if id(drawn) in masked:
-                carry_mask(tensor, torch.ones(tensor.shape[:2], dtype=torch.bool, device=tensor.device))
-        outputs = layer._inferred(*args, **kwargs)
-        found.clear()
-        found.update(id(drawn) for drawn in node.tensors if carried_mask(drawn.pick(outputs)) is not None)
-        return outputs
-
-    args, kwargs = map_symbolic(lambda tensor: tensor.spec, (node.args, node.kwargs))
-    try:
-        infer(run, args, kwargs, device=layer._weight_device())
-    except InferenceError:  # it takes other masks than these: what it makes of them is seen when it runs
-        return {id(drawn) for drawn in node.tensors} if masked else set()
-    return found
-
-
 class _Writer:
     def __init__(self) -> None:
         self.fx = fx.Graph()
@@ -246,7 +211,7 @@ class _Writer:
         if is_nested(operation):
             self.write_nested(scope, node, inputs)
             return
-        read = self.read_with_mask if _carries_masks(operation) else self.read
+        read = self.read_with_mask if carries_masks(operation) else self.read
         args, kwargs = map_symbolic(lambda tensor: read(scope, node, tensor), (node.args, node.kwargs))
         args, kwargs = map_only(torch.Tensor, lambda tensor: self.constant(scope, tensor), (args, kwargs))
         if operation is cast_inside:
@@ -274,7 +239,7 @@ class _Writer:
     def carried_masks(self, node: Node, result: Any, inputs: Sequence[_Value]) -> Any:
         """The masks that the outputs of a user's layer carry, each known when it runs, and `None` for outputs without one."""
         masked = {id(parent) for parent, value in zip(node.parents, inputs, strict=True) if value.mask is not None}
-        found = _outputs_with_masks(node, masked)
+        found = outputs_with_masks(node, masked)
         return [self.fx.call_function(carried_mask, (self.pick(t, result),)) if id(t) in found else None for t in node.tensors]
 
     def write_nested(self, scope: _Scope, node: Node, inputs: Sequence[_Value]) -> None:
