@@ -186,7 +186,7 @@ def test_targets_that_do_not_fit_are_refused(y, message):
         arrays_of([A, B], y, None, TWO)
 
 
-@pytest.mark.parametrize("weights", [[W, None], (W, None), {"p": W}, {"p": W, "q": None}, [W.tolist(), None]])
+@pytest.mark.parametrize("weights", [[W, None], {"p": W}, {"p": W, "q": None}, [W.tolist(), None]])
 def test_weights_may_be_partial(weights):
     assert shapes(arrays_of([A, B], [Y, Y], weights, TWO).sample_weight) == [(6,), None]
 
@@ -213,7 +213,7 @@ def test_weights_that_do_not_fit_are_refused(weights, message):
         arrays_of([A, B], [Y, Y], weights, TWO)
 
 
-@pytest.mark.parametrize("weights", [{1.0}, "balanced"])
+@pytest.mark.parametrize("weights", [(W, W), {1.0}, "balanced"])
 def test_weights_of_the_wrong_kind_are_a_type_error(weights):
     with pytest.raises(TypeError, match="sample_weight is an array, or a list or dict of arrays"):
         arrays_of([A, B], [Y, Y], weights, TWO)

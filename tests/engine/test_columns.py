@@ -248,6 +248,20 @@ def test_a_tensor_out_of_inference_mode_is_one_to_train_on_in_the_same_memory(na
     assert not rows.is_inference() and rows.dtype == data.dtype and rows.data_ptr() == data[1:].data_ptr()
 
 
+def test_a_tensor_with_a_history_out_of_inference_mode_is_taken():
+    with torch.inference_mode():
+        data = torch.ones(2, 1).requires_grad_()
+    assert not column(data, "x").take(slice(0, 2)).requires_grad
+
+
+def test_what_numpy_can_read_is_an_array():
+    class Readable:
+        def __array__(self, dtype=None, copy=None):
+            return np.ones((2, 3), dtype)
+
+    assert is_array(Readable()) and column(Readable(), "x").shape == (2, 3)
+
+
 def test_a_column_stays_what_it_is():
     rows = Column(torch.ones(2, 1))
     assert column(rows, "x") is rows

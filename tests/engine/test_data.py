@@ -268,6 +268,35 @@ def test_the_options_of_a_sequence_are_used():
     assert epochs.source.loading == Loading(workers=0, max_queue_size=2)
 
 
+class Numbered(Sequence):
+    def __init__(self, num_batches):
+        super().__init__()
+        self.num_batches = num_batches
+
+    def __getitem__(self, index):
+        return [[float(index)]], [0.0]
+
+
+@pytest.mark.parametrize(("x", "steps", "found"), [(Numbered(2), None, [[0], [1]]), (Numbered(None), 3, [[0], [1], [2]])])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_sequence_may_say_its_number_of_batches_as_in_keras_3(x, steps, found, workers):
+    assert firsts(opened(x, steps=steps, shuffle=x.num_batches is None, workers=workers)) == found
+
+
+def test_an_endless_sequence_needs_a_number_of_steps():
+    with pytest.raises(ValueError, match="The Numbered is endless, so the number of steps is needed: steps_per_epoch"):
+        opened(Numbered(None))
+
+
+def test_a_length_that_is_no_whole_number_is_refused():
+    class Ceiled(Shaped):
+        def __len__(self):
+            return np.ceil(1.5)
+
+    with pytest.raises(TypeError, match=r"The length of a Ceiled is its number of batches, rounded up: int\(np.ceil"):
+        opened(Ceiled())
+
+
 @pytest.mark.parametrize("x", [UserList(), DataLoader(UserList()), TensorDataset(torch.ones(0, 1), torch.ones(0))])
 def test_data_without_batches_is_an_error(x):
     with pytest.raises(ValueError, match="holds no"):

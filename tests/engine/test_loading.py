@@ -12,9 +12,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from torchkeras_fn.callbacks import Callback
 from torchkeras_fn.config import set_random_seed
+from torchkeras_fn.engine.loaders import LoaderSource, batch_starts, dataset_source
 from torchkeras_fn.engine.loading import Epochs
-from torchkeras_fn.engine.sources import GeneratorSource, LoaderSource, SequenceSource, batch_starts, dataset_source
+from torchkeras_fn.engine.sources import GeneratorSource, SequenceSource
 from torchkeras_fn.engine.workers import Loading
 from torchkeras_fn.utils import Sequence
 
@@ -120,6 +122,23 @@ def test_the_end_of_each_epoch_is_told_once(loading):
     assert numbers.ends == 3
 
 
+class Begun(Numbers):
+    def on_epoch_begin(self):
+        self.count += 1
+
+
+@pytest.mark.parametrize("loading", [MAIN, THREAD, PROCESS], ids=["main", "thread", "process"])
+def test_the_begin_of_each_epoch_is_told_before_it_is_read(loading):
+    assert run(SequenceSource(Begun(1), False, loading), epochs=2) == [[0, 1], [0, 1, 2]]
+
+
+def test_the_begin_of_an_epoch_is_not_told_twice_to_a_sequence_that_is_a_callback():
+    class Told(Numbers, Callback):
+        """Is told by `fit`, with the number of the epoch."""
+
+    assert run(SequenceSource(Told(2), False, MAIN)) == [[0, 1]]
+
+
 @EVERY
 def test_the_end_of_the_epoch_is_told_once_where_the_steps_are_counted(loading):
     numbers = Numbers(4)
@@ -185,6 +204,15 @@ def test_without_workers_a_sequence_is_read_in_the_main_thread_even_with_multipr
     numbers = Numbers()
     run(SequenceSource(numbers, False, Loading(0, use_multiprocessing=True)))
     assert numbers.threads == {threading.main_thread()}
+
+
+def test_processes_send_tensors_without_their_history():
+    class Traced(Numbers):
+        def __getitem__(self, index):
+            return {"x": torch.ones(2, requires_grad=True) * index}, None
+
+    [batches] = run(SequenceSource(Traced(2), False, PROCESS))
+    assert [(found["x"].tolist(), found["x"].requires_grad) for found, _ in batches] == [([0, 0], False), ([1, 1], False)]
 
 
 def test_threads_read_a_sequence_outside_the_main_thread():

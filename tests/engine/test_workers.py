@@ -7,11 +7,12 @@ from collections import namedtuple
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import torch
 
 from torchkeras_fn.engine import workers
 from torchkeras_fn.engine.inference import leaves_of
-from torchkeras_fn.engine.sources import dataset_source
+from torchkeras_fn.engine.loaders import dataset_source
 from torchkeras_fn.engine.workers import (
     Items,
     Loading,
@@ -139,9 +140,10 @@ def test_an_error_that_cannot_be_pickled_comes_out_of_a_process_told(dataset):
     assert not multiprocessing.active_children()
 
 
-def test_a_batch_that_cannot_be_pickled_comes_out_of_a_process_as_an_error():
+@pytest.mark.parametrize("part", [lambda: 2, np.ones(2).view(type("Local", (np.ndarray,), {}))], ids=["function", "subclass"])
+def test_a_batch_that_cannot_be_pickled_comes_out_of_a_process_as_an_error(part):
     with pytest.raises(TypeError, match="cannot be pickled, so a worker process cannot send it"):
-        list(batches_from(loader_of(Items([(1, lambda: 2)]), Loading(1, True)), ends=True))
+        list(batches_from(loader_of(Items([(1, part)]), Loading(1, True)), ends=True))
     assert not multiprocessing.active_children()
 
 
@@ -226,6 +228,25 @@ def test_items_that_come_as_new_views_of_one_array_are_all_copied(view):
 
     ready = in_threads(read, range(5), Loading(1))
     assert [[float(leaf.mean()) for leaf in leaves_of(item) if leaf is not None] for item in list(ready)] == [[0], [1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize("buffer", [np.zeros(1), torch.zeros(1)], ids=["array", "tensor"])
+@pytest.mark.parametrize("source", ["items", "stream"])
+def test_what_a_process_sends_is_not_refilled_meanwhile(buffer, source):
+    class Refilled:
+        def __getitem__(self, index):
+            buffer[:] = index
+            return (buffer,)
+
+    refilled = Refilled()
+    items = Items(refilled)
+    found = list(map(items.__getitem__, range(3)) if source == "items" else Stream(map(refilled.__getitem__, range(3))))
+    assert [float(one[0]) for (one,) in found] == [0, 1, 2]
+
+
+def test_a_sparse_matrix_that_is_a_dict_too_is_copied_as_a_matrix():
+    matrix = scipy.sparse.dok_matrix(np.eye(2))
+    assert type(copied(matrix)) is type(matrix) and copied(matrix) is not matrix
 
 
 @pytest.mark.parametrize("data", [np.arange(10.0), torch.arange(10.0)], ids=["array", "tensor"])

@@ -38,6 +38,13 @@ def test_keras_3_options_are_kept():
     }
 
 
+def test_options_can_be_read_and_set():
+    numbers = Numbers(max_queue_size=4)
+    numbers.workers = 3
+    assert (numbers.workers, numbers.use_multiprocessing, numbers.max_queue_size) == (3, False, 4)
+    assert numbers.loading_options == {"workers": 3, "max_queue_size": 4}
+
+
 def test_unknown_options_are_refused():
     with pytest.raises(TypeError, match="wokers"):
         Numbers(wokers=2)

@@ -314,6 +314,8 @@ def _weights(value: Any, names: Sequence[str] | None, count: int) -> list[Column
         if unknown:
             raise ValueError(f"sample_weight names {unknown[0]!r}, which is no output. The outputs are {list(names or [])}.")
         parts = [value.get(name) for name in names or value]
+    elif isinstance(value, tuple):
+        raise TypeError("sample_weight is an array, or a list or dict of arrays, got a tuple.")
     else:
         parts = _parts(value, "sample_weight", count)
     if len(parts) != count:

@@ -216,7 +216,7 @@ def column(data: Any, what: str) -> Column:
 def _to_train_on(data: torch.Tensor) -> torch.Tensor:
     """Return the tensor without its history, sharing its memory; one out of `torch.inference_mode()` is no more of its kind."""
     if data.is_inference() and data.layout == torch.strided:
-        return torch.from_dlpack(data)
+        return torch.from_dlpack(data.detach())
     return data.detach() if data.requires_grad else data
 
 
@@ -276,12 +276,12 @@ def _reader(data: Any) -> Callable[[Any], Any]:
 
 
 def is_array(data: Any) -> bool:
-    """Return whether this is one array: it has a shape, or it is nested lists of numbers.
+    """Return whether this is one array: it has a shape or can be read as one, or it is nested lists of numbers.
 
     >>> is_array([1, 2]), is_array([np.ones(2), np.ones(3)])
     (True, False)
     """
-    if isinstance(data, torch.Tensor) or hasattr(data, "shape"):
+    if isinstance(data, torch.Tensor) or hasattr(data, "shape") or hasattr(data, "__array__"):
         return True
     while isinstance(data, (list, tuple)) and data:
         if any(hasattr(part, "shape") and len(part.shape) > 0 for part in data):

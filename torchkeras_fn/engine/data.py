@@ -6,6 +6,7 @@ for each of several outputs.
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,14 +22,16 @@ from torchkeras_fn.engine.border import Border
 from torchkeras_fn.engine.columns import Column, Whole, column
 from torchkeras_fn.engine.dealing import part_of, rows_in
 from torchkeras_fn.engine.device import to_device
+from torchkeras_fn.engine.loaders import LoaderSource, batch_starts, dataset_source
 from torchkeras_fn.engine.loading import Epochs
 from torchkeras_fn.engine.processes import Processes
-from torchkeras_fn.engine.sources import GeneratorSource, LoaderSource, SequenceSource, Source, batch_starts, dataset_source
+from torchkeras_fn.engine.sources import GeneratorSource, SequenceSource, Source
 from torchkeras_fn.engine.staging import ahead, is_worth_it, staged
 from torchkeras_fn.engine.unpacking import InTuple, as_it_came, has_parts, shown, unpack
 from torchkeras_fn.engine.workers import Loading
 
 Batch = tuple[Any, Any, Any]
+_STEPS_NEEDED = "so the number of steps is needed: steps_per_epoch, validation_steps or steps."
 
 
 class Gather:
@@ -228,7 +231,7 @@ def is_batches(x: Any) -> bool:
         return False
     if isinstance(x, (DataLoader, Dataset)) or hasattr(x, "on_epoch_end"):
         return True
-    if x is None or isinstance(x, torch.Tensor) or hasattr(x, "shape") or isinstance(x, (list, tuple, Mapping, str)) or hasattr(x, "iloc"):
+    if x is None or isinstance(x, (torch.Tensor, list, tuple, Mapping, str)) or hasattr(x, "shape") or hasattr(x, "__array__"):
         return False
     return hasattr(x, "__next__") or hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
 
@@ -255,17 +258,27 @@ def open_batches(
     elif isinstance(x, Dataset):
         source = dataset_source(x, batch_size, shuffle, loading, processes)
     elif hasattr(x, "__getitem__") and hasattr(x, "__len__"):
+        if _length(x) == sys.maxsize and steps is None:
+            raise ValueError(f"The {type(x).__name__} is endless, {_STEPS_NEEDED}")
         source = SequenceSource(x, bool(shuffle), replace(loading, **getattr(x, "loading_options", {})), processes)
     elif hasattr(x, "__next__"):
         steps = len(x) if steps is None and hasattr(x, "__len__") else steps
         if steps is None:
-            raise ValueError("A generator may be endless, so the number of steps is needed: steps_per_epoch, validation_steps or steps.")
+            raise ValueError(f"A generator may be endless, {_STEPS_NEEDED}")
         source = GeneratorSource(x, loading)
     else:
         source = LoaderSource(x)
     if source.steps == 0:
         raise ValueError(f"The {type(x).__name__} holds no batches.")
     return Epochs(source, converter(source, signature, with_targets), steps)
+
+
+def _length(x: Any) -> int:
+    """How many batches something says it has. Raises `TypeError`, as `len` does, where that is no whole number."""
+    try:
+        return len(x)
+    except TypeError as error:
+        raise TypeError(f"The length of a {type(x).__name__} is its number of batches, rounded up: int(np.ceil(...)). {error}.") from error
 
 
 def converter(source: Source, signature: Signature, with_targets: bool, for_own_step: bool = False) -> Callable[[Any], Batch]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from torchkeras_fn.engine.inference import leaves_of
+from torchkeras_fn.engine.inference import leaves_of, map_only
 
 _PATIENCE_SECONDS = 10.0
 
@@ -113,12 +113,14 @@ def copied(batch: Any) -> Any:
         return batch.copy(order="K") if batch.flags.writeable else batch
     if isinstance(batch, torch.Tensor):
         return batch.detach().clone()
+    if hasattr(batch, "iloc") or hasattr(batch, "nnz"):  # of the sparse matrices one is a dict, too
+        return batch.copy()
     if isinstance(batch, Mapping):
         return {name: copied(part) for name, part in batch.items()}
     if isinstance(batch, (list, tuple)):
         parts = batch if all(isinstance(part, (int, float)) for part in batch) else map(copied, batch)
         return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts) if isinstance(batch, tuple) else list(parts)
-    return batch.copy() if hasattr(batch, "iloc") or hasattr(batch, "nnz") else batch
+    return batch
 
 
 class _Spared:
@@ -261,15 +263,14 @@ class Items(Dataset[Any]):
 
     def __init__(self, sequence: Any):
         self.sequence = sequence
+        self._read = _Spared(sequence.__getitem__)  # for an item is sent while the next one is read
 
     def __len__(self) -> int:
         return len(self.sequence)
 
     def __getitem__(self, index: int) -> Any:
         try:
-            return self.sequence[index]
-        except StopIteration as error:
-            raise no_item(index) from error
+            return self._read(index)
         except Exception as error:
             raise _sendable(error)  # noqa: B904 - it says itself what it comes from
 
@@ -294,7 +295,7 @@ class Stream(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         try:
-            yield from self.generator
+            yield from map(copied, self.generator)
         except Exception as error:
             raise _sendable(error)  # noqa: B904 - it says itself what it comes from
 
@@ -325,13 +326,14 @@ def _caused(error: Exception, cause: Exception) -> Exception:
 
 def _checked(batch: Any) -> Any:
     """Return a batch that can be sent to another process. Raises `TypeError` for one that would be lost on its way."""
+    batch = map_only(torch.Tensor, torch.Tensor.detach, batch)  # a tensor with a history would be lost without an error
     if not all(_is_plain(leaf) for leaf in leaves_of(batch)) and not _can_be_pickled(batch):
         raise TypeError(f"A batch of type {type(batch).__name__} cannot be pickled, so a worker process cannot send it: {batch!r:.200}.")
     return batch
 
 
 def _is_plain(leaf: Any) -> bool:
-    return leaf is None or isinstance(leaf, (torch.Tensor, int, float, str)) or (isinstance(leaf, np.ndarray) and not leaf.dtype.hasobject)
+    return leaf is None or isinstance(leaf, (torch.Tensor, int, float, str)) or (type(leaf) is np.ndarray and not leaf.dtype.hasobject)
 
 
 def _can_be_pickled(value: Any) -> bool:
