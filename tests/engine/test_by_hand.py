@@ -435,6 +435,32 @@ def test_hooks_registered_in_the_middle_of_an_epoch_run():
     assert len(seen) == 2
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("batch", [None, 0], ids=["before an epoch", "in its middle"])
+def test_weights_that_come_to_lie_otherwise_in_memory_learn_the_same(batch, optimizer):
+    """As a kernel read from a file of Keras does, which is assigned transposed."""
+    kernel = np.random.default_rng(2).random((FEATURES, 8), dtype=np.float32)
+
+    def trained_with_it() -> list[bytes]:
+        model = perceptron()
+        model.set_weights([np.full_like(weight, 0.1) for weight in model.get_weights()])
+        model.compile(optimizer, "sparse_categorical_crossentropy", device="cpu")
+
+        def assign(number: Any, logs: Any = None) -> None:
+            if number == batch:
+                model.layers[1].module.weight.data = torch.from_numpy(kernel.copy()).t()
+
+        if batch is None:
+            model.train_on_batch(X, Y)
+            assign(None)
+        model.fit(X, Y, batch_size=8, shuffle=False, verbose=0, callbacks=[LambdaCallback(on_batch_begin=assign)])
+        return [weight.tobytes() for weight in model.get_weights()]
+
+    found = trained_with_it()
+    with autograd_alone():
+        assert found == trained_with_it()
+
+
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
 def test_autocast_and_the_search_for_anomalies_see_the_layers_run():
     model = compiled()

@@ -449,7 +449,7 @@ def test_copies_keep_the_figures_and_go_their_own_way(copied):
 
 @pytest.mark.parametrize("kind", ["loss", "metrics"])
 def test_a_layer_is_neither_a_loss_nor_a_metric(kind):
-    with pytest.raises(TypeError, match="is no layer, got a Dense"):
+    with pytest.raises(TypeError, match="Dense is a layer, which no"):
         Objective(**{"loss": "mse", kind: Dense(1)})
 
 

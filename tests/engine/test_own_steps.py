@@ -376,3 +376,41 @@ def test_an_activity_regularizer_counts_in_a_compute_loss_of_ones_own():
     expected = 2 * (((prediction - Y) ** 2).mean() + 0.01 * (prediction**2).sum())
     assert model.evaluate(X, Y, verbose=0) == pytest.approx(expected, rel=1e-5)
     assert model.fit(X, Y, verbose=0).history["loss"] == pytest.approx([expected], rel=1e-5)
+
+
+class Adding(Layer):
+    def call(self, inputs):
+        self.add_loss((inputs**2).mean())
+        self.add_metric(inputs.mean(), name="level")
+        return inputs + 1
+
+
+class ByHand(Model):
+    def train_step(self, batch):
+        x, y, sample_weight = batch
+        predictions = self(x)
+        self.optimizer.zero_grad()
+        self.compute_loss(x=x, y=y, y_pred=predictions, sample_weight=sample_weight).backward()
+        self.optimizer.step()
+        return self.compute_metrics(x, y, predictions, sample_weight)
+
+
+class WithItsLoss(Model):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+        return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
+
+
+@pytest.mark.parametrize("kind", [ByHand, WithItsLoss])
+def test_the_usual_step_written_out_logs_what_the_usual_step_does(kind):
+    """With the terms of each call of a shared layer, figures of layers and of the graph, and weights as they were before the step."""
+
+    def figures(make):
+        x, adding = Input(shape=(3,)), Adding()
+        model = make(x, Dense(1, kernel_initializer="ones", kernel_regularizer="l2")(adding(adding(x))))
+        model.add_metric(model.output.mean(), name="output")
+        model.compile("sgd", "mse", device="cpu")
+        return {**model.fit(X, Y, batch_size=2, shuffle=False, verbose=0).history, **model.evaluate(X, Y, verbose=0, return_dict=True)}
+
+    expected = figures(Model)
+    assert figures(kind) == {name: pytest.approx(value, rel=1e-6) for name, value in expected.items()}
+    assert list(expected) == ["loss", "output", "level"]

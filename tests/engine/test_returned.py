@@ -277,3 +277,21 @@ def test_parts_have_their_places_by_name_or_in_order(names, returned, places):
 )
 def test_more_is_what_adds_to_the_names_or_gives_names_to_numbers(names, returned, expected):
     assert has_more(returned, names) is expected
+
+
+class InAnotherOrder(Trainer, nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(1, 1), nn.Linear(1, 1)
+
+    def forward(self, x):
+        outputs = {"first": self.first(x), "second": self.second(x)}
+        return outputs if self.training else dict(reversed(outputs.items()))
+
+
+def test_several_processes_leave_out_the_output_without_a_loss_wherever_it_is_returned():
+    net = InAnotherOrder()
+    net.compile("sgd", {"first": "mse", "second": None}, device="cpu")
+    net.evaluate(np.ones((2, 1), "float32"), {"first": np.ones((2, 1))}, verbose=0)
+    outputs = net.train()._all_of_the_loss(torch.ones(2, 1))
+    assert [part.requires_grad for part in outputs.predictions] == [True, False]

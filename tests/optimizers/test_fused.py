@@ -241,6 +241,12 @@ def with_another_group(optimizer):
     weight.grad = torch.ones(2)
 
 
+def begin_each_anew(optimizer):
+    """Put other tensors in the place of what is kept of each parameter, and leave the numbers of steps as they are."""
+    for state in optimizer.state.values():
+        state |= {name: torch.zeros_like(value) for name, value in state.items() if name != "step"}
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
@@ -255,6 +261,8 @@ def with_another_group(optimizer):
         ("rmsprop", lambda optimizer: optimizer.state.clear()),
         ("adagrad", switched(maximize=True)),
         ("adam", forget_each),
+        ("adam", begin_each_anew),
+        ("momentum", begin_each_anew),
         ("adam", with_another_group),
     ],
 )

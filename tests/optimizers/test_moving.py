@@ -40,12 +40,31 @@ def test_numbers_that_are_no_image_of_the_weights_keep_their_type_and_place():
     assert kinds == {"step": torch.float32, "mu_product": torch.float32, "exp_avg": torch.bfloat16, "exp_avg_sq": torch.bfloat16}
 
 
+def test_so_they_do_where_a_state_is_taken_over():
+    weights = [torch.nn.Parameter(torch.ones(2, dtype=torch.float64)) for _ in range(2)]
+    first, second = (optimizers.Nadam() for _ in weights)
+    for optimizer, weight in zip((first, second), weights, strict=True):
+        optimizer.apply([torch.ones_like(weight)], [weight])
+    second.load_state_dict(first.state_dict())
+    assert second.torch_optimizer.state[weights[1]]["mu_product"].dtype == torch.float32
+
+
 def test_another_parameter_takes_over_the_state_of_the_one_it_replaces():
     old, new = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
     optimizer = stepped(torch.optim.Adam, old)
     follow_parameters(optimizer, {id(old): new})
     assert optimizer.param_groups[0]["params"] == substitute([old], {id(old): new}) == [new]
     assert list(optimizer.state) == [new] and optimizer.state[new]["exp_avg"].dtype == torch.float64
+
+
+def test_the_state_lies_in_memory_as_the_weights_do():
+    weight = torch.nn.Parameter(torch.ones(2, 3))
+    optimizer = stepped(torch.optim.Adam, weight)
+    optimizer.state[weight]["exp_avg"].copy_(torch.arange(6.0).view(2, 3))
+    weight.data = weight.data.t().contiguous().t()
+    follow_parameters(optimizer, {})
+    mean = optimizer.state[weight]["exp_avg"]
+    assert mean.stride() == weight.stride() and mean.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
 
 
 def test_fused_kernels_are_for_devices_that_have_them():

@@ -15,6 +15,17 @@ class Collected:
     def __init__(self) -> None:
         self.losses: list[torch.Tensor] = []
         self.metrics: list[tuple[str, torch.Tensor]] = []
+        self.layers: list[Additions] = []
+        """Those that added the losses."""
+
+    def give_back(self, model: "Additions") -> None:
+        """Leave the terms with the layers that added them, all of those that ran several times, and the figures with their model."""
+        for layer in self.layers:
+            layer.forget_losses()
+        for layer, loss in zip(self.layers, self.losses, strict=True):
+            layer._last_losses = (*layer._last_losses, loss)
+        if self.metrics or model._last_metrics:
+            model._last_metrics = tuple(self.metrics)
 
 
 _collected: Collected | None = None
@@ -37,6 +48,15 @@ def collecting() -> Iterator[Collected]:
         _collected = outer
 
 
+def is_collecting() -> bool:
+    """Return whether what layers add is gathered by a step, or by the call of a model.
+
+    >>> is_collecting()
+    False
+    """
+    return _collected is not None
+
+
 class Additions:
     """The part of a layer that adds terms: symbolic ones to the graph, real ones while it runs.
 
@@ -50,6 +70,7 @@ class Additions:
     _symbolic_metrics: tuple[tuple[str, KerasTensor], ...] = ()
     _loss_functions: tuple[Callable[[], Any], ...] = ()
     _last_losses: tuple[torch.Tensor, ...] = ()
+    _last_metrics: tuple[tuple[str, torch.Tensor], ...] = ()
     _adds_as_it_runs: bool = True
     """Whether the layer may add terms in its own `call`, or step; else they come from outside, once."""
 
@@ -75,6 +96,7 @@ class Additions:
         """Add a term to the loss of the step, or of the call by hand, that is running."""
         if _collected is not None:
             _collected.losses.append(loss)
+            _collected.layers.append(self)
         else:
             self._last_losses = (*self._last_losses, loss)
 

@@ -78,7 +78,7 @@ class ByHand:
 
     `run` returns what the view does, and last, in place of nothing, what carries the gradients of the predictions back.
     The view itself runs where it has to: without gradients, while somebody has a say in it by a hook on a module, on a weight or on
-    what autograd saves, under autocast, where torch looks for anomalies, and once a weight is replaced or learns no more.
+    what autograd saves, under autocast, where torch looks for anomalies, and once a weight is replaced, transposed, or learns no more.
 
     >>> from torchkeras_fn.engine.graph import Graph
     >>> from torchkeras_fn.engine.lowering import lower_for_training
@@ -242,7 +242,8 @@ class _Writer(Writer):
         return [
             *("not is_grad_enabled()", "is_anomaly_enabled()", "is_any_autocast_enabled()", "hooks_on_what_is_saved(True)"),
             *(f"{self.variables[node]}.requires_grad" for node in self.nodes if node.op == "placeholder"),
-            *(f"not {w}.requires_grad or {w}._backward_hooks or {w}._post_accumulate_grad_hooks" for w in self.weights.values()),
+            *(f"not ({w}.requires_grad and {w}.is_contiguous())" for w in self.weights.values()),
+            *(f"{w}._backward_hooks or {w}._post_accumulate_grad_hooks" for w in self.weights.values()),
         ]
 
     def step(self, node: Any) -> str:

@@ -133,6 +133,11 @@ class Objective(Figures):
         """The positions of the outputs that the module returned last."""
         return range(len(self.outputs)) if self._places is None else [place for place in self._places if place is not None]
 
+    def losses_as_returned(self) -> list[Any]:
+        """The losses of the parts that the module returned last, in their order; `None` for one that has none, or is no output."""
+        places = range(len(self.outputs)) if self._places is None else self._places
+        return [None if place is None else self.outputs[place].loss for place in places]
+
     def _arranged(self, outputs: TrainingOutputs) -> TrainingOutputs:
         """What the module returned as an entry for each output, `None` for one that it did not return."""
         found = {place: part for place, *part in zip(self._places or (), outputs.predictions, outputs.masks, strict=False)}

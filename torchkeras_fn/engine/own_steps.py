@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from numbers import Real
 from typing import Any, ClassVar
@@ -41,7 +41,9 @@ class OwnSteps(Telling):
 
         An overriding method is called by `train_step` and `test_step`, and may leave out `training`.
         """
-        objective, outputs = self._compiled("compute_loss"), self._with_terms(y_pred)
+        objective, of_weights = self._compiled("compute_loss"), self._weight_terms()
+        outputs = self._with_terms(y_pred, of_weights)
+        self.__dict__["_of_weights"] = [torch.as_tensor(term).detach() for term in of_weights]
         loss = objective.loss(outputs, y, sample_weight, is_logits=False)
         objective.decide_metrics(outputs, y)  # a step of the user's may look for them now
         return loss
@@ -52,7 +54,8 @@ class OwnSteps(Telling):
         An overriding method is called by `train_step` and `test_step`, and returns what is logged.
         """
         objective = self._compiled("compute_metrics")
-        outputs, loss = self._with_terms(y_pred), self._tracked_loss
+        of_weights = self.__dict__.pop("_of_weights", None)  # as `compute_loss` saw them: a step may have been taken since then
+        outputs, loss = self._with_terms(y_pred, of_weights), self._tracked_loss
         with torch.no_grad():
             if loss is None and objective.targets:
                 loss = objective.loss(outputs, y, sample_weight, is_logits=False)
@@ -81,6 +84,10 @@ class OwnSteps(Telling):
         """The loss terms that layers added when they last ran, as in the call of the model in a step of the user's."""
         return []
 
+    def _added_figures(self) -> list[tuple[str, torch.Tensor]]:
+        """The figures that layers added in the last calls of models, by their names."""
+        return []
+
     def _call_that_adds_terms(self) -> Callable[[Any], Any] | None:
         """What runs the model and leaves the terms that layers add; `None` where `_call` does, or no layer adds any."""
         return None
@@ -88,8 +95,9 @@ class OwnSteps(Telling):
     def _forget_added_terms(self) -> None:
         """Begin a step in which layers add terms anew."""
 
-    def _with_terms(self, predictions: Any) -> TrainingOutputs:
-        return self._plain_outputs(predictions)._replace(losses=(*self._added_terms(), *self._weight_terms()))
+    def _with_terms(self, predictions: Any, of_weights: Sequence[torch.Tensor] | None) -> TrainingOutputs:
+        terms = *self._added_terms(), *(self._weight_terms() if of_weights is None else of_weights)
+        return self._plain_outputs(predictions)._replace(losses=terms, metrics=self._added_figures())
 
     def _of_own_parts(self, x: Any, y: Any, sample_weight: Any, training: bool) -> tuple[torch.Tensor, Mapping[str, Any]]:
         """Return the loss and the figures of a step some part of which is the user's."""
@@ -104,6 +112,7 @@ class OwnSteps(Telling):
                 return loss, figures_of(self.compute_metrics(x, y, y_pred, sample_weight), "compute_metrics")
         finally:
             del self.__dict__["_tracked_loss"]
+            self.__dict__.pop("_of_weights", None)
 
     def _nested_batch(self, batch: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         """Return a batch as a step of the user's sees it: nested as the model's inputs and outputs are."""
@@ -127,6 +136,7 @@ class OwnSteps(Telling):
                 if not in_keras and _mistakes_three_parts(error):
                     raise type(error)(_THREE_PARTS.format(name=getattr(step, "__name__", "The step"))) from error
                 raise
+            self.__dict__.pop("_of_weights", None)
             return result if is_predicting or type(result) is dict else figures_of(result, getattr(step, "__name__", "The step"))
 
         def take(batch: Any) -> Any:

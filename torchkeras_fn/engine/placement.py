@@ -13,8 +13,16 @@ from torchkeras_fn.engine.replica import optimizers_of
 from torchkeras_fn.engine.weights import weighted_in
 from torchkeras_fn.optimizers.moving import substitute
 
-place_of = operator.attrgetter("device", "dtype")
-"""Where a parameter is, and of which type."""
+place_of, strides_of = operator.attrgetter("device", "dtype"), torch.Tensor.stride
+
+
+def places_of(parameters: Sequence[nn.Parameter]) -> list[Any]:
+    """Return where parameters are, of which types, and how they lie in memory.
+
+    >>> places_of([nn.Parameter(torch.ones(3, 2).t())])
+    [(device(type='cpu'), torch.float32), (1, 2)]
+    """
+    return [*map(place_of, parameters), *map(strides_of, parameters)]
 
 
 class Placement:
@@ -26,7 +34,7 @@ class Placement:
     _collected: Sequence[nn.Parameter] = ()
     _frozen: Sequence[nn.Parameter] = ()
     _places: Sequence[Any] | None = None
-    """Devices and types of the trained weights when the views were made; `None` where they have to be made anew."""
+    """Devices, types and strides of the trained weights when the views were made; `None` where they have to be made anew."""
 
     # ------------------------------------------------------------------ what users call
 
@@ -86,7 +94,7 @@ class Placement:
         self._take_optimizers_along({})
         self._device = device_of(self)  # type: ignore[arg-type]
         self._prepare_again()
-        self._places = list(map(place_of, self._collected))
+        self._places = places_of(self._collected)
 
     def _take_optimizers_along(self, replaced: Mapping[int, Any]) -> None:
         """Take along the optimizer of `compile`, and others in attributes, which a training step of the user's may work with."""

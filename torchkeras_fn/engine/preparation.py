@@ -22,7 +22,7 @@ from torchkeras_fn.engine.lowering import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.own_figures import reset_metrics_in, resettable_metrics_in
 from torchkeras_fn.engine.per_output import leaves_in
-from torchkeras_fn.engine.placement import Placement, place_of
+from torchkeras_fn.engine.placement import Placement, place_of, places_of, strides_of
 from torchkeras_fn.engine.processes import Processes, join, local_device
 from torchkeras_fn.engine.returned import parts_of
 from torchkeras_fn.engine.sharded import Sharded
@@ -199,7 +199,7 @@ class Preparation(Stepping, Sharded, Placement):
         if names is not None and objective.output_names != names:
             objective.name_outputs(names)
         self._prepare_views(objective)
-        self._bound, self._places = True, list(map(place_of, self._collected))
+        self._bound, self._places = True, places_of(self._collected)
 
     def _hold_weights(self) -> None:
         """See to it that the optimizer holds the weights to their constraints after each step."""
@@ -222,7 +222,8 @@ class Preparation(Stepping, Sharded, Placement):
         if self._bound:
             if self._around_steps is not None and not self._around_steps.is_attached:
                 self._accompany_steps()
-            if list(map(place_of, self._collected)) != self._places:  # asked before every step on a single batch
+            # `places_of`, without its frame: it is asked before every step on a single batch.
+            if [*map(place_of, self._collected), *map(strides_of, self._collected)] != self._places:
                 self._follow_weights()
         elif self.objective is not None:
             self._bind()

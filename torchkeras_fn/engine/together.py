@@ -163,9 +163,9 @@ class Together(Opening):
 
     def _all_of_the_loss(self, x: Any) -> Any:
         """The outputs for a step, without the history of those that have no loss."""
-        outputs, objective = self._training_outputs(x), self._compiled("training")
-        found = [p if o.loss is not None else p.detach() for p, o in zip(outputs.predictions, objective.outputs, strict=True)]
-        return outputs._replace(predictions=found)
+        outputs = self._training_outputs(x)
+        pairs = zip(outputs.predictions, self._compiled("training").losses_as_returned(), strict=True)
+        return outputs._replace(predictions=[part.detach() if loss is None else part for part, loss in pairs])
 
     def _bind(self) -> None:
         """Forget the replica, and refuse what cannot be done by several processes."""

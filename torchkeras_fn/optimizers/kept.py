@@ -9,7 +9,7 @@ import torch
 
 from torchkeras_fn.optimizers.averages import Averages
 from torchkeras_fn.optimizers.gradients import Gathered
-from torchkeras_fn.optimizers.moving import follow_parameters
+from torchkeras_fn.optimizers.moving import follow_parameters, load_state
 from torchkeras_fn.optimizers.option import Decay
 from torchkeras_fn.optimizers.rate import Rated
 from torchkeras_fn.optimizers.scaling import Scaling
@@ -79,7 +79,7 @@ class Kept(Rated):
         if self._scaling is not None and scaling is not None:
             self._scaling.load_state_dict(scaling)
         if self.torch_optimizer is not None:
-            self.torch_optimizer.load_state_dict(state_in_parts(self.torch_optimizer, state))
+            load_state(self.torch_optimizer, state_in_parts(self.torch_optimizer, state))
 
     def kept_for_parameters(self) -> list[tuple[Any, str]]:
         """Return where something is kept for each parameter, beside the torch optimizer: the keepers, and the names of the lists."""

@@ -39,9 +39,26 @@ def follow_parameters(optimizer: torch.optim.Optimizer, replaced: Mapping[int, A
             optimizer.state[replaced[id(parameter)]] = optimizer.state.pop(parameter)
     if not optimizer.state:
         return
-    # NAdam reads this number on the host at each step; torch would let it follow the weights, as if it were of their kind.
-    products = {parameter: state["mu_product"] for parameter, state in optimizer.state.items() if "mu_product" in state}
-    optimizer.load_state_dict(optimizer.state_dict())
-    for parameter, product in products.items():
-        state = optimizer.state[parameter]
-        state["mu_product"] = product.to(state["step"].device)
+    load_state(optimizer, optimizer.state_dict())
+
+
+def load_state(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Let a torch optimizer take over a state, which is made to lie in memory as the weights do: torch's fused kernels rely on it.
+
+    >>> weight = torch.nn.Parameter(torch.ones(3, 2).t())
+    >>> adam = torch.optim.Adam([weight])
+    >>> kept = {"step": torch.tensor(1.0), "exp_avg": torch.ones(2, 3), "exp_avg_sq": torch.ones(2, 3)}
+    >>> load_state(adam, {**adam.state_dict(), "state": {0: kept}})
+    >>> adam.state[weight]["exp_avg"].stride()
+    (1, 2)
+    """
+    optimizer.load_state_dict(dict(state))
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, parameter in zip(numbers, parameters, strict=True):
+        held = optimizer.state.get(parameter) or {}
+        for name, value in held.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                held[name] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+        if "mu_product" in held:  # NAdam reads it on the host at each step; torch lets it follow the weights, as if of their kind
+            held["mu_product"] = state["state"][number]["mu_product"].to(held["step"].device)
