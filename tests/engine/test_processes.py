@@ -18,4 +18,5 @@ def test_the_threads_of_gloo_are_given_time_before_the_group_is_left():
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM], env={**os.environ, **torchrun}, capture_output=True, text=True, timeout=120, check=True
     )
-    assert ended.stdout.split() == ["paused", "True"]
+    said = [line for line in ended.stdout.splitlines() if not line.startswith("[Gloo]")]  # as up to torch 2.9
+    assert said == ["paused True"]

@@ -1,6 +1,7 @@
 """`Traced`: a training step becomes a graph that computes the same, and nothing shows that it was traced."""
 
 import copy
+import gc
 import random
 
 import numpy as np
@@ -55,6 +56,15 @@ def test_tracing_takes_no_number_of_the_generators_of_python_and_numpy():
     state = random_state()
     traced(model)
     assert same(random_state(), state)
+
+
+def test_no_cycles_are_collected_while_a_step_is_traced():
+    """Up to torch 2.9, a tensor in one is emptied though gradients need it, and would be a constant of the graph."""
+    seen = []
+    model = ready(layers.Lambda(lambda x: seen.append(gc.isenabled()) or x))
+    traced(model)
+    assert seen[-1] is False
+    assert gc.isenabled()
 
 
 def test_tracing_changes_nothing():

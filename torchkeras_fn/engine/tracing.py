@@ -5,6 +5,7 @@ changes beside the batch (weights, running statistics, what metrics gather) beco
 in place. Tracing itself changes nothing: neither tensors nor attributes nor random states.
 """
 
+import gc
 import operator
 import os
 import traceback
@@ -92,6 +93,7 @@ class Traced:
         self.parameters: list[torch.Tensor] = []
         self.draws.clear()
         with ExitStack() as around:
+            around.enter_context(_uncollected())
             around.enter_context(_as_before(self.trainer._as_module()))
             counted = around.enter_context(_on_plain_tensors(inside))
             for output in self.trainer.objective.outputs:
@@ -287,6 +289,18 @@ def attributes_as_before(module: nn.Module) -> Iterator[None]:
                 put_back(holder, before)
     if reason:
         raise Untraceable(f"{reason} for the next batch, which is no buffer of it")
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let no cycle of objects be collected: up to torch 2.9, a traced tensor in one is emptied though gradients need it."""
+    is_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_on:
+            gc.enable()
 
 
 @contextmanager

@@ -255,7 +255,7 @@ class LSTMStep(Step):
             inputs = torch.cat([inputs, frozen.unsqueeze(-1).to(inputs.dtype)], -1)
         before = (states[0].unsqueeze(0), states[1].unsqueeze(0))
         outputs, hidden, cell = torch._VF.lstm(inputs, before, *self.kernel_arguments(weight_ih))  # type: ignore[attr-defined]
-        return outputs, [hidden[0], cell[0]]
+        return outputs, [hidden.view_as(states[0]), cell.view_as(states[1])]  # up to torch 2.10, `export` sees one dimension more
 
 
 _SHUT = 1e4  # a sigmoid of it is 1 exactly, of its negative 0, in every float type that holds it
