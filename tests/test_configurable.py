@@ -103,3 +103,7 @@ def test_a_data_format_that_was_chosen_by_default_holds_where_another_default_is
     finally:
         backend.set_image_data_format(before)
     assert layers.Conv2D.from_config(config).data_format == "channels_first"
+
+
+def test_an_object_shows_the_call_that_made_it():
+    assert repr(Point(3, label="a")) == "Point(3, label='a')"

@@ -70,6 +70,11 @@ def test_one_input_and_output_are_not_listed():
     assert (model.input_shape, model.output_shape) == ((None, 3), (None, 2))
 
 
+def test_a_model_is_printed_as_the_torch_modules_that_it_is_made_of():
+    assert str(forked()).splitlines()[:2] == ["Model(", "  (shared): Linear(in_features=3, out_features=4, bias=True)"]
+    assert repr(forked()) == "<Model (unnamed)>"
+
+
 def test_several_inputs_and_outputs_are_listed():
     model = forked()
     assert (len(model.input), len(model.output)) == (2, 2)

@@ -70,8 +70,20 @@ def test_a_name_near_to_none_is_answered_with_all():
 
 def test_a_name_near_to_none_of_very_many_is_told_where_ones_own_go():
     many = Registry("number", {f"n{index}": print for index in range(200)})
-    with pytest.raises(ValueError, match="none of the 200 that are known; your own is passed in custom_objects={'MyLayer': ...}"):
+    with pytest.raises(ValueError, match="none of the 200 that are known. Your own is passed in custom_objects={'MyLayer': ...}"):
         many.find("MyLayer")
+    with pytest.raises(ValueError, match="Did you mean 'n199'. Your own is passed in custom_objects={'n1999': ...}"):
+        many.find("n1999")
+
+
+def test_a_part_of_several_names_is_answered_with_all_of_them():
+    with pytest.raises(ValueError, match="Unknown activation 'one'. Did you mean 'left_one' or 'right_one'"):
+        Registry("activation", {"right_one": print, "left_one": print, "two": print}).find("one")
+
+
+def test_a_kind_that_begins_with_a_vowel_has_its_article():
+    with pytest.raises(ValueError, match="the name of an activation, a config"):
+        Registry("activation", {}).get(3)
 
 
 @pytest.mark.parametrize("identifier", [3, 2.5, ["red"], object()])

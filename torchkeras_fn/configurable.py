@@ -77,6 +77,11 @@ class Configurable:
     def __init__(self) -> None:
         """Take no arguments, unless overridden."""
 
+    def __repr__(self) -> str:
+        """The call that made the object: `SGD(0.1, momentum=0.9)`."""
+        args, kwargs = self._arguments
+        return f"{type(self).__name__}({', '.join([*map(repr, args), *(f'{name}={value!r}' for name, value in kwargs.items())])})"
+
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments by name, defaults included."""
         return constructor_arguments(self, *self._arguments)

@@ -11,6 +11,8 @@ _custom_objects: dict[str, Any] = {}
 _registered_names: dict[Any, str] = {}
 _MOST_NAMES = 100
 """How many names an error message may list."""
+_MOST_NEAR = 6
+"""How many of them it may offer as what was meant."""
 
 
 def get_custom_objects() -> dict[str, Any]:
@@ -118,6 +120,10 @@ def _fold(name: str) -> str:
     return private + name.replace("_", "").replace("-", "").lower()
 
 
+def _one(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
 def snake_case(name: str) -> str:
     """Return a class name as Keras spells it in the names it gives.
 
@@ -147,6 +153,7 @@ class Registry:
         self.kind = kind
         self.entries: dict[str, Any] = dict(entries)
         self._folded = {_fold(name): entry for name, entry in self.entries.items()}
+        self._aliases = list(aliases or {})
         for alias, name in (aliases or {}).items():
             self._folded[_fold(alias)] = self.entries[name]
 
@@ -177,7 +184,7 @@ class Registry:
         if callable(identifier):
             return identifier
         raise ValueError(
-            f"Expected the name of a {self.kind}, a config, or a callable; got {identifier!r} of type {type(identifier).__name__}."
+            f"Expected the name of {_one(self.kind)}, a config, or a callable; got {identifier!r} of type {type(identifier).__name__}."
         )
 
     def serialize(self, item: Any) -> Any:
@@ -233,10 +240,14 @@ class Registry:
             ) from None
 
     def _suggest(self, name: str) -> str:
-        spelled = {_fold(known): known for known in [*self.entries, *_custom_objects]}
-        near = difflib.get_close_matches(_fold(name), [*spelled, *self._folded], n=1)
+        folded, spelled = _fold(name), {_fold(known): known for known in [*self._aliases, *self.entries, *_custom_objects]}
+        own = f" Your own is passed in custom_objects={{{name!r}: ...}}." if len(self.entries) > _MOST_NAMES else ""
+        within = [known for near, known in spelled.items() if len(folded) > 1 and folded in near]
+        if 0 < len(within) <= _MOST_NEAR:  # `crossentropy` is a part of several names, of which none is nearer than the others
+            return f"Did you mean {' or '.join(map(repr, sorted(within)))}?{own}"
+        near = difflib.get_close_matches(folded, [*spelled, *self._folded], n=1)
         if near:
-            return f"Did you mean {spelled.get(near[0], near[0])!r}?"
-        if len(self.entries) > _MOST_NAMES:
-            return f"It is none of the {len(self.entries)} that are known; your own is passed in custom_objects={{{name!r}: ...}}."
+            return f"Did you mean {spelled.get(near[0], near[0])!r}?{own}"
+        if own:
+            return f"It is none of the {len(self.entries)} that are known.{own}"
         return f"Known are: {', '.join(sorted(self.entries))}."

@@ -1,6 +1,8 @@
 """What `fit`, `evaluate` and `predict` print: a bar, a line an epoch, or nothing."""
 
+import io
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -151,11 +153,34 @@ def test_figures_are_four_digits_and_other_values_as_they_are(capsys):
     assert output(capsys)[0].endswith("loss: 0.1235 - phase: warm\n")
 
 
-def test_tiny_figures_stay_readable(capsys):
+@pytest.mark.parametrize(("value", "shown"), [(1e-6, "1.0000e-06"), (6e29, "6.0000e+29"), (1234567.0, "1234567.0000"), (np.nan, "nan")])
+def test_tiny_and_huge_figures_stay_readable(capsys, value, shown):
     line = Progress(2)
     line.begin("Epoch 1/1", 1)
-    line.end({"lr": 1e-6})
-    assert "1.0000e-06" in output(capsys)[0]
+    line.end({"lr": float(value)})
+    assert output(capsys)[0].endswith(f" - lr: {shown}\n")
+
+
+def test_a_line_without_figures_ends_with_the_time_and_is_written_at_once(monkeypatch):
+    class Piped(io.StringIO):
+        written = ""
+
+        def flush(self):
+            self.written = self.getvalue()
+
+    monkeypatch.setattr(sys, "stdout", Piped())
+    line = Progress(2)
+    line.begin("Predict", 1)
+    line.end({})
+    assert re.fullmatch(r"Predict - \d\.\ds\n", sys.stdout.written)
+
+
+def test_the_bar_is_drawn_once_at_the_end(capsys):
+    bar = Progress(1)
+    bar.begin("Epoch", 4, done=1)
+    bar.done = 4
+    bar.end({"loss": 0.5})
+    assert [line[:11] for line in re.split(r"[\r\n]+", output(capsys)[1]) if line] == ["Epoch:  25%", "Epoch: 100%"]
 
 
 # ---------------------------------------------------------------------- ProgbarLogger

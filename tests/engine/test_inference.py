@@ -120,6 +120,7 @@ def test_a_known_batch_that_grows_or_shrinks_is_followed(function, expected):
         (lambda x: x[:, : int(x.max().abs()) + 1], [(None, 8)], (None, None)),
         (lambda x: x if x[0, 0].item() > 0 else -x, [(None, 8)], (None, 8)),
         (lambda x: torch.from_numpy(np.sort(x[x > 0].numpy())), [(None, 8)], (None,)),
+        (lambda x: torch.tile(x, torch.tensor([1, 2]).tolist()), [(None, 3)], (None, 6)),
     ],
 )
 def test_shapes_of_functions_that_depend_on_the_data(function, shapes, expected):

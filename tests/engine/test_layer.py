@@ -433,6 +433,11 @@ def test_add_weight_takes_numpy_sizes():
     assert Layer().add_weight("w", np.int64(3)).shape == (3,)
 
 
+def test_add_weight_needs_sizes():
+    with pytest.raises(ValueError, match=r"'w' needs a shape without None, got \(None, 2\)"):
+        Layer().add_weight("w", (None, 2))
+
+
 def test_a_weight_that_is_not_trainable_is_a_buffer():
     layer = Layer()
     layer.add_weight("w", (2,), trainable=False)
@@ -611,6 +616,8 @@ def test_a_layer_called_once_has_an_input_and_an_output():
 def test_a_layer_called_twice_is_asked_by_index():
     x, y = Input(shape=(3,)), Input(shape=(3,))
     layer = Dense(2)
+    with pytest.raises(AttributeError, match="was called 0 times, .* Call it on a symbolic tensor first"):
+        _ = layer.output
     layer(x), layer(y)
     with pytest.raises(AttributeError, match=r"was called 2 times, so it has no single input or output. Use get_input_at\(index\)"):
         _ = layer.output
@@ -978,6 +985,17 @@ def test_a_declared_shape_may_leave_the_batch_open():
     output = Refusing()(x)
     assert output.shape == (None, 2)
     assert Model(x, output)(torch.ones(3, 4)).shape == (3, 2)
+
+
+def test_a_wrong_declaration_is_not_believed_where_more_than_no_rows_goes_through():
+    class Pool(Layer):
+        def call(self, inputs):
+            return torch.tile(inputs[:, None], (1, inputs.shape[1], 1, 1)).amax(2)
+
+        def compute_output_shape(self, input_shape):
+            return (None, 7)
+
+    assert Pool()(Input(shape=(5, 3))).shape == (None, 5, 3)
 
 
 def test_a_call_that_fails_is_told_of_where_the_declared_shape_is_of_no_help():

@@ -13,7 +13,7 @@ from torch import nn
 
 from torchkeras_fn import Input, Model
 from torchkeras_fn.engine.symbolic import KerasTensor, describe_operation, is_symbolic, map_symbolic, symbolic_leaves
-from torchkeras_fn.layers import LSTM, Add, Dense, Lambda
+from torchkeras_fn.layers import LSTM, Add, Dense, Dropout, Embedding, Lambda
 
 W = torch.linspace(-1, 1, 12).reshape(3, 4)
 
@@ -271,7 +271,7 @@ def test_python_cannot_branch_on_a_symbolic_tensor():
 
 
 def test_an_unknown_length_is_refused():
-    with pytest.raises(TypeError, match="has no known length"):
+    with pytest.raises(TypeError, match=r"has no known length. .* pass a list, \[tensor\]"):
         list(Input(shape=(3,)))
 
 
@@ -279,9 +279,21 @@ def test_a_program_that_asks_for_a_length_sees_that_it_is_one_tensor():
     assert not hasattr(Input(shape=(3,)), "__len__")
 
 
-def test_a_symbolic_tensor_is_no_array():
+@pytest.mark.parametrize("read", [np.asarray, float, int, KerasTensor.numpy, KerasTensor.tolist, KerasTensor.item])
+def test_a_symbolic_tensor_is_no_array(read):
     with pytest.raises(TypeError, match=r"holds no data: build a Model from it and call predict\(\)"):
-        np.asarray(Input(shape=(3,)))
+        read(Input(shape=(3,)))
+
+
+def test_a_method_of_models_is_looked_for_in_a_model():
+    with pytest.raises(AttributeError, match="no attribute 'fit'. A Model has: build one"):
+        Input(shape=(3,)).fit()
+
+
+def test_a_size_that_is_unknown_is_told_how_to_be_asked_for():
+    x = Input(shape=(3,))
+    with pytest.raises(ValueError, match=r"(?s)view cannot take .*reads None in x.shape, x.size\(axis\) stands"):
+        x.view(x.shape[0], -1)
 
 
 @pytest.mark.parametrize("name", ["numpy_", "nonsense", "_private"])
@@ -451,3 +463,12 @@ def test_a_loss_that_closes_over_a_drawn_tensor_is_told_of_add_loss(place):
     model.compile("sgd", **{"loss": "mse", place: own if place == "loss" else [own]})
     with pytest.raises(ValueError, match=r"A loss or metric reads <KerasTensor.*model.add_loss\(term\)"):
         model.fit(np.ones((4, 3)), np.ones((4, 3)), verbose=0)
+
+
+def test_the_mask_that_comes_with_a_tensor_is_drawn_when_it_is_asked_for():
+    words = Input(shape=(None,), dtype="int64")
+    steps = Dropout(0.5)(Embedding(9, 4, mask_zero=True)(words))
+    outputs, state, _ = LSTM(3, return_sequences=True, return_state=True)(steps)
+    found = Model(words, [steps._keras_mask, outputs._keras_mask]).predict(torch.tensor([[4, 0, 2]]))
+    assert [mask.tolist() for mask in found] == [[[True, False, True]]] * 2
+    assert words._keras_mask is state._keras_mask is torch.relu(steps)._keras_mask is LSTM(3)(steps)._keras_mask is None

@@ -279,3 +279,19 @@ def test_a_step_of_ones_own_may_hand_on_data_that_is_one_array():
     net.compile("sgd", "mse", device="cpu")
     net.fit(X[:3], verbose=0)
     torch.testing.assert_close(torch.as_tensor(net.predict(X[:3])), net(torch.as_tensor(X[:3])))
+
+
+@pytest.mark.parametrize("data", [lambda: X, lambda: [X].__iter__(), lambda: DataLoader(torch.as_tensor(X), batch_size=10)])
+def test_a_step_of_ones_own_may_make_the_targets_of_a_loss_itself(data):
+    class Coding(Model):
+        def train_step(self, data):
+            return {"loss": self.compute_loss(y=data, y_pred=self(data, training=True))}
+
+    x = Input((3,))
+    model = Coding(x, Dense(3, name="code")(x))
+    model.compile("sgd", "mse")
+    expected = np.mean((X - model.predict(X)) ** 2)
+    assert model.fit(data(), batch_size=10, steps_per_epoch=1, verbose=0).history["loss"] == pytest.approx([expected])
+    assert model.train_on_batch(X) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="'code'.* need targets"):
+        model.evaluate(X)

@@ -97,6 +97,11 @@ def test_an_unknown_activation_is_answered_with_the_nearest():
         Dense(4, activation="rleu")
 
 
+def test_the_softmax_of_a_single_unit_is_warned_of():
+    with pytest.warns(UserWarning, match="single unit is 1 whatever comes in, .* use activation='sigmoid'"):
+        Dense(1, activation="softmax")
+
+
 def test_the_config_of_dense_is_json():
     config = Dense(4, "relu", kernel_regularizer="l2", bias_constraint="non_neg", name="hidden").get_config()
     assert json.loads(json.dumps(config)) == config

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from torchkeras_fn import Input, Model
-from torchkeras_fn.layers import Flatten, Permute, RepeatVector, Reshape
+from torchkeras_fn.layers import Concatenate, Flatten, Permute, RepeatVector, Reshape
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ def test_a_layer_gives_what_the_function_gives(layer, shape, function):
         (Flatten(), (None, 4), (None, None)),
         (Reshape((-1, 2)), (None, 4), (None, None, 2)),
         (Reshape((2, -1)), (None, 4), (None, 2, None)),
+        (Reshape((24,)), (None, 4), (None, 24)),
         (Permute((2, 1)), (None, 4), (None, 4, None)),
     ],
 )
@@ -50,6 +51,14 @@ def test_unknown_sizes_stay_unknown(layer, shape, expected):
     model = Model(x, layer(x))
     assert model.output_shape == expected
     assert model(torch.ones(3, 6, 4)).shape[0] == 3
+
+
+def test_what_an_unknown_size_turns_out_to_be_does_not_change_the_number_of_rows():
+    x = Input(shape=(None, 4))
+    model = Model(x, Concatenate()([Reshape((12,))(x), Flatten()(x)[:, :1]]))
+    assert model(torch.ones(5, 3, 4)).shape == (5, 13)
+    with pytest.raises(RuntimeError):
+        model(torch.ones(5, 6, 4))
 
 
 @pytest.mark.parametrize("layer", [Flatten(), Reshape((2, -1)), Reshape((2, 6)), Permute((2, 1))])

@@ -202,6 +202,10 @@ def cubic(y_true, y_pred):
     return (y_true - y_pred).abs().pow(3).mean(-1)
 
 
+def my_mse(y_true, y_pred):
+    return cubic(y_true, y_pred)
+
+
 def twice(x):
     return 2 * x
 
@@ -315,6 +319,14 @@ def test_what_is_missing_is_named(missing, tmp_path):
     given = {name: value for name, value in OWN.items() if name != missing}
     with pytest.raises(ValueError, match=missing):
         load_model(tmp_path / "m.model", custom_objects=given)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_a_name_near_to_a_built_in_one_is_told_where_ones_own_go_too(ending, tmp_path):
+    model = dense_stack(loss=my_mse)
+    model.save(tmp_path / f"m{ending}")
+    with pytest.raises(ValueError, match=r"Unknown loss 'my_mse'. Did you mean 'mse'\? Your own .* custom_objects={'my_mse': \.\.\.}"):
+        load_model(tmp_path / f"m{ending}")
 
 
 def test_a_wrapped_module_may_be_given_as_it_is_or_by_its_class(tmp_path):
@@ -465,7 +477,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_options_of_other_times():
-    with pytest.raises(ValueError, match="'tf' format"):
+    with pytest.raises(ValueError, match="must be 'keras' or 'h5', .* got 'tf'"):
         dense_stack().save("m", save_format="tf")
     with pytest.raises(ValueError, match="no argument 'zipped'"):
         dense_stack().save("m", zipped=True)
@@ -544,3 +556,13 @@ def test_a_constant_that_is_read_twice_stays_one(tmp_path):
     x = Input((4,))
     Model(x, x * weight + weight).save(tmp_path / "m.model")
     assert list(load_model(tmp_path / "m.model").state_dict()) == ["constants.constant_1"]
+
+
+def test_a_layer_that_would_write_to_a_file_of_keras_itself_is_told_that_it_is_not_asked(tmp_path):
+    class Noting(layers.Dense):
+        def save_own_variables(self, store):
+            raise NotImplementedError
+
+    x = Input((3,))
+    with pytest.warns(UserWarning, match="Noting.save_own_variables is not called: a file holds the weights"):
+        Model(x, Noting(2)(x)).save(tmp_path / "model")

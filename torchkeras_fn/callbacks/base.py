@@ -60,7 +60,8 @@ class CallbackList(Callback):
         if isinstance(callback, type):
             raise TypeError(f"Expected a Callback, got the class {callback.__name__}. Make an object of it: {callback.__name__}(...).")
         if not isinstance(callback, Callback) and not _listens(callback):
-            raise TypeError(f"Expected a Callback, got {callback!r} of type {type(callback).__name__}.")
+            advice = " LambdaCallback(on_epoch_end=function) makes one of a function." if callable(callback) else ""
+            raise TypeError(f"Expected a Callback, got {callback!r} of type {type(callback).__name__}.{advice}")
         self.callbacks.append(callback)
         if isinstance(callback, Callback):
             callback.companions = self.callbacks

@@ -37,28 +37,31 @@ class Progress:
     def begin(self, title: str, total: int | None, done: int = 0) -> None:
         """Begin an epoch of so many steps (`None`: not known), some of which may be `done`."""
         self._title, self._begun = title, time.perf_counter()
-        self.done, self._drawn = done, 0
+        self.done = done
         self._due = self._begun + _REDRAW_SECONDS
         if self.verbose == 1:
-            self._bar = tqdm(total=total, desc=title, leave=True, file=sys.stderr, mininterval=0, unit=self.unit)
+            options: dict[str, Any] = {"total": total, "initial": done, "unit": self.unit, "mininterval": 0, "miniters": 1}
+            self._bar = tqdm(desc=title, leave=True, file=sys.stderr, **options)
 
     def step(self, read: Callable[[], Mapping[str, Any]], count: int = 1) -> None:
         """Note that a batch is done; `read` returns its figures, and is called only when the bar is drawn."""
         self.done += count
         if time.perf_counter() >= self._due:
-            self._draw(read())
+            self._note(read())
+            self._bar.update(self.done - self._bar.n)
             self._due = time.perf_counter() + _REDRAW_SECONDS
 
     def end(self, logs: Mapping[str, Any]) -> None:
         """End the epoch, and show its figures."""
         if self.verbose == 1:
-            self._draw(logs)
-            self._bar.close()
+            self._note(logs)
+            self._bar.n = self.done
+            self._bar.close()  # draws it once more
             self._bar = None
         elif self.verbose == 2:
-            seconds = time.perf_counter() - self._begun
-            shown = " - ".join(f"{name}: {_short(value)}" for name, value in logs.items())
-            print(f"{self._title} - {seconds:.1f}s - {shown}")
+            seconds = f"{time.perf_counter() - self._begun:.1f}s"
+            figures = [f"{name}: {_short(value)}" for name, value in logs.items()]
+            print(self._title, seconds, *figures, sep=" - ", flush=True)
 
     def abandon(self) -> None:
         """Close the bar of an epoch that was broken off."""
@@ -66,11 +69,8 @@ class Progress:
             self._bar.close()
             self._bar = None
 
-    def _draw(self, logs: Mapping[str, Any]) -> None:
+    def _note(self, logs: Mapping[str, Any]) -> None:
         self._bar.set_postfix({name: _short(value) for name, value in logs.items()}, refresh=False)
-        self._bar.update(self.done - self._drawn)
-        self._bar.refresh()
-        self._drawn = self.done
 
 
 class ProgbarLogger(Callback):
@@ -158,4 +158,4 @@ class ProgbarLogger(Callback):
 def _short(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.4e}" if 0 < abs(value) < 1e-3 else f"{value:.4f}"
+    return f"{value:.4e}" if 0 < abs(value) < 1e-3 or abs(value) >= 1e8 else f"{value:.4f}"

@@ -120,9 +120,10 @@ class Called(Additions, Connections, Hooked, Weighted):
         if not self.built:
             first = args[0] if args else next(iter(kwargs.values()), None)
             if not any(isinstance(leaf, torch.Tensor) for leaf in inference.leaves_of(first)):
+                kind = f"{type(first).__module__}.{type(first).__name__}".removeprefix("builtins.")
                 raise ValueError(
-                    f"{describe_operation(self)} was called on {first!r} of type {type(first).__name__}. "
-                    "Expected symbolic tensors from Input(...), or torch tensors."
+                    f"{describe_operation(self)} was called on {first!r} of type {kind}. "
+                    "Expected symbolic tensors from this library's Input(...), or torch tensors."
                 )
             self._build(self.build_shape(*args, **kwargs), **further_shapes(type(self), args, kwargs))
         if self.input_spec is not None:
@@ -259,7 +260,7 @@ class Called(Additions, Connections, Hooked, Weighted):
         """Tensors of the shapes that a `compute_output_shape` of the user's says; `None` where there is none, or it does not say enough."""
         declared = "compute_output_shape" in vars(self) or type(self).compute_output_shape is not Called.compute_output_shape
         tensors = [leaf for leaf in inference.leaves_of(args[:1]) if isinstance(leaf, torch.Tensor)]
-        if not declared or not tensors:
+        if not declared or not tensors or not tensors[0].is_meta:  # without rows it may fail for want of them
             return None
         shape = self.compute_output_shape(inference.map_only(torch.Tensor, _shape_of, args[0]))
         are_several = isinstance(shape, (list, tuple)) and bool(shape) and isinstance(shape[0], (list, tuple))

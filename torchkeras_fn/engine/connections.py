@@ -105,10 +105,9 @@ class Connections:
 
     def _only_node(self) -> Node:
         if len(self._nodes) != 1:
-            raise AttributeError(
-                f"{describe_operation(self)} was called {len(self._nodes)} times, so it has no single input or output. "
-                "Use get_input_at(index) and get_output_at(index)."
-            )
+            advice = "Use get_input_at(index) and get_output_at(index)." if self._nodes else "Call it on a symbolic tensor first."
+            times = f"was called {len(self._nodes)} times, so it has no single input or output"
+            raise AttributeError(f"{describe_operation(self)} {times}. {advice}")
         return self._nodes[0]
 
 

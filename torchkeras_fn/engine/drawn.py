@@ -8,10 +8,13 @@ import torch
 from torch import nn
 
 from torchkeras_fn.engine import turns
+from torchkeras_fn.engine.additions import collecting, is_collecting
 from torchkeras_fn.engine.casting import cast_like_weights
 from torchkeras_fn.engine.connections import shapes_of
 from torchkeras_fn.engine.graph import Graph, numbered
+from torchkeras_fn.engine.in_parts import specs_of_outputs
 from torchkeras_fn.engine.incoming import MASK, as_floats, as_tensors, carried_mask, carry_mask, drawing_again, masks_of
+from torchkeras_fn.engine.inference import InferenceError, Spec
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.lowering import GraphModule, lower, lower_for_training
 from torchkeras_fn.engine.modes import is_in_mode, mode_of, with_own_mode
@@ -204,6 +207,8 @@ class Drawn(Layer):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the outputs for real inputs: one argument, or a list or dict, or as many arguments as there are inputs."""
+        if not self._views.get("adds_nothing") and not is_collecting():
+            return self._run_and_gather(args, kwargs)
         graph = self.graph
         if graph is None or type(self).call is not Layer.call:
             return super().forward(*args, **kwargs)
@@ -227,6 +232,16 @@ class Drawn(Layer):
         if not is_all and not self._outputs_are_all(parts, kwargs):
             return self._run_and_tell(inputs, self._masks_of(parts, kwargs))
         return self.lowered(*inputs) if self._sharding is None else self._sharding.call(self.lowered, *inputs)
+
+    def _run_and_gather(self, args: Any, kwargs: Any) -> Any:
+        """Run, and leave with the layers what they add, however often each is called."""
+        if self.uses_graph():
+            runs_layers = any(isinstance(part, Layer) for part in self.lowered.modules())
+            self._views["adds_nothing"] = not (runs_layers or any(map(_tells_more, self.sublayers())))
+        with collecting() as collected:
+            outputs = self.forward(*args, **kwargs)
+        collected.give_back(self)
+        return outputs
 
     def call_drawn(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Run the graph, as the `call` of a subclass asks for with `super().call(inputs, training=training)`."""
@@ -362,6 +377,16 @@ class Drawn(Layer):
         if is_nest and graph is not None:
             args = (self._ordered(graph, args[0]), *args[1:])
         return super()._draw(*args, **kwargs)
+
+    def specs_in_parts(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the graph makes of inputs that are known by their specs, told call by call; `None` where it is not all that runs."""
+        given = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple)) else args
+        if not self.uses_graph() or len(given) != len(self.inputs) or not all(isinstance(part, Spec) for part in given):
+            return None
+        with contextlib.suppress(InferenceError):
+            outputs = specs_of_outputs(self._drawn(), given)
+            return self._output_structure.pack(outputs) if self._output_structure is not None else _one_or_list(outputs)
+        return None
 
     def _is_called_in_models(self) -> bool:
         return not self.uses_graph()

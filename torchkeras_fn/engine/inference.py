@@ -34,6 +34,9 @@ _UNKNOWN = (480, 960)
 # What stands for each on data: small, but long enough for a function that takes the first ten, or the best twenty.
 _ON_DATA = ((_BATCH, (2, 3)), (_UNKNOWN, (32, 64)), (made_up.COUNTED, (12, 20)))
 
+_NO_DATA = ("meta", "unallocated storage")
+"""How torch says that a tensor has no data."""
+
 
 def leaves_of(tree: Any) -> list[Any]:
     """Return the leaves of nested lists, tuples, dicts and slices.
@@ -235,7 +238,7 @@ def infer(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
                 return _on_meta(function, args, kwargs)
             except Exception as second:
                 cause = first if type(first) is type(second) else second  # which may be about the emptiness of the batch alone
-                if "meta" in str(second).lower():  # which is how torch says that there is no data
+                if any(words in str(second).lower() for words in _NO_DATA):
                     try:
                         return _on_data(function, args, kwargs, device)
                     except Exception as third:

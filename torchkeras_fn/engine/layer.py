@@ -269,7 +269,7 @@ class Layer(Made, Called):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of a layer stands in no graph, and has not run."""
-        return {**self.__dict__, "_nodes": [], "_last_losses": ()}
+        return {**self.__dict__, "_nodes": [], "_last_losses": (), "_last_metrics": ()}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.given_name or self.automatic_name or '(unnamed)'}>"

@@ -53,6 +53,7 @@ class Opening(Preparation):
         size = check_batch_size(batch_size)
         steps = None if steps is None else check_steps(steps)
         if not is_batches(x):
+            with_targets = with_targets and (y is not None or not self._takes_what_comes(step))  # it may make targets of the inputs
             arrays = self._ready_arrays(x, y, sample_weight, with_targets)
             return self._open_arrays(arrays, size, shuffle, steps, class_weight, with_targets)
         if y is not None or sample_weight is not None:

@@ -118,6 +118,19 @@ class KerasTensor:
         """The shape, under Keras 2's name; programs of that time set it too."""
         return self.shape
 
+    @property
+    def _keras_mask(self) -> Any:
+        """The mask that comes with the tensor, drawn too; `None` where its layer makes none, and functions make none."""
+        node, layer = self.node, self.node.operation
+        if not node.parents or not hasattr(layer, "compute_mask"):
+            return None
+        if getattr(layer, "graph", None) is not None:
+            raise AttributeError  # what the layers inside of a model make is not drawn here
+        made = layer.compute_mask(node.args[0], map_symbolic(lambda tensor: tensor._keras_mask, node.args[0]))
+        masks = made if isinstance(made, (list, tuple)) else [made]
+        index = [id(tensor) for tensor in node.tensors].index(id(self))
+        return masks[index] if index < len(masks) else None
+
     def pick(self, result: Any, item: Callable[[Any, Any], Any] = operator.getitem) -> Any:
         """Return this tensor's value out of the result of its call; `item` reads an element of a list, tuple or dict."""
         for key in self._path:
@@ -151,7 +164,8 @@ class KerasTensor:
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(torch.Tensor, name, None) if not name.startswith("__") else None
         if attribute is None:
-            raise AttributeError(f"A symbolic tensor has no attribute {name!r}.")
+            of_models = " A Model has: build one from it." if name in ("compile", "fit", "evaluate", "predict", "summary") else ""
+            raise AttributeError(f"A symbolic tensor has no attribute {name!r}.{of_models}")
         if callable(attribute):
             return lambda *args, **kwargs: record(attribute, (self, *args), kwargs)
         return record(getattr, (self, name), {})
@@ -168,11 +182,16 @@ class KerasTensor:
 
     def __iter__(self) -> Any:
         if not self.shape or self.shape[0] is None:
-            raise TypeError(f"{self!r} has no known length.")
+            raise TypeError(f"{self!r} has no known length. It is one tensor: where several are wanted, pass a list, [tensor].")
         return iter([record(operator.getitem, (self, index), {}) for index in range(self.shape[0])])
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(f"{self!r} holds no data: build a Model from it and call predict().")
+        raise TypeError(
+            f"{self!r} holds no data: build a Model from it and call predict(). "
+            "Torch's functions and this library's layers work on it, numpy's and other libraries' do not."
+        )
+
+    numpy = tolist = item = __float__ = __int__ = __array__
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
@@ -269,15 +288,26 @@ def record(
     args, kwargs = map_only((np.ndarray, np.generic), _as_torch, (tuple(args), dict(kwargs)))
     given, named = map_symbolic(lambda tensor: tensor.spec, (args, kwargs))
     try:
-        result = infer(function or operation, given, named, device=device)
+        result = _inferred(operation, function, given, named, device)
     except InferenceError as error:
         _refuse_in_a_loss(symbolic_leaves((args, kwargs)))
         shapes = ", ".join(str(tensor.shape) for tensor in symbolic_leaves((args, kwargs)))
-        hint = _if_rows_are_fixed(function or operation, args, kwargs, device)
+        hint = _if_rows_are_fixed(function or operation, args, kwargs, device) or _if_a_size_is_unknown(args, kwargs)
         raise ValueError(f"{describe_operation(operation)} cannot take input of shape {shapes}: {error}{hint}") from error
     if not any(isinstance(leaf, Spec) for leaf in tree_leaves(result)):
         return result
     return Node(operation, args, kwargs, result).outputs
+
+
+def _inferred(operation: Any, function: Callable[..., Any] | None, args: Any, kwargs: Any, device: torch.device | None) -> Any:
+    """What a call makes; of one that cannot be run at once, such as that of a graph, the operation may tell it `specs_in_parts`."""
+    try:
+        return infer(function or operation, args, kwargs, device=device)
+    except InferenceError:
+        found = operation.specs_in_parts(*args, **kwargs) if hasattr(operation, "specs_in_parts") else None
+        if found is None:
+            raise
+        return found
 
 
 def _refuse_in_a_loss(tensors: Sequence[KerasTensor]) -> None:
@@ -311,6 +341,12 @@ def _if_rows_are_fixed(function: Callable[..., Any], args: Any, kwargs: Any, dev
             f"concatenation: constant[:1] + 0 * x[:, :1]). If all batches have {rows}, say so: Input(batch_shape=({rows}, ...))."
         )
     return ""
+
+
+def _if_a_size_is_unknown(args: Any, kwargs: Any) -> str:
+    """What to do about `x.shape[0]`, for an error message; nothing where there is no `None` among the arguments."""
+    asked = any(leaf is None for leaf in tree_leaves((args, kwargs)))
+    return "\nFor a size that reads None in x.shape, x.size(axis) stands." if asked else ""
 
 
 def describe_operation(operation: Any) -> str:

@@ -232,7 +232,9 @@ class Trainer(GeneratorMethods, BatchMethods, Saving, OwnSteps):
                 if validation_split and validation_data is None:
                     if is_batches(x):
                         raise ValueError(f"validation_split needs arrays, which have rows to keep apart; got a {type(x).__name__}.")
-                    train_arrays, kept_apart = split(self._ready_arrays(x, y, sample_weight), validation_split)
+                    needs_targets = y is not None or not self._takes_what_comes("train_step")
+                    arrays = self._ready_arrays(x, y, sample_weight, needs_targets)
+                    train_arrays, kept_apart = split(arrays, validation_split)
                     train = self._open_arrays(train_arrays, size, shuffle, steps_per_epoch, class_weight)
                     validation: Epochs | None = self._open_arrays(kept_apart, validation_batch_size or size, False, validation_steps)
                 else:

@@ -85,8 +85,8 @@ class InTuple(tuple[Any, Any, Any]):
 def as_it_came(raw: Any, signature: Signature, with_targets: bool, lists_are_pairs: bool) -> AsItCame | None:
     """Return what a step of the user's is given whole, on the device of the model; `None` for a batch that is made of arrays as usual.
 
-    Whole comes what has more than three parts, or a name for each; what holds texts, objects, or arrays of unequal length; and a dict
-    of other things than the model's inputs. Objects are moved by their method `to`.
+    Whole comes what has more than three parts, or a name for each; what holds texts, objects, or arrays of unequal length; a dict
+    of other things than the model's inputs; and inputs alone where the loss takes targets too. Objects are moved by their method `to`.
 
     >>> as_it_came([torch.ones(2, 1)] * 4, Signature(), True, True).data[3].shape
     torch.Size([2, 1])
@@ -94,7 +94,8 @@ def as_it_came(raw: Any, signature: Signature, with_targets: bool, lists_are_pai
     if raw is None or signature.fed or signature.targets_fed or signature.class_weights is not None:
         return None
     if not has_parts(raw, with_targets, lists_are_pairs, len(signature.input_names or [0])):
-        return None if _is_usual((raw,), signature) else _alone(_on_device(raw, signature))
+        wants_more = with_targets and bool(signature.targets)  # a step of the user's may make its targets itself
+        return None if _is_usual((raw,), signature) and not wants_more else _alone(_on_device(raw, signature))
     if 1 <= len(raw) <= 3 and not hasattr(raw, "_fields") and _is_usual(raw if with_targets else raw[:1], signature):
         return None
     if not raw:

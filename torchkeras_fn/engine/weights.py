@@ -100,7 +100,10 @@ class Weighted(nn.Module):
                 raise TypeError(f"add_weight takes at most {len(order)} arguments without a keyword: {', '.join(order)}.")
             name, shape, dtype, initializer = given.values()
         name = self._free_name((name or "weight").replace(".", "_").replace("/", "_"), numbered=name is None)
-        shape = () if shape is None else (int(shape),) if isinstance(shape, numbers.Integral) else tuple(int(size) for size in shape)
+        shape = () if shape is None else (shape,) if isinstance(shape, numbers.Integral) else tuple(shape)
+        if None in shape:
+            raise ValueError(f"Weight {name!r} needs a shape without None, got {shape}. Give Input the sizes that weights need.")
+        shape = tuple(map(int, shape))
         kind = config.dtype(dtype) if dtype else self.dtype
         initializer = initializer or ("glorot_uniform" if kind.is_floating_point else "zeros")
         options = WeightOptions(initializers.get(initializer), regularizers.get(regularizer), constraints.get(constraint))

@@ -1,6 +1,7 @@
 """The everyday layers: dense connections, activations, functions, wrapped torch modules, lookups."""
 
 import functools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from torchkeras_fn import activations
 from torchkeras_fn.arguments import number, positive_integer
 from torchkeras_fn.engine.layer import FunctionModule, Layer
 from torchkeras_fn.engine.named_weight import Weight
@@ -45,6 +47,9 @@ class Dense(Layer):
         self.units = positive_integer(units, "units")
         self.use_bias = use_bias
         self.set_activation(activation)
+        if self.units == 1 and self.activation is activations.softmax:
+            advice = "For two classes told by one unit use activation='sigmoid'."
+            warnings.warn(f"The softmax of a single unit is 1 whatever comes in, and learns nothing. {advice}", UserWarning, stacklevel=3)
         self.describe_weights(
             kernel=(kernel_initializer, kernel_regularizer, kernel_constraint), bias=(bias_initializer, bias_regularizer, bias_constraint)
         )

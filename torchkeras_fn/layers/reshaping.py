@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+import torch
 from torch import nn
 
 from torchkeras_fn import config
 from torchkeras_fn.arguments import one_of, positive_integer
+from torchkeras_fn.engine.inference import is_inferring
 from torchkeras_fn.engine.layer import Layer
 
 
@@ -64,13 +66,19 @@ class Reshape(Layer):
         free = -1 in self.target_shape
         if known is not None and (known % given if free and given else known != given):
             raise ValueError(f"{known} elements per sample cannot take the shape {self.target_shape}")
+        self._is_checked = known is not None
         return None
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Reshape."""
         if -1 in self.target_shape:  # one -1 is all that torch can work out, and the batch needs it too
             return inputs.unsqueeze(1).flatten(1).unflatten(1, self.target_shape)
-        return inputs.reshape((-1, *self.target_shape))
+        if self._is_checked:
+            return inputs.reshape((-1, *self.target_shape))
+        shape = inputs.size(0), *self.target_shape
+        if isinstance(inputs, torch.Tensor) and is_inferring() and inputs.numel() != prod(shape):  # what stands for an unknown size
+            return inputs.new_empty(shape)
+        return inputs.reshape(shape)
 
 
 class Permute(Layer):

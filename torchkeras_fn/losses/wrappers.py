@@ -167,7 +167,8 @@ def check_no_layer(function: Any, what: str) -> None:
     >>> check_no_layer(nn.MSELoss(), "loss")
     """
     if any(base.__module__ == "torchkeras_fn.engine.layer" for base in type(function).__mro__):
-        raise TypeError(f"A {what} is no layer, got a {type(function).__name__}. Derive it from {what.capitalize()}, or pass a function.")
+        name = type(function).__name__
+        raise TypeError(f"{name} is a layer, which no {what} can be. Derive it from {what.capitalize()}, or pass a function.")
 
 
 def in_torch_order(function: Any) -> bool:

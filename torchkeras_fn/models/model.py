@@ -71,6 +71,10 @@ class Model(Trainer, Drawn):
         self.called_with: Any = None
         self._runs_layers = True
 
+    def __str__(self) -> str:
+        """The torch modules that the model is made of, as torch prints them."""
+        return nn.Module.__repr__(self)
+
     @classmethod
     def from_module(cls, module: nn.Module, name: str | None = None) -> "Model":
         """Return a model around a torch module that somebody else built; it shares the module's parameters and their names.
@@ -235,8 +239,11 @@ class Model(Trainer, Drawn):
     def _added_terms(self) -> list[torch.Tensor]:
         return [term for layer in self.sublayers() for term in layer._last_losses]
 
+    def _added_figures(self) -> list[tuple[str, torch.Tensor]]:
+        return [figure for layer in self.sublayers() for figure in layer._last_metrics]
+
     def _call_that_adds_terms(self) -> Callable[[Any], Any] | None:
-        return self if self._adds_terms and self.uses_graph() else None
+        return self if (self._adds_terms or self._runs_layers) and self.uses_graph() else None
 
     def _forget_added_terms(self) -> None:
         for layer in self.sublayers():
@@ -296,7 +303,7 @@ class Model(Trainer, Drawn):
         regularized = [weight for weight in trained if weight.options.regularizer is not None]
         self._terms = [weight.penalty for weight in regularized if id(weight.tensor) not in frozen]
         self._terms += [function for layer in self.sublayers() for function in layer._loss_functions]
-        self._adds_terms = any(layer.activity_regularizer is not None or layer._symbolic_losses for layer in self.sublayers())
+        self._adds_terms = any(_adds_terms(layer) for layer in self.sublayers())
         objective.added = {name: Mean(name) for name, _ in self._symbolic_metrics}
         super()._prepare_views(objective)
         objective.structure = self._output_structure
@@ -416,6 +423,10 @@ def _signature_of(model: Model, graph: Graph) -> dict[str, Any]:
         "input_structure": model._input_structure,
         "output_structure": model._output_structure,
     }
+
+
+def _adds_terms(layer: Any) -> bool:
+    return bool(layer.activity_regularizer is not None or layer._symbolic_losses or layer._symbolic_metrics)
 
 
 def _accept(output: Any, instead: str | None, kind: str) -> bool:

@@ -5,6 +5,7 @@ whatever `write_archive` does not write: compression, links, paths, unknown or r
 """
 
 import io
+import re
 import stat
 import struct
 import zipfile
@@ -41,7 +42,13 @@ def part(path: Any, name: str) -> Iterator[None]:
         yield
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        raise ValueError(f"{path}: {name} cannot be used: {kind}{error}"[:2000]) from error
+        raise ValueError(f"{path}: {name} cannot be used: {kind}{error}"[:2000] + _where_ones_own_go(str(error))) from error
+
+
+def _where_ones_own_go(message: str) -> str:
+    """What to do about a name in a file that stands for nothing, where the message does not say so yet."""
+    unknown = re.search(r"Unknown [a-z ]+ ('\w{1,100}')", message[:2000])
+    return f" Your own is passed in custom_objects={{{unknown[1]}: ...}}." if unknown and "custom_objects" not in message else ""
 
 
 # ---------------------------------------------------------------------- writing

@@ -1,5 +1,6 @@
 """A model without its weights as plain values and back: its class, its configuration, and what its sublayers were built for."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -138,6 +139,22 @@ def _build(model: Drawn, shapes: Mapping[str, Any]) -> None:
                 layer.build(shape)
         else:
             layer._build(shape)
+
+
+_OF_KERAS = ("save_own_variables", "save_assets", "get_build_config", "get_compile_config")
+"""The methods by which a class of Keras 3 writes more to a file than its weights and its configuration."""
+
+
+def warn_of_uncalled(model: nn.Module) -> None:
+    """Warn of methods by which a layer would write more to a file of Keras 3, as nobody calls them here."""
+    for kind in dict.fromkeys(type(part) for part in (model.sublayers() if isinstance(model, Layer) else model.modules())):
+        named = [name for name in _OF_KERAS if hasattr(kind, name)]
+        if named:
+            warnings.warn(
+                f"{kind.__name__}.{named[0]} is not called: a file holds the weights, those of add_weight and torch's parameters and "
+                "buffers, and what get_config returns. Keep there what load_model is to bring back.",
+                stacklevel=2,
+            )
 
 
 def check_kept(model: nn.Module) -> None:

@@ -17,7 +17,7 @@ from torchkeras_fn.registry import custom_object_scope
 from torchkeras_fn.saving.archive import Archive, write_archive
 from torchkeras_fn.saving.bounds import bounded
 from torchkeras_fn.saving.compile_config import compile_config, compile_from
-from torchkeras_fn.saving.describe import check_kept, describe_model, make_model
+from torchkeras_fn.saving.describe import check_kept, describe_model, make_model, warn_of_uncalled
 from torchkeras_fn.saving.formats import called, function_for, is_group, is_open_file
 from torchkeras_fn.saving.tensors import Entry, pack, read_header, read_length, unpack
 from torchkeras_fn.saving.training_state import load_training_state, training_state
@@ -47,10 +47,12 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, include_optimi
     """
     save_format = options.pop("save_format", None)
     if options or save_format not in (None, "keras", "h5"):
-        raise ValueError(f"save knows no {save_format!r} format." if save_format else f"save takes no argument {next(iter(options))!r}.")
+        known = f"'save_format' must be 'keras' or 'h5', or left to the end of the file's name; got {save_format!r}."
+        raise ValueError(known if save_format else f"save takes no argument {next(iter(options))!r}.")
 
     def write() -> None:
         check_overwrite(filepath, overwrite)
+        warn_of_uncalled(model)
         function_for(filepath, "save_model", _save)(model, filepath, include_optimizer)
 
     first_writes(model, filepath, write)
