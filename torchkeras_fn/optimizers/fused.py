@@ -6,8 +6,7 @@ the public way instead.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
-from operator import is_, itemgetter, methodcaller
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -15,8 +14,6 @@ from torch.optim import optimizer as torch_module
 from torch.optim.rmsprop import rmsprop
 
 from torchkeras_fn.shards import is_sharded
-
-_VALUES = methodcaller("values")
 
 Kernel = Callable[..., None]
 """Called with the gradients and the parameter group; and `found_inf`, where a step may be left out."""
@@ -41,7 +38,7 @@ class FusedStep:
         self._state: Any = None
         self._kernel: Kernel | None = None
         self._held: list[Any] = []
-        """What the state holds for all parameters."""
+        """What the state holds for each parameter."""
         self._switches: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter("fused", "maximize")
         self._switched: tuple[Any, ...] = ()
         self._is_without_momentum = True
@@ -73,13 +70,16 @@ class FusedStep:
         group, state = optimizer.param_groups[0], optimizer.state
         if kernel is not None and not (
             state is self._state
-            and sum(map(len, state.values())) == len(self._held)
-            and all(map(is_, chain.from_iterable(map(_VALUES, state.values())), self._held))
             and len(optimizer.param_groups) == 1
             and self._switches(group) == self._switched
             and (not group.get("momentum")) is self._is_without_momentum
         ):
             kernel = None  # somebody has changed what it was made for
+        try:
+            if kernel is not None and list(state.values()) != self._held:
+                kernel = None
+        except RuntimeError:  # two tensors were compared, as one is no more the same: what is the same is seen to be equal without a look
+            kernel = None
         if kernel is None or is_watched or not (unfit is None or takes_unfit(optimizer)):
             _complete_momenta(optimizer)
             step_unless(optimizer, unfit)
@@ -106,7 +106,7 @@ class FusedStep:
             return
         if len({(parameter.device, parameter.dtype) for parameter in self._parameters}) == 1:
             self._kernel = make(self._parameters, [self._optimizer.state.get(parameter) for parameter in self._parameters], groups[0])
-            self._held = list(chain.from_iterable(map(_VALUES, self._state.values())))
+            self._held = list(map(dict, self._state.values()))
             self._switches = itemgetter(*_SWITCHES.intersection(groups[0]))
             self._switched = self._switches(groups[0])
             self._is_without_momentum = not groups[0].get("momentum")
