@@ -11,8 +11,8 @@ import scipy.sparse
 import torch
 
 from torchkeras_fn.engine import workers
-from torchkeras_fn.engine.inference import leaves_of
 from torchkeras_fn.engine.loaders import dataset_source
+from torchkeras_fn.engine.nested import leaves_of
 from torchkeras_fn.engine.workers import (
     Items,
     Loading,

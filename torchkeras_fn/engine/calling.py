@@ -16,6 +16,7 @@ from torchkeras_fn.engine.fixed_batch import with_fixed_batch
 from torchkeras_fn.engine.hooks import Hooked
 from torchkeras_fn.engine.incoming import as_floats, as_tensors, carried_mask, carry_mask, check_inputs
 from torchkeras_fn.engine.modes import mode_of
+from torchkeras_fn.engine.nested import leaves_of, map_only
 from torchkeras_fn.engine.outsiders import called_with_care
 from torchkeras_fn.engine.symbolic import KerasTensor, calls_symbolic, describe_operation, is_symbolic, record, symbolic_leaves
 from torchkeras_fn.engine.weights import Weighted
@@ -119,7 +120,7 @@ class Called(Additions, Connections, Hooked, Weighted):
         kwargs = {name: as_tensors(argument, self.dtype) for name, argument in kwargs.items()}
         if not self.built:
             first = args[0] if args else next(iter(kwargs.values()), None)
-            if not any(isinstance(leaf, torch.Tensor) for leaf in inference.leaves_of(first)):
+            if not any(isinstance(leaf, torch.Tensor) for leaf in leaves_of(first)):
                 kind = f"{type(first).__module__}.{type(first).__name__}".removeprefix("builtins.")
                 raise ValueError(
                     f"{describe_operation(self)} was called on {first!r} of type {kind}. "
@@ -148,7 +149,7 @@ class Called(Additions, Connections, Hooked, Weighted):
             is_careful = self._writes_to_inputs.get(self.training, self._is_users)
             outputs = called_with_care(self, self.call, args, kwargs) if is_careful else self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
-            for part in inference.leaves_of(outputs):
+            for part in leaves_of(outputs):
                 self.add_term(of_sum(self.activity_regularizer(part)))
         if is_masked or self.makes_mask or mask is not None:
             is_said = type(self).compute_mask is not Called.compute_mask  # otherwise a mask that a layer inside made goes first
@@ -198,7 +199,7 @@ class Called(Additions, Connections, Hooked, Weighted):
 
     def _draw(self, *args: Any, **kwargs: Any) -> Any:
         first = args[0] if args else next(iter(kwargs.values()))
-        for part in inference.leaves_of(first):
+        for part in leaves_of(first):
             if not isinstance(part, (KerasTensor, torch.Tensor)):
                 raise ValueError(
                     f"{describe_operation(self)} was called on {part!r} of type {type(part).__name__}, which is not symbolic. "
@@ -248,7 +249,7 @@ class Called(Additions, Connections, Hooked, Weighted):
             except Exception:
                 if self.call_takes("mask") and kwargs.get("mask") is None and args:
                     with contextlib.suppress(Exception):  # a `call` that needs a mask runs with one that hides nothing
-                        return self.forward(*args, **{**kwargs, "mask": inference.map_only(torch.Tensor, _all_steps, args[0])})
+                        return self.forward(*args, **{**kwargs, "mask": map_only(torch.Tensor, _all_steps, args[0])})
                 outputs = self._as_declared(args)
                 if outputs is None:
                     outputs = with_fixed_batch(self.forward, args, kwargs)
@@ -259,10 +260,10 @@ class Called(Additions, Connections, Hooked, Weighted):
     def _as_declared(self, args: Sequence[Any]) -> Any:
         """Tensors of the shapes that a `compute_output_shape` of the user's says; `None` where there is none, or it does not say enough."""
         declared = "compute_output_shape" in vars(self) or type(self).compute_output_shape is not Called.compute_output_shape
-        tensors = [leaf for leaf in inference.leaves_of(args[:1]) if isinstance(leaf, torch.Tensor)]
+        tensors = [leaf for leaf in leaves_of(args[:1]) if isinstance(leaf, torch.Tensor)]
         if not declared or not tensors or not tensors[0].is_meta:  # without rows it may fail for want of them
             return None
-        shape = self.compute_output_shape(inference.map_only(torch.Tensor, _shape_of, args[0]))
+        shape = self.compute_output_shape(map_only(torch.Tensor, _shape_of, args[0]))
         are_several = isinstance(shape, (list, tuple)) and bool(shape) and isinstance(shape[0], (list, tuple))
         shapes = list(shape) if are_several else [shape]
         if any(None in one[1:] for one in shapes):  # this does not tell what torch would need to know

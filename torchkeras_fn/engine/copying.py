@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from torchkeras_fn.engine.incoming import carried_mask, carry_mask
-from torchkeras_fn.engine.inference import map_only
+from torchkeras_fn.engine.nested import map_only
 
 
 def copies_of(inputs: Any) -> tuple[Any, Callable[[], bool]]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from torchkeras_fn.engine.inference import leaves_of, map_only
+from torchkeras_fn.engine.nested import leaves_of, map_only
 
 
 def with_fixed_batch(call: Callable[..., Any], args: Any, kwargs: Any) -> Any:

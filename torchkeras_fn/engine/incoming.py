@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchkeras_fn.engine.inference import leaves_of
+from torchkeras_fn.engine.nested import leaves_of
 from torchkeras_fn.engine.symbolic import KerasTensor, describe_operation, record
 from torchkeras_fn.numpy_arrays import from_numpy
 

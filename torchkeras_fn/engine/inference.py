@@ -20,9 +20,10 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_is_leaf, tree_leaves, tree_map, tree_map_only, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
 from torchkeras_fn.engine import made_up, turns
+from torchkeras_fn.engine.nested import leaves_of, map_only
 from torchkeras_fn.engine.untouched import Unwritten
 
 Size = tuple[int, ...]
@@ -36,51 +37,6 @@ _ON_DATA = ((_BATCH, (2, 3)), (_UNKNOWN, (32, 64)), (made_up.COUNTED, (12, 20)))
 
 _NO_DATA = ("meta", "unallocated storage")
 """How torch says that a tensor has no data."""
-
-
-def leaves_of(tree: Any) -> list[Any]:
-    """Return the leaves of nested lists, tuples, dicts and slices.
-
-    >>> leaves_of([1, {"a": slice(2, 3)}])
-    [1, 2, 3, None]
-    """
-    found: list[Any] = []
-
-    def gather(value: Any) -> None:
-        if type(value) in (tuple, list):  # the usual ones without torch, whose walk costs a fifth of the drawing of a layer
-            for part in value:
-                gather(part)
-        elif type(value) is slice:
-            found.extend((value.start, value.stop, value.step))
-        elif tree_is_leaf(value):
-            found.append(value)
-        else:
-            for part in tree_leaves(value, is_leaf=lambda part: part is not value):
-                gather(part)
-
-    gather(tree)
-    return found
-
-
-def map_only(kind: Any, function: Callable[[Any], Any], tree: Any) -> Any:
-    """Return nested lists, tuples, dicts and slices with `function` applied to the leaves that are of a kind.
-
-    >>> map_only(int, lambda number: number + 1, [1, {"a": slice(2, None)}, "b"])
-    [2, {'a': slice(3, None, None)}, 'b']
-    """
-
-    def mapped(value: Any) -> Any:
-        if isinstance(value, kind):
-            return function(value)
-        if type(value) in (tuple, list):  # as in `leaves_of`
-            return type(value)(map(mapped, value))
-        if type(value) is dict:
-            return {key: mapped(part) for key, part in value.items()}
-        if type(value) is slice:
-            return slice(mapped(value.start), mapped(value.stop), mapped(value.step))
-        return value if tree_is_leaf(value) else tree_map(mapped, value, is_leaf=lambda part: part is not value)
-
-    return mapped(tree)
 
 
 class InferenceError(ValueError):

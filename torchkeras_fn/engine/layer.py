@@ -17,6 +17,7 @@ from torchkeras_fn.engine.calling import Called
 from torchkeras_fn.engine.function_module import FunctionModule
 from torchkeras_fn.engine.making import Made
 from torchkeras_fn.engine.named_weight import NamedWeight
+from torchkeras_fn.engine.nested import leaves_of
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.engine.taken_names import NEEDED, as_method, with_mode_switch
 from torchkeras_fn.origin import is_ours
@@ -222,7 +223,7 @@ class Layer(Made, Called):
             return
         kept = {name: value for name, value in vars(self).items() if isinstance(value, (list, tuple, dict)) and name not in _OUR_ATTRIBUTES}
         for name, value in kept.items():
-            for index, part in enumerate(inference.leaves_of(value)):
+            for index, part in enumerate(leaves_of(value)):
                 if isinstance(part, nn.Module) and part not in self._modules.values():
                     self._modules[f"{name}_{index}"] = part
                     self._listed.add(f"{name}_{index}")

@@ -20,11 +20,11 @@ from torch.fx.proxy import GraphAppendingTracer
 from torchkeras_fn.engine.function_module import FunctionModule
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.incoming import carried_mask, carrying, cast_inside, own_mask
-from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.layout import Spatial, settle_permutations
 from torchkeras_fn.engine.modes import in_fixed_mode
 from torchkeras_fn.engine.naming import CONSTANTS, identifier, module_keys
+from torchkeras_fn.engine.nested import map_only
 from torchkeras_fn.engine.own_masks import carries_masks, outputs_with_masks
 from torchkeras_fn.engine.structure import Structure
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic

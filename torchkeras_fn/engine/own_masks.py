@@ -5,8 +5,9 @@ from typing import Any
 import torch
 
 from torchkeras_fn.engine.incoming import carried_mask, carry_mask
-from torchkeras_fn.engine.inference import InferenceError, infer, leaves_of
+from torchkeras_fn.engine.inference import InferenceError, infer
 from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.nested import leaves_of
 from torchkeras_fn.engine.symbolic import Node, map_symbolic
 from torchkeras_fn.origin import is_ours
 

@@ -12,8 +12,8 @@ import torch
 
 from torchkeras_fn.engine.functions import dtype_named, find_function, function_name
 from torchkeras_fn.engine.graph import Graph
-from torchkeras_fn.engine.inference import map_only
 from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.engine.nested import map_only
 from torchkeras_fn.engine.symbolic import KerasTensor, map_symbolic, record, symbolic_leaves
 from torchkeras_fn.registry import get_registered_name
 

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
-from torchkeras_fn.engine.inference import map_only
+from torchkeras_fn.engine.nested import map_only
 from torchkeras_fn.engine.random_state import device_states, random_state, set_device_states, set_random_state
 from torchkeras_fn.engine.untouched import Untouched, entries_of, holders_of, put_back, written_by
 from torchkeras_fn.metrics import Mean, MeanMetricWrapper, Metric, TorchMetric

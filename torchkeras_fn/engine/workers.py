@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from torchkeras_fn.engine.inference import leaves_of, map_only
+from torchkeras_fn.engine.nested import leaves_of, map_only
 
 _PATIENCE_SECONDS = 10.0
 

@@ -19,10 +19,11 @@ from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.flat import Flat
 from torchkeras_fn.engine.graph import Graph
 from torchkeras_fn.engine.incoming import carried_mask
-from torchkeras_fn.engine.inference import Spec, infer, map_only
+from torchkeras_fn.engine.inference import Spec, infer
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.lowering import GraphModule, TrainingOutputs, as_outputs, lower_for_training
 from torchkeras_fn.engine.named_weight import NamedWeight
+from torchkeras_fn.engine.nested import map_only
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.own_figures import metrics_in
 from torchkeras_fn.engine.precision import in_float32

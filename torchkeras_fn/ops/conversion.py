@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._pytree import register_pytree_node
 
 from torchkeras_fn import config
-from torchkeras_fn.engine.inference import leaves_of
+from torchkeras_fn.engine.nested import leaves_of
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
 from torchkeras_fn.engine.turns import device_here
 from torchkeras_fn.numpy_arrays import taken
