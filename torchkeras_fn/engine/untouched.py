@@ -14,6 +14,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
+from torchkeras_fn.shards import is_sharded
+
 
 class Untouched(TorchDispatchMode):
     """Leaves tensors from outside a trace as they are. torch computes with them for real where no traced tensor takes part.
@@ -82,17 +84,21 @@ class Unwritten(TorchFunctionMode):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        kept = (part for part in module.parameters() if not nn.parameter.is_lazy(part) and part.numel())
+        kept = (part for part in module.parameters() if not nn.parameter.is_lazy(part) and not is_sharded(part) and part.numel())
         self._memory = {part.untyped_storage().data_ptr() for part in kept}
         self._before: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         if name in _ASSIGNMENTS or name[-1:] == "_" != name[-2:-1]:
-            written = args[0].detach() if args and isinstance(args[0], torch.Tensor) else None
-            if written is not None and not written.is_meta and written.untyped_storage().data_ptr() in self._memory:
-                self._before.append((written, written.clone()))
+            written = args[0] if args else None
+            if isinstance(written, torch.Tensor) and self._is_weight(written):
+                self._before.append((written.detach(), written.detach().clone()))
         return func(*args, **(kwargs or {}))
+
+    def _is_weight(self, tensor: torch.Tensor) -> bool:
+        has_memory = not tensor.is_meta and not is_sharded(tensor)
+        return has_memory and tensor.untyped_storage().data_ptr() in self._memory
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
