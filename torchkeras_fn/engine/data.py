@@ -200,8 +200,8 @@ def _rows(samples: int, size: int, shuffle: Any, processes: Processes | None = N
         whole = partial(_rows, samples, size * processes.count, shuffle)
         return [part_of(rows, samples, processes) for rows in (processes.as_first(whole) if shuffle else whole())]
     if shuffle and shuffle != "batch":
-        batches: Sequence[torch.Tensor] = torch.randperm(samples, device="cpu").split(size)
-        return batches
+        order = torch.randperm(samples, device="cpu")
+        return order.split(size) if samples > size else [order]  # a `fit` of one batch is short enough for a split to show
     return [slice(start, start + size) for start in batch_starts(samples, size, shuffle=shuffle == "batch")]
 
 
