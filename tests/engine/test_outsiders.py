@@ -12,28 +12,21 @@ from torchkeras_fn import Model
 from torchkeras_fn.layers import BatchNormalization, Dropout, Input, Lambda, Layer
 
 
-class Calling(Layer):
-    """Calls what it holds in a closure."""
+def calling(base: Any) -> Any:
+    """A class of layers or models that call what they hold in a closure, and nowhere else."""
 
-    def __init__(self, used: Any):
-        super().__init__()
-        self.function: Callable[[Any], Any] = lambda inputs: used(inputs)
+    class Calling(base):
+        def __init__(self, used: Any):
+            super().__init__()
+            self.function: Callable[[Any], Any] = lambda inputs: used(inputs)
 
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return what that gives."""
-        return self.function(inputs)
+        def call(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.function(inputs)
+
+    return Calling
 
 
-class Whole(Model):
-    """A model that was not drawn, whose layer is none of its own."""
-
-    def __init__(self, used: Any):
-        super().__init__()
-        self.function: Callable[[Any], Any] = lambda inputs: used(inputs)
-
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return what the layer gives."""
-        return self.function(inputs)
+Calling, Whole = calling(Layer), calling(Model)
 
 
 def drawn(layer: Any) -> Model:

@@ -105,4 +105,4 @@ class Made(metaclass=_NamesItself):
 def _taken_by_ours(cls: type) -> set[str]:
     """The names of the arguments that the constructors of this library's classes, among the parents, take."""
     own = [base for base in cls.__mro__ if is_ours(base) and "__init__" in vars(base)]
-    return {name for base in own for name in inspect.signature(base.__init__).parameters}  # type: ignore[misc]
+    return {name for base in own for name in inspect.signature(vars(base)["__init__"]).parameters}

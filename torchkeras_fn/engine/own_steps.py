@@ -17,6 +17,7 @@ from torchkeras_fn.engine.unpacking import AsItCame, InTuple
 from torchkeras_fn.engine.untouched import state_as_before
 
 _PACKAGE = __name__.partition(".")[0] + "."
+"""What `origin.is_ours` looks for, asked here without its frame: for each call of `train_on_batch`."""
 
 
 class OwnSteps(Telling):

@@ -352,10 +352,11 @@ class Preparation(Stepping, Sharded, Placement):
         return self(x) if isinstance(x, torch.Tensor) and not self._tells_mode else self._call_forward(x)  # type: ignore[operator]
 
     def _call_forward(self, x: Any) -> Any:
-        mode = {"training": self.training} if self._tells_mode else {}  # type: ignore[attr-defined]
+        module: Any = self
+        mode = {"training": module.training} if self._tells_mode else {}
         if isinstance(x, torch.Tensor) or not self._forward_takes(x):
-            return self(x, **mode)  # type: ignore[operator]
-        return self(**{**mode, **x}) if isinstance(x, Mapping) else self(*x, **mode)  # type: ignore[operator]
+            return module(x, **mode)
+        return module(**{**mode, **x}) if isinstance(x, Mapping) else module(*x, **mode)
 
     def _forward_function(self) -> Callable[..., Any]:
         return self._as_module().forward  # type: ignore[no-any-return]

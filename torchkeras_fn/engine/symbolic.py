@@ -5,6 +5,7 @@ import operator
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -313,9 +314,9 @@ def _inferred(operation: Any, function: Callable[..., Any] | None, args: Any, kw
 
 def _refuse_in_a_loss(tensors: Sequence[KerasTensor]) -> None:
     """Raise `ValueError` where a step computes a loss or a metric: in Keras 2 these may close over tensors of the graph."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__") != f"{__package__}.objective":
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     if frame is not None:
         raise ValueError(
             f"A loss or metric reads {tensors[0]!r}, which was drawn and holds no data in a step. Draw the term too, and add it: "
