@@ -1,37 +1,34 @@
 """`Preparation`: `compile`, and everything between it and the first step: building, placing and binding a model, opening data."""
 
-import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
 
 from torchkeras_fn import config, optimizers
 from torchkeras_fn.engine.border import Border
-from torchkeras_fn.engine.columns import is_whole
 from torchkeras_fn.engine.compiled import CompiledSteps
-from torchkeras_fn.engine.counted import Counted, rows_in
+from torchkeras_fn.engine.counted import Counted
 from torchkeras_fn.engine.data import Signature
 from torchkeras_fn.engine.device import choose, device_is, device_of, first_parameter
 from torchkeras_fn.engine.execution import Execution
 from torchkeras_fn.engine.feeding import target_feeds
-from torchkeras_fn.engine.lowering import TrainingOutputs
+from torchkeras_fn.engine.forward import Forward
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.own_figures import reset_metrics_in, resettable_metrics_in
 from torchkeras_fn.engine.per_output import leaves_in
 from torchkeras_fn.engine.placement import Placement, place_of, places_of, strides_of
 from torchkeras_fn.engine.processes import Processes, join, local_device
-from torchkeras_fn.engine.returned import parts_of
 from torchkeras_fn.engine.sharded import Sharded
 from torchkeras_fn.engine.stepping import Stepping
 from torchkeras_fn.engine.walking import parameters_of
 from torchkeras_fn.engine.weighting import check_modes
 
 
-class Preparation(Stepping, Sharded, Placement):
+class Preparation(Forward, Stepping, Sharded, Placement):
     """What a `Trainer` does before and around its steps. A mixin for any `nn.Module`."""
 
     objective: Objective | None = None
@@ -40,8 +37,6 @@ class Preparation(Stepping, Sharded, Placement):
     """The processes, if there are several, among whom each step is shared out."""
     _hold = optimizers.Hold()
     _bound = False
-    _tells_mode: ClassVar[bool] = False
-    """Whether `forward` has an argument `training`, which the steps then give it as they do a `call`."""
     _in_training = False
     _checked: Any = None
     _borders: Mapping[bool, Border] = {}
@@ -49,10 +44,8 @@ class Preparation(Stepping, Sharded, Placement):
     _targets_fed: Mapping[int, Callable[[], torch.Tensor]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Raise `TypeError` where torch's own `compile` would hide this one; note whether `forward` asks for the mode."""
+        """Raise `TypeError` where torch's own `compile` would hide this one."""
         super().__init_subclass__(**kwargs)
-        forward = getattr(cls, "forward", None)
-        cls._tells_mode = inspect.isfunction(forward) and "training" in inspect.signature(forward).parameters
         if cls.compile is nn.Module.compile:
             raise TypeError(f"Trainer comes before torch's module: class {cls.__name__}(Trainer, nn.Module).")
 
@@ -344,50 +337,6 @@ class Preparation(Stepping, Sharded, Placement):
         view = self._in_precision(view if self._sharding is None else self._sharding.over(view))
         has_rows = any(self._signature().output_shapes or [True])
         return view if has_rows or not training else Counted(view, self._compiled("training"))
-
-    def _call(self, x: Any) -> Any:
-        """Call the module the way its `forward` takes its inputs: a list as several arguments, a dict by keyword."""
-        if self._precision is not None:
-            return self._precision.run(self._call_forward, x)
-        return self(x) if isinstance(x, torch.Tensor) and not self._tells_mode else self._call_forward(x)  # type: ignore[operator]
-
-    def _call_forward(self, x: Any) -> Any:
-        module: Any = self
-        mode = {"training": module.training} if self._tells_mode else {}
-        if isinstance(x, torch.Tensor) or not self._forward_takes(x):
-            return module(x, **mode)
-        return module(**{**mode, **x}) if isinstance(x, Mapping) else module(*x, **mode)
-
-    def _forward_function(self) -> Callable[..., Any]:
-        return self._as_module().forward  # type: ignore[no-any-return]
-
-    def _forward_takes(self, x: Any) -> bool:
-        """Whether the parts of `x` are arguments of `forward` by themselves, which those of an object are not."""
-        if is_whole(x):
-            return False
-        parameters = inspect.signature(self._forward_function()).parameters.values()
-        if any(p.kind is (p.VAR_KEYWORD if isinstance(x, Mapping) else p.VAR_POSITIONAL) for p in parameters):
-            return True
-        if isinstance(x, Mapping):
-            return set(x) <= {p.name for p in parameters}
-        needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in ("training", "mask")]
-        return len(needed) >= len(x) > 1
-
-    def _training_outputs(self, x: Any) -> TrainingOutputs:
-        """Run forward for a step that needs the loss."""
-        outputs = self._plain_outputs(self._call(x))
-        if getattr(outputs.predictions[0] if outputs.predictions else None, "ndim", 1) == 0:
-            self._compiled("training").rows = rows_in(x)
-        return outputs
-
-    def _plain_outputs(self, predictions: Any) -> TrainingOutputs:
-        """What a module returned, as one entry for each output."""
-        objective = self._compiled("training")
-        objective.outputs_for(predictions)
-        if isinstance(predictions, torch.Tensor):
-            return TrainingOutputs((predictions,), (None,))
-        values = predictions if isinstance(predictions, (list, tuple)) else parts_of(predictions)
-        return TrainingOutputs(values, (None,) * len(values))
 
     def _rows_at_once(self, x: Any, batch_size: int) -> int:
         """How many rows to predict at once where nobody can see that it is more than `batch_size`."""
