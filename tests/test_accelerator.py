@@ -13,7 +13,8 @@ from tests.layers import test_contract as of_layers
 from tests.metrics import test_contract as of_metrics
 from torchkeras_fn import Input, Model, Sequential, Trainer, backend, layers, losses, metrics, ops, optimizers
 from torchkeras_fn.callbacks import Callback, EarlyStopping, ReduceLROnPlateau
-from torchkeras_fn.engine import by_hand, device
+from torchkeras_fn.engine import device
+from torchkeras_fn.engine.lowered import by_hand
 from torchkeras_fn.optimizers import base, moving
 from torchkeras_fn.utils import Sequence
 

@@ -31,10 +31,24 @@ FLOORS = [
     ["old_paths"],
     [""],
 ]
+# The rooms of `engine`, with the doors to them: describe, lower, run.
+ENGINE = [
+    ["device", "basics"],
+    ["symbolic", "drawing"],
+    ["layer", "layer_parts"],
+    ["graphs"],
+    ["lowering", "lowered"],
+    ["processes"],
+    ["objective", "outputs"],
+    ["data", "batches"],
+    ["steps"],
+    ["distributed"],
+    ["trainer", "trainer_parts"],
+]
 OPTIONAL = {"h5py", "pandas", "torchmetrics", "tensorboard", "torchvision", "matplotlib", "scipy", "sklearn", "ipywidgets"}
 OPTIONAL |= {"onnx", "onnxscript", "pydot", "IPython"}
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef)
-COMPILER = {"torchkeras_fn.engine.replay": "torch._inductor."}  # takes a second to import, and few programs compile
+COMPILER = {"torchkeras_fn.engine.steps.replay": "torch._inductor."}  # takes a second to import, and few programs compile
 
 
 def tree(path):
@@ -72,6 +86,19 @@ def test_a_module_imports_from_its_floor_and_below():
     assert [(name, module) for name, module in ours if floor(module) > floor(name)] == []
 
 
+def engine_floor(module):
+    room = module.removeprefix("torchkeras_fn.engine.").split(".")[0]
+    return next((level for level, rooms in enumerate(ENGINE) if room in rooms), None)
+
+
+def test_data_flows_one_way_through_the_engine():
+    prefix = "torchkeras_fn.engine."
+    rooms = {name: path for name, path in SOURCES.items() if name.startswith(prefix)}
+    assert [name for name in rooms if engine_floor(name) is None] == [], "say in ENGINE where they belong"
+    ours = [(name, module) for name, path in rooms.items() for module, _ in imports(path) if module.startswith(prefix)]
+    assert [(name, module) for name, module in ours if engine_floor(module) > engine_floor(name)] == []
+
+
 def test_imports_inside_functions_are_of_extras_only():
     inner = [(name, module) for name, path in SOURCES.items() for module, inside in imports(path) if inside]
     inner = [(name, module) for name, module in inner if not module.startswith(COMPILER.get(name, "\n"))]
@@ -89,11 +116,12 @@ def test_the_lowering_alone_imports_fx():
     """But for `naming`, which asks what names a graph module takes, and for `compile(jit_compile=True)`: `tracing` turns a training
     step into a graph, which `replay` hands to torch's compiler."""
     users = [name for name, path in SOURCES.items() if any(module.split(".")[:2] == ["torch", "fx"] for module, _ in imports(path))]
-    assert users == [f"torchkeras_fn.engine.{name}" for name in ("lowering", "naming", "replay", "tracing")]
+    others = ["lowered.naming", "steps.replay", "steps.tracing"]
+    assert sorted(users) == [f"torchkeras_fn.engine.{name}" for name in sorted(["lowering", *others])]
 
 
 def test_the_drawing_knows_no_lowering():
-    below = {"torchkeras_fn.engine.inference", "torchkeras_fn.engine.nested", "torchkeras_fn.config"}
+    below = {"torchkeras_fn.engine.drawing.inference", "torchkeras_fn.engine.basics.nested", "torchkeras_fn.config"}
     ours = {module for module, _ in imports(SOURCES["torchkeras_fn.engine.symbolic"]) if module.startswith("torchkeras_fn")}
     assert ours <= below | {"torchkeras_fn"}
 

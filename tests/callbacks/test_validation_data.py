@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from torchkeras_fn.callbacks.validation_data import ValidationData
-from torchkeras_fn.engine.arrays import Signature, arrays_of
+from torchkeras_fn.engine.batches.arrays import Signature, arrays_of
 
 A, B = np.ones((4, 2), dtype="float32"), np.zeros((4, 1), dtype="float32")
 

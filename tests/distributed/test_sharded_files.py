@@ -13,7 +13,7 @@ from tests.distributed.job import run
 from torchkeras_fn import Input, Model, optimizers
 from torchkeras_fn.callbacks import BackupAndRestore, Callback, ModelCheckpoint
 from torchkeras_fn.config import set_random_seed
-from torchkeras_fn.engine.failures import ProcessError
+from torchkeras_fn.engine.processes.failures import ProcessError
 from torchkeras_fn.layers import GRU, Dense
 from torchkeras_fn.models import load_model
 from torchkeras_fn.saving.checkpoint import CONFIG

@@ -16,7 +16,7 @@ from tests.distributed.test_exact import GLOBAL, Batches, Items, drawn, rows, sa
 from torchkeras_fn import Input, Model, Sequential, portion
 from torchkeras_fn.callbacks import Callback
 from torchkeras_fn.config import set_random_seed
-from torchkeras_fn.engine.loading import NOTHING
+from torchkeras_fn.engine.batches.loading import NOTHING
 from torchkeras_fn.layers import BatchNormalization, Dense
 from torchkeras_fn.metrics import AUC, F1Score, Mean, Metric, Precision
 from torchkeras_fn.optimizers import SGD, Adam

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from torchkeras_fn.engine.batches.weighting import ClassWeights
+from torchkeras_fn.engine.batches.workers import Loading
 from torchkeras_fn.engine.data import (
     ArraySource,
     FedSource,
@@ -21,8 +23,6 @@ from torchkeras_fn.engine.data import (
     open_batches,
     unpack,
 )
-from torchkeras_fn.engine.weighting import ClassWeights
-from torchkeras_fn.engine.workers import Loading
 from torchkeras_fn.utils import Sequence
 
 NUMBERS = np.arange(10)

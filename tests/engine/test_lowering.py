@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from torchkeras_fn import Input, Model, Sequential, regularizers
-from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.graphs.graph import Graph
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.lowering import lower, lower_for_training
 from torchkeras_fn.layers import (

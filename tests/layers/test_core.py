@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from torchkeras_fn import Input, Model, Sequential
-from torchkeras_fn.engine.incoming import carried_mask
+from torchkeras_fn.engine.drawing.incoming import carried_mask
 from torchkeras_fn.layers import Activation, Dense, Embedding, Lambda, Masking, TorchModuleWrapper
 
 X = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))

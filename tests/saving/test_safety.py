@@ -14,8 +14,8 @@ import torch
 
 from saving.archives import file_of, forged, load, members_of, small_model
 from torchkeras_fn import Input, Model, Sequential, layers
-from torchkeras_fn.engine.execution import Execution
-from torchkeras_fn.engine.functions import find_function, known_functions
+from torchkeras_fn.engine.drawing.functions import find_function, known_functions
+from torchkeras_fn.engine.steps.execution import Execution
 from torchkeras_fn.saving.tensors import pack, unpack
 
 GOOD = file_of(small_model())

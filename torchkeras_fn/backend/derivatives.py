@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.basics.modes import mode_of
+from torchkeras_fn.engine.graphs.graph import Graph
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.lowering import lower
-from torchkeras_fn.engine.modes import mode_of
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 
 

@@ -10,11 +10,11 @@ import torch
 
 from torchkeras_fn import ops
 from torchkeras_fn.backend.noise import forget_sequences
+from torchkeras_fn.engine.basics.modes import mode_of
 from torchkeras_fn.engine.device import device_of
-from torchkeras_fn.engine.graph import Graph
+from torchkeras_fn.engine.graphs.graph import Graph
 from torchkeras_fn.engine.layer import pinned_names
 from torchkeras_fn.engine.lowering import lower
-from torchkeras_fn.engine.modes import mode_of
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.ops.conversion import as_tensor, as_tensors, entry, is_tensor
 

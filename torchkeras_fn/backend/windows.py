@@ -8,7 +8,7 @@ import torch
 
 from torchkeras_fn import ops
 from torchkeras_fn.arguments import one_of
-from torchkeras_fn.engine.layout import per_axis
+from torchkeras_fn.engine.lowered.layout import per_axis
 from torchkeras_fn.ops.conversion import as_floats, as_tensor
 from torchkeras_fn.ops.spatial import channels_back, channels_next, cropped, is_channels_last, same_borders, transposed
 

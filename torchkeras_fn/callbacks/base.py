@@ -9,7 +9,7 @@ from torchkeras_fn.callbacks.callback import BATCH_EVENTS, EVENTS, OLDER_EVENTS,
 from torchkeras_fn.callbacks.history import History
 from torchkeras_fn.callbacks.learning_rate_scheduler import LearningRateScheduler
 from torchkeras_fn.callbacks.progress import ProgbarLogger
-from torchkeras_fn.engine.logs import Logs
+from torchkeras_fn.engine.basics.logs import Logs
 
 __all__ = ["BATCH_EVENTS", "EVENTS", "Callback", "CallbackList", "overrides"]
 

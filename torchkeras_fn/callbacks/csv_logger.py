@@ -12,7 +12,7 @@ import numpy as np
 
 from torchkeras_fn.callbacks.backup_and_restore import BackupAndRestore
 from torchkeras_fn.callbacks.callback import Callback
-from torchkeras_fn.engine.logs import Logs
+from torchkeras_fn.engine.basics.logs import Logs
 
 _NOT_THERE = "NA"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torchkeras_fn.callbacks.callback import Callback
-from torchkeras_fn.engine.logs import known_name
+from torchkeras_fn.engine.basics.logs import known_name
 
 
 class Figures(dict[str, list[Any]]):

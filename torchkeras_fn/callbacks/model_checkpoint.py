@@ -8,7 +8,7 @@ from typing import Any
 from torchkeras_fn.arguments import positive_integer
 from torchkeras_fn.callbacks.callback import only_if
 from torchkeras_fn.callbacks.monitoring import MonitorCallback
-from torchkeras_fn.engine.logs import Logs
+from torchkeras_fn.engine.basics.logs import Logs
 
 
 class ModelCheckpoint(MonitorCallback):

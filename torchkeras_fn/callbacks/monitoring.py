@@ -7,7 +7,7 @@ import numpy as np
 
 from torchkeras_fn.arguments import number, one_of
 from torchkeras_fn.callbacks.callback import Callback, overrides
-from torchkeras_fn.engine.logs import known_name
+from torchkeras_fn.engine.basics.logs import known_name
 from torchkeras_fn.metrics.direction import is_higher_better
 
 

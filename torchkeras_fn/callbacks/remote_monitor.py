@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from torchkeras_fn.callbacks.callback import Callback
-from torchkeras_fn.engine.logs import to_number
+from torchkeras_fn.engine.basics.logs import to_number
 
 _SECONDS = 10
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torchkeras_fn.engine.graph import graph_of
+from torchkeras_fn.engine.graphs.graph import graph_of
 from torchkeras_fn.engine.symbolic import describe_operation
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from torchkeras_fn.callbacks.callback import Callback
+from torchkeras_fn.engine.basics.logs import Logs
 from torchkeras_fn.engine.device import sent
-from torchkeras_fn.engine.logs import Logs
 
 
 class TerminateOnNaN(Callback):

@@ -11,7 +11,7 @@ class ValidationData(Sequence[Any]):
 
     Sample weights that were not given are ones. Arrays of the user's are shared, not copied.
 
-    >>> from torchkeras_fn.engine.arrays import Signature, arrays_of
+    >>> from torchkeras_fn.engine.batches.arrays import Signature, arrays_of
     >>> inputs, targets, weights = ValidationData(arrays_of([[1.0], [2.0]], [3, 4], None, Signature()))
     >>> targets, weights
     (array([3, 4]), array([1., 1.], dtype=float32))

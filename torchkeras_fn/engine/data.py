@@ -17,18 +17,18 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from torchkeras_fn.engine.arrays import Arrays, Signature, arrays_of, split
-from torchkeras_fn.engine.border import Border
-from torchkeras_fn.engine.columns import Column, Whole, column
-from torchkeras_fn.engine.dealing import part_of, rows_in
+from torchkeras_fn.engine.batches.arrays import Arrays, Signature, arrays_of, split
+from torchkeras_fn.engine.batches.border import Border
+from torchkeras_fn.engine.batches.columns import Column, Whole, column
+from torchkeras_fn.engine.batches.dealing import part_of, rows_in
+from torchkeras_fn.engine.batches.loaders import LoaderSource, batch_starts, dataset_source
+from torchkeras_fn.engine.batches.loading import Epochs
+from torchkeras_fn.engine.batches.sources import GeneratorSource, SequenceSource, Source
+from torchkeras_fn.engine.batches.staging import ahead, is_worth_it, staged
+from torchkeras_fn.engine.batches.unpacking import InTuple, as_it_came, has_parts, shown, unpack
+from torchkeras_fn.engine.batches.workers import Loading
 from torchkeras_fn.engine.device import to_device
-from torchkeras_fn.engine.loaders import LoaderSource, batch_starts, dataset_source
-from torchkeras_fn.engine.loading import Epochs
-from torchkeras_fn.engine.processes import Processes
-from torchkeras_fn.engine.sources import GeneratorSource, SequenceSource, Source
-from torchkeras_fn.engine.staging import ahead, is_worth_it, staged
-from torchkeras_fn.engine.unpacking import InTuple, as_it_came, has_parts, shown, unpack
-from torchkeras_fn.engine.workers import Loading
+from torchkeras_fn.engine.processes.processes import Processes
 
 Batch = tuple[Any, Any, Any]
 _STEPS_NEEDED = "so the number of steps is needed: steps_per_epoch, validation_steps or steps."

@@ -11,15 +11,15 @@ from torch import nn
 
 from torchkeras_fn import activations, regularizers
 from torchkeras_fn.arguments import sizes
-from torchkeras_fn.engine import inference
-from torchkeras_fn.engine.building import whole
-from torchkeras_fn.engine.calling import Called
-from torchkeras_fn.engine.function_module import FunctionModule
-from torchkeras_fn.engine.making import Made
-from torchkeras_fn.engine.named_weight import NamedWeight
-from torchkeras_fn.engine.nested import leaves_of
+from torchkeras_fn.engine.basics.nested import leaves_of
+from torchkeras_fn.engine.drawing import inference
+from torchkeras_fn.engine.drawing.function_module import FunctionModule
+from torchkeras_fn.engine.layer_parts.building import whole
+from torchkeras_fn.engine.layer_parts.calling import Called
+from torchkeras_fn.engine.layer_parts.making import Made
+from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
+from torchkeras_fn.engine.layer_parts.taken_names import NEEDED, as_method, with_mode_switch
 from torchkeras_fn.engine.symbolic import describe_operation
-from torchkeras_fn.engine.taken_names import NEEDED, as_method, with_mode_switch
 from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import Registry, snake_case
 

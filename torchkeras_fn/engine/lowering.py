@@ -17,16 +17,16 @@ from torch import fx, nn
 from torch.fx import GraphModule
 from torch.fx.proxy import GraphAppendingTracer
 
-from torchkeras_fn.engine.function_module import FunctionModule
-from torchkeras_fn.engine.graph import Graph
-from torchkeras_fn.engine.incoming import carried_mask, carrying, cast_inside, own_mask
+from torchkeras_fn.engine.basics.modes import in_fixed_mode
+from torchkeras_fn.engine.basics.nested import map_only
+from torchkeras_fn.engine.basics.structure import Structure
+from torchkeras_fn.engine.drawing.function_module import FunctionModule
+from torchkeras_fn.engine.drawing.incoming import carried_mask, carrying, cast_inside, own_mask
+from torchkeras_fn.engine.graphs.graph import Graph
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.layout import Spatial, settle_permutations
-from torchkeras_fn.engine.modes import in_fixed_mode
-from torchkeras_fn.engine.naming import CONSTANTS, identifier, module_keys
-from torchkeras_fn.engine.nested import map_only
-from torchkeras_fn.engine.own_masks import carries_masks, outputs_with_masks
-from torchkeras_fn.engine.structure import Structure
+from torchkeras_fn.engine.lowered.layout import Spatial, settle_permutations
+from torchkeras_fn.engine.lowered.naming import CONSTANTS, identifier, module_keys
+from torchkeras_fn.engine.lowered.own_masks import carries_masks, outputs_with_masks
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
 from torchkeras_fn.origin import is_ours
 from torchkeras_fn.portion import of_sum

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from torchkeras_fn import losses
-from torchkeras_fn.engine.figures import Figures
+from torchkeras_fn.engine.basics.structure import Structure
 from torchkeras_fn.engine.lowering import TrainingOutputs
-from torchkeras_fn.engine.mismatches import check_returned, check_targets
-from torchkeras_fn.engine.output import metric_of
-from torchkeras_fn.engine.per_output import label_of, leaves_in, outputs_of
-from torchkeras_fn.engine.returned import are_shapes, has_more, keys_of, names_in, numbered, places_of
-from torchkeras_fn.engine.structure import Structure
+from torchkeras_fn.engine.outputs.figures import Figures
+from torchkeras_fn.engine.outputs.mismatches import check_returned, check_targets
+from torchkeras_fn.engine.outputs.output import metric_of
+from torchkeras_fn.engine.outputs.per_output import label_of, leaves_in, outputs_of
+from torchkeras_fn.engine.outputs.returned import are_shapes, has_more, keys_of, names_in, numbered, places_of
 from torchkeras_fn.losses.wrappers import FunctionLoss
 from torchkeras_fn.metrics import Mean
 

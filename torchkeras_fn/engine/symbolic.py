@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils._pytree import tree_flatten_with_path, tree_leaves, tree_unflatten
 
 from torchkeras_fn import config
-from torchkeras_fn.engine.inference import InferenceError, Spec, infer
-from torchkeras_fn.engine.nested import leaves_of, map_only
+from torchkeras_fn.engine.basics.nested import leaves_of, map_only
+from torchkeras_fn.engine.drawing.inference import InferenceError, Spec, infer
 
 Shape = tuple[int | None, ...]
 

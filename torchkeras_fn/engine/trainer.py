@@ -8,22 +8,22 @@ from typing import Any
 from torchkeras_fn.callbacks.base import CallbackList
 from torchkeras_fn.callbacks.history import History
 from torchkeras_fn.callbacks.progress import Progress
-from torchkeras_fn.engine.batch_methods import BatchMethods
+from torchkeras_fn.engine.basics.logs import Logs
+from torchkeras_fn.engine.batches.groups import Listener, at_the_first, at_the_last, in_groups, step_of_groups
+from torchkeras_fn.engine.batches.loading import Epochs
+from torchkeras_fn.engine.batches.unpacking import parts_of
+from torchkeras_fn.engine.batches.workers import Loading
 from torchkeras_fn.engine.data import Batch, check_batch_size, is_batches, split
-from torchkeras_fn.engine.generator_methods import GeneratorMethods
-from torchkeras_fn.engine.gradient import run_backward
-from torchkeras_fn.engine.graph import graph_of
-from torchkeras_fn.engine.groups import Listener, at_the_first, at_the_last, in_groups, step_of_groups
-from torchkeras_fn.engine.loading import Epochs
-from torchkeras_fn.engine.logs import Logs
-from torchkeras_fn.engine.own_steps import OwnSteps
-from torchkeras_fn.engine.resuming import Run
-from torchkeras_fn.engine.session import Session
-from torchkeras_fn.engine.telling import length_of
-from torchkeras_fn.engine.unpacking import parts_of
-from torchkeras_fn.engine.validation import check_epochs, is_due, parts_of_validation
-from torchkeras_fn.engine.weights import weighted_in
-from torchkeras_fn.engine.workers import Loading
+from torchkeras_fn.engine.graphs.graph import graph_of
+from torchkeras_fn.engine.layer_parts.weights import weighted_in
+from torchkeras_fn.engine.steps.gradient import run_backward
+from torchkeras_fn.engine.steps.session import Session
+from torchkeras_fn.engine.trainer_parts.batch_methods import BatchMethods
+from torchkeras_fn.engine.trainer_parts.generator_methods import GeneratorMethods
+from torchkeras_fn.engine.trainer_parts.own_steps import OwnSteps
+from torchkeras_fn.engine.trainer_parts.resuming import Run
+from torchkeras_fn.engine.trainer_parts.telling import length_of
+from torchkeras_fn.engine.trainer_parts.validation import check_epochs, is_due, parts_of_validation
 from torchkeras_fn.saving.methods import Saving
 
 _STEP_NAMES = ("train_step", "test_step", "predict_step")

@@ -1,7 +1,7 @@
 """All layers, under the names they have in Keras."""
 
 from torchkeras_fn.absent import layer as __getattr__  # noqa: F401 - Python asks it for names that are not here
-from torchkeras_fn.engine.incoming import InputSpec
+from torchkeras_fn.engine.drawing.incoming import InputSpec
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
 from torchkeras_fn.layers.adaptive_pooling import (

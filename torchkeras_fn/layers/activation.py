@@ -11,7 +11,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 from torchkeras_fn import activations
 from torchkeras_fn.arguments import number
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.named_weight import Weight
+from torchkeras_fn.engine.layer_parts.named_weight import Weight
 from torchkeras_fn.layers.core import axes_of
 
 

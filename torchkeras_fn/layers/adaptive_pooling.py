@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from torchkeras_fn.engine.layout import Spatial, per_axis
+from torchkeras_fn.engine.lowered.layout import Spatial, per_axis
 
 _POOLINGS: dict[str, Sequence[Any]] = {
     "max": (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),

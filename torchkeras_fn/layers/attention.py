@@ -10,7 +10,7 @@ from torch import nn
 from torchkeras_fn import config
 from torchkeras_fn.arguments import fraction, one_of, seed_of
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.named_weight import Weight
+from torchkeras_fn.engine.layer_parts.named_weight import Weight
 from torchkeras_fn.layers.regularization import PatternedDropout
 
 

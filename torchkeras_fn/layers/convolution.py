@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from torchkeras_fn.arguments import one_of, positive_integer
-from torchkeras_fn.engine.layout import Spatial, per_axis, same_padding
-from torchkeras_fn.engine.named_weight import Weight
+from torchkeras_fn.engine.layer_parts.named_weight import Weight
+from torchkeras_fn.engine.lowered.layout import Spatial, per_axis, same_padding
 
 CONVOLUTIONS: Sequence[Any] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

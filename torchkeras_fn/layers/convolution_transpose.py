@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 
 from torchkeras_fn.arguments import positive_integer
-from torchkeras_fn.engine.layout import Spatial, per_axis
-from torchkeras_fn.engine.named_weight import Weight
+from torchkeras_fn.engine.layer_parts.named_weight import Weight
+from torchkeras_fn.engine.lowered.layout import Spatial, per_axis
 from torchkeras_fn.layers.convolution import Convolution, kernel_weight
 
 _TRANSPOSED: Sequence[Any] = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

@@ -12,7 +12,7 @@ from torch import nn
 from torchkeras_fn import activations
 from torchkeras_fn.arguments import number, positive_integer
 from torchkeras_fn.engine.layer import FunctionModule, Layer
-from torchkeras_fn.engine.named_weight import Weight
+from torchkeras_fn.engine.layer_parts.named_weight import Weight
 
 
 class Dense(Layer):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn.arguments import positive_integer
-from torchkeras_fn.engine.named_weight import Weight
+from torchkeras_fn.engine.layer_parts.named_weight import Weight
 from torchkeras_fn.layers.convolution import CONVOLUTIONS, Convolution, kernel_weight
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from torchkeras_fn import initializers
 from torchkeras_fn.arguments import positive_integer
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.named_weight import Weight
+from torchkeras_fn.engine.layer_parts.named_weight import Weight
 
 _FORMS = (
     re.compile(r"(?P<inputs>[a-zA-Z]+),(?P<kernel>[a-zA-Z]+)->(?P<outputs>[a-zA-Z]+)"),

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from torchkeras_fn.arguments import number, one_of, positive_integer, seed_of
-from torchkeras_fn.engine.incoming import as_tensors
-from torchkeras_fn.engine.layout import Spatial
+from torchkeras_fn.engine.drawing.incoming import as_tensors
+from torchkeras_fn.engine.lowered.layout import Spatial
 from torchkeras_fn.layers.randomized import Randomized
 
 _MODES = {"bilinear": "bilinear", "bicubic": "bicubic", "nearest": "nearest-exact", "area": "area"}

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from torchkeras_fn.arguments import one_of, positive_integer
-from torchkeras_fn.engine.layout import Spatial, per_axis
-from torchkeras_fn.engine.named_weight import Weight
+from torchkeras_fn.engine.layer_parts.named_weight import Weight
+from torchkeras_fn.engine.lowered.layout import Spatial, per_axis
 
 
 class _LocallyConnected(Spatial):

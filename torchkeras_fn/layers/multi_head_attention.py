@@ -6,9 +6,9 @@ from typing import Any
 from torch import nn
 
 from torchkeras_fn.arguments import fraction, integer, positive_integer, seed_of, sizes
-from torchkeras_fn.engine.incoming import as_tensors
+from torchkeras_fn.engine.drawing.incoming import as_tensors
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.named_weight import Weight
+from torchkeras_fn.engine.layer_parts.named_weight import Weight
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.layers.einsum_dense import counting_by
 from torchkeras_fn.layers.heads import MultiHead, Projection

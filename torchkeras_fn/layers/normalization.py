@@ -10,8 +10,8 @@ from torch import nn
 from torchkeras_fn import config, portion
 from torchkeras_fn.arguments import number, positive_integer
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.layout import channels_back, channels_to_front
-from torchkeras_fn.engine.named_weight import Weight
+from torchkeras_fn.engine.layer_parts.named_weight import Weight
+from torchkeras_fn.engine.lowered.layout import channels_back, channels_to_front
 from torchkeras_fn.layers.core import axes_of
 
 

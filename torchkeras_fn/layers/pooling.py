@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from torchkeras_fn.arguments import one_of
-from torchkeras_fn.engine.layout import Spatial, per_axis, same_padding
+from torchkeras_fn.engine.lowered.layout import Spatial, per_axis, same_padding
 
 _POOLINGS: dict[str, Sequence[Any]] = {
     "max": (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),

@@ -10,7 +10,7 @@ from torch import nn
 from torchkeras_fn import config
 from torchkeras_fn.arguments import one_of, positive_integer
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.layout import channels_back, channels_to_front
+from torchkeras_fn.engine.lowered.layout import channels_back, channels_to_front
 
 Pairs = tuple[tuple[int, int], ...]
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from torchkeras_fn.arguments import number
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.named_weight import Weight
+from torchkeras_fn.engine.layer_parts.named_weight import Weight
 from torchkeras_fn.layers.core import axes_of
 from torchkeras_fn.layers.normalization import positions_of
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from torchkeras_fn import config, initializers
 from torchkeras_fn.arguments import positive_integer
-from torchkeras_fn.engine.named_weight import NamedWeight
+from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
 from torchkeras_fn.layers.time_distributed import Wrapper
 
 

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.overrides import handle_torch_function, has_torch_function
 
-from torchkeras_fn.engine.drawn import Drawn, layer_of
-from torchkeras_fn.engine.graph import Graph, graph_of
-from torchkeras_fn.engine.incoming import as_tensors
+from torchkeras_fn.engine.drawing.incoming import as_tensors
+from torchkeras_fn.engine.graphs.graph import Graph, graph_of
+from torchkeras_fn.engine.graphs.records import describe_layer, make_layer
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.engine.records import describe_layer, make_layer
+from torchkeras_fn.engine.lowered.drawn import Drawn, layer_of
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.layers.core import TorchModuleWrapper
 from torchkeras_fn.layers.input import Input

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from torchkeras_fn.engine.drawn import Drawn
+from torchkeras_fn.engine.basics.structure import nested
+from torchkeras_fn.engine.graphs.records import describe_layer, draw, make_layer, shared_layers, write_records
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.records import describe_layer, draw, make_layer, shared_layers, write_records
-from torchkeras_fn.engine.structure import nested
+from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.engine.symbolic import KerasTensor
 from torchkeras_fn.layers.input import InputLayer
 from torchkeras_fn.layers.time_distributed import Wrapper

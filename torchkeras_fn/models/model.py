@@ -10,28 +10,28 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from torchkeras_fn import losses
-from torchkeras_fn.engine.additions import collecting
-from torchkeras_fn.engine.by_hand import by_hand
-from torchkeras_fn.engine.casting import cast_like_weights, cast_records
+from torchkeras_fn.engine.basics.nested import map_only
+from torchkeras_fn.engine.basics.structure import listed, put_on
 from torchkeras_fn.engine.data import Signature
 from torchkeras_fn.engine.device import first_parameter
-from torchkeras_fn.engine.drawn import Drawn
-from torchkeras_fn.engine.flat import Flat
-from torchkeras_fn.engine.graph import Graph
-from torchkeras_fn.engine.incoming import carried_mask
-from torchkeras_fn.engine.inference import Spec, infer
+from torchkeras_fn.engine.drawing.incoming import carried_mask
+from torchkeras_fn.engine.drawing.inference import Spec, infer
+from torchkeras_fn.engine.graphs.graph import Graph
+from torchkeras_fn.engine.graphs.rowwise import rows_at_once
 from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.engine.layer_parts.additions import collecting
+from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
+from torchkeras_fn.engine.layer_parts.taken_names import Yielding
+from torchkeras_fn.engine.lowered.by_hand import by_hand
+from torchkeras_fn.engine.lowered.casting import cast_like_weights, cast_records
+from torchkeras_fn.engine.lowered.drawn import Drawn
+from torchkeras_fn.engine.lowered.flat import Flat
+from torchkeras_fn.engine.lowered.seen import Seen
 from torchkeras_fn.engine.lowering import GraphModule, TrainingOutputs, as_outputs, lower_for_training
-from torchkeras_fn.engine.named_weight import NamedWeight
-from torchkeras_fn.engine.nested import map_only
 from torchkeras_fn.engine.objective import Objective
-from torchkeras_fn.engine.own_figures import metrics_in
-from torchkeras_fn.engine.precision import in_float32
-from torchkeras_fn.engine.rowwise import rows_at_once
-from torchkeras_fn.engine.seen import Seen
-from torchkeras_fn.engine.structure import listed, put_on
+from torchkeras_fn.engine.outputs.own_figures import metrics_in
+from torchkeras_fn.engine.steps.precision import in_float32
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
-from torchkeras_fn.engine.taken_names import Yielding
 from torchkeras_fn.engine.trainer import Trainer
 from torchkeras_fn.metrics import Mean
 from torchkeras_fn.models.chosen import Chosen

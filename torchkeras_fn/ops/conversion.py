@@ -11,9 +11,9 @@ from torch import nn
 from torch.utils._pytree import register_pytree_node
 
 from torchkeras_fn import config
-from torchkeras_fn.engine.nested import leaves_of
+from torchkeras_fn.engine.basics.nested import leaves_of
+from torchkeras_fn.engine.basics.turns import device_here
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
-from torchkeras_fn.engine.turns import device_here
 from torchkeras_fn.numpy_arrays import taken
 
 # ---------------------------------------------------------------------- tensors

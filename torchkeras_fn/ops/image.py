@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from torchkeras_fn.arguments import one_of
-from torchkeras_fn.engine.layout import per_axis
+from torchkeras_fn.engine.lowered.layout import per_axis
 from torchkeras_fn.ops.conversion import as_floats, as_tensor
 from torchkeras_fn.ops.sampling import affine_transform, map_coordinates, perspective_transform
 from torchkeras_fn.ops.spatial import channels_back, channels_next, is_channels_last, padded

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from torchkeras_fn import config
 from torchkeras_fn.arguments import one_of
-from torchkeras_fn.engine.layout import per_axis, same_padding
+from torchkeras_fn.engine.lowered.layout import per_axis, same_padding
 from torchkeras_fn.ops.conversion import as_floats, as_tensor, is_size
 
 _CONVOLUTIONS: Sequence[Callable[..., Any]] = (F.conv1d, F.conv2d, F.conv3d)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import losses, metrics, optimizers
-from torchkeras_fn.engine.execution import Execution
+from torchkeras_fn.engine.steps.execution import Execution
 from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import get_custom_objects
 from torchkeras_fn.saving.trees import decode, encode, given, name_module

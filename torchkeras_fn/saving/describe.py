@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import get_registered_name
 from torchkeras_fn.saving.bounds import CallsInside

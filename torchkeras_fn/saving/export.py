@@ -16,10 +16,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import MappingKey, tree_flatten_with_path, tree_map_only, tree_unflatten
 
 from torchkeras_fn import config
-from torchkeras_fn.engine.additions import collecting
-from torchkeras_fn.engine.drawn import Drawn
-from torchkeras_fn.engine.inference import Spec
-from torchkeras_fn.engine.modes import mode_of
+from torchkeras_fn.engine.basics.modes import mode_of
+from torchkeras_fn.engine.drawing.inference import Spec
+from torchkeras_fn.engine.layer_parts.additions import collecting
+from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.saving.atomic import replacing
 
 _OPTIONS = {

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from torchkeras_fn.engine.drawn import Drawn
-from torchkeras_fn.engine.writing import first_writes
+from torchkeras_fn.engine.distributed.writing import first_writes
+from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.saving import checkpoint, describe, export, formats, json_text, model_file, weights_file
 from torchkeras_fn.saving.compile_config import compile_config
 

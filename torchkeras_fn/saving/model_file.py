@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from torchkeras_fn.engine.drawn import Drawn
-from torchkeras_fn.engine.writing import first_writes
+from torchkeras_fn.engine.distributed.writing import first_writes
+from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.registry import custom_object_scope
 from torchkeras_fn.saving.archive import Archive, write_archive
 from torchkeras_fn.saving.bounds import bounded

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import torch
 
-from torchkeras_fn.engine.functions import dtype_named
+from torchkeras_fn.engine.drawing.functions import dtype_named
 from torchkeras_fn.saving.formats import open_to_read
 from torchkeras_fn.shards import is_sharded, torch_distributed
 

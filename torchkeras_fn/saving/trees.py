@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import activations
-from torchkeras_fn.engine.functions import dtype_named, find_function, function_name
+from torchkeras_fn.engine.drawing.functions import dtype_named, find_function, function_name
 from torchkeras_fn.registry import Registry, get_registered_name
 
 MOST_TEXT = 2**25

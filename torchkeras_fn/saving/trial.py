@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from torchkeras_fn.engine.random_state import device_states, random_state, set_device_states, set_random_state
+from torchkeras_fn.engine.basics.random_state import device_states, random_state, set_device_states, set_random_state
 
 Kept = dict[int, dict[str, Any]]
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from torchkeras_fn.engine.drawn import Drawn
-from torchkeras_fn.engine.graph import graph_of
-from torchkeras_fn.engine.writing import first_writes
+from torchkeras_fn.engine.distributed.writing import first_writes
+from torchkeras_fn.engine.graphs.graph import graph_of
+from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.saving.archive import Archive, part, write_archive
 from torchkeras_fn.saving.formats import called, function_for
 from torchkeras_fn.saving.model_file import FORMAT as MODEL_FORMAT

@@ -3,9 +3,9 @@
 from typing import Any
 
 from torchkeras_fn.arguments import one_of
-from torchkeras_fn.engine.drawn import Drawn
-from torchkeras_fn.engine.graph import graph_of
+from torchkeras_fn.engine.graphs.graph import graph_of
 from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.engine.symbolic import describe_operation
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from torchkeras_fn import activations, initializers
 from torchkeras_fn.arguments import number, positive_integer, seed_of
 from torchkeras_fn.engine.layer import Layer
-from torchkeras_fn.engine.named_weight import Weight
+from torchkeras_fn.engine.layer_parts.named_weight import Weight
 from torchkeras_fn.layers.core import last_dimension
 from torchkeras_fn.layers.recurrent.inner import shape_of_sequence
 from torchkeras_fn.layers.recurrent.steps import GRUStep, LSTMStep, SimpleStep, Step

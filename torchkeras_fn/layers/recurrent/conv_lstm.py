@@ -7,7 +7,7 @@ from torch import nn
 
 from torchkeras_fn import activations
 from torchkeras_fn.arguments import positive_integer, seed_of
-from torchkeras_fn.engine.named_weight import Weight
+from torchkeras_fn.engine.layer_parts.named_weight import Weight
 from torchkeras_fn.layers.convolution import Convolution
 from torchkeras_fn.layers.recurrent.built_in import BuiltInRNN
 from torchkeras_fn.layers.recurrent.cells import ForgetBias, share

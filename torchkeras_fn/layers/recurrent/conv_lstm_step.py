@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from torchkeras_fn import activations
-from torchkeras_fn.engine.layout import same_padding
+from torchkeras_fn.engine.lowered.layout import same_padding
 from torchkeras_fn.layers.recurrent.steps import NO_PATTERNS, Function, Patterns
 from torchkeras_fn.layers.regularization import PatternedDropout
 

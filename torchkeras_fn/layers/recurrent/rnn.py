@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from torchkeras_fn.engine.connections import shapes_of
+from torchkeras_fn.engine.drawing.connections import shapes_of
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.engine.named_weight import NamedWeight
+from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
 from torchkeras_fn.engine.symbolic import KerasTensor, describe_operation
 from torchkeras_fn.layers.recurrent.inner import (
     build_cell,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.engine.named_weight import NamedWeight
+from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
 from torchkeras_fn.layers.recurrent.inner import (
     build_cell,
     check_cell,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torchkeras_fn import metrics
-from torchkeras_fn.engine.per_output import entry_per_output, metrics_per_output
+from torchkeras_fn.engine.outputs.per_output import entry_per_output, metrics_per_output
 
 _METRICS = ("metrics", "weighted_metrics")
 _CROSSENTROPIES = ("crossentropy", "ce")

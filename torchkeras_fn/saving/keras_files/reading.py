@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchkeras_fn.engine.drawn import Drawn
 from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
 from torchkeras_fn.registry import get_custom_objects
 from torchkeras_fn.saving.bounds import CallsInside

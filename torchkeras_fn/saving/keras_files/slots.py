@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from torchkeras_fn.engine.named_weight import NamedWeight
+from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
 from torchkeras_fn.saving.keras_files.hdf5 import Stored
 from torchkeras_fn.saving.keras_files.state import LayersOf, parts_of, weights_of
 

@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from torchkeras_fn.engine.drawn import Drawn
-from torchkeras_fn.engine.incoming import cast_inside
+from torchkeras_fn.engine.drawing.incoming import cast_inside
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.engine.named_weight import NamedWeight
+from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
+from torchkeras_fn.engine.layer_parts.weights import ACTIVATIONS
+from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.engine.symbolic import KerasTensor
-from torchkeras_fn.engine.weights import ACTIVATIONS
 from torchkeras_fn.origin import is_ours
 
 CLASS_NAMES = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU", "ThresholdedReLU": "ReLU"}

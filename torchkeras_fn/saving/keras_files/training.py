@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torchkeras_fn import losses, metrics
-from torchkeras_fn.engine.execution import Execution
+from torchkeras_fn.engine.steps.execution import Execution
 from torchkeras_fn.optimizers import LossScaleOptimizer, Optimizer
 from torchkeras_fn.registry import get_custom_objects, snake_case
 from torchkeras_fn.saving.compile_config import compile_config, compile_from, describes_loss

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from torchkeras_fn.engine.named_weight import NamedWeight
+from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
 from torchkeras_fn.saving.keras_files.hdf5 import Stored, address_of, find, group_at, names_in, stored_at, write_names, write_tensor
 from torchkeras_fn.saving.keras_files.state import LayersOf, Part, keras_layers, parts_of, weights_of
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from torchkeras_fn.engine.drawn import Drawn
-from torchkeras_fn.engine.graph import Graph
-from torchkeras_fn.engine.incoming import cast_inside
+from torchkeras_fn.engine.basics.structure import nested
+from torchkeras_fn.engine.drawing.incoming import cast_inside
+from torchkeras_fn.engine.graphs.graph import Graph
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.engine.structure import nested
+from torchkeras_fn.engine.layer_parts.weights import ACTIVATIONS
+from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, describe_operation, is_symbolic
-from torchkeras_fn.engine.weights import ACTIVATIONS
 from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import get_registered_name
 from torchkeras_fn.saving.keras_files.state import class_name_of, is_functional, keras_layers, past_casts, path_name

@@ -1,0 +1,1 @@
+"""One model that several processes train: copies of it, or parts."""

@@ -1,0 +1,1 @@
+"""How a call is drawn: what comes into it, and what comes out of it, told without data."""

@@ -1,0 +1,1 @@
+"""What becomes of a graph: torch modules, layouts, casts, and functions without frames in between."""

@@ -1,0 +1,1 @@
+"""Several processes: how they find each other, what they tell each other, and when one fails."""
