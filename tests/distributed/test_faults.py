@@ -19,8 +19,8 @@ from tests.distributed.job import outcomes, run
 from torchkeras_fn import Sequential
 from torchkeras_fn.callbacks import BackupAndRestore, Callback, LambdaCallback, ModelCheckpoint
 from torchkeras_fn.config import set_random_seed
-from torchkeras_fn.engine.processes.failures import ProcessError
 from torchkeras_fn.engine.processes import failures
+from torchkeras_fn.engine.processes.failures import ProcessError
 from torchkeras_fn.layers import BatchNormalization, Dense, Dropout
 
 ROOT = Path(training.__file__).parents[2]

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from torchkeras_fn import Input, Model, Trainer, backend, losses, metrics
-from torchkeras_fn.engine.lowering import TrainingOutputs
+from torchkeras_fn.engine.lowered.training_outputs import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.layers import Dense, Embedding, Lambda
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import config, ops
-from torchkeras_fn.engine.drawing.inference import is_inferring
+from torchkeras_fn.engine.drawing.inferring import is_inferring
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic, record
 from torchkeras_fn.layers.input import Input
 from torchkeras_fn.numpy_arrays import taken

@@ -12,7 +12,7 @@ from torch import nn
 from torchkeras_fn import activations, regularizers
 from torchkeras_fn.arguments import sizes
 from torchkeras_fn.engine.basics.nested import leaves_of
-from torchkeras_fn.engine.drawing import inference
+from torchkeras_fn.engine.drawing import inferring
 from torchkeras_fn.engine.drawing.function_module import FunctionModule
 from torchkeras_fn.engine.layer_parts.building import whole
 from torchkeras_fn.engine.layer_parts.calling import Called
@@ -182,7 +182,7 @@ class Layer(Made, Called):
             return
         self.own_listed_modules()
         self._is_being_built = True
-        with inference.creating_weights():
+        with inferring.creating_weights():
             try:
                 module = self.build(input_shape, *others, **further)
             except (ValueError, TypeError) as error:

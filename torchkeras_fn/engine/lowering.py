@@ -5,7 +5,6 @@ function, and what a layer does around its module (an activation, a permutation,
 made of. Nested models are written out in place, under their names.
 """
 
-import functools
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,33 +22,13 @@ from torchkeras_fn.engine.basics.structure import Structure
 from torchkeras_fn.engine.drawing.function_module import FunctionModule
 from torchkeras_fn.engine.drawing.incoming import carried_mask, carrying, cast_inside, own_mask
 from torchkeras_fn.engine.graphs.graph import Graph
+from torchkeras_fn.engine.graphs.naming import CONSTANTS, identifier, module_keys
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.lowered.layout import Spatial, settle_permutations
-from torchkeras_fn.engine.lowered.naming import CONSTANTS, identifier, module_keys
 from torchkeras_fn.engine.lowered.own_masks import carries_masks, outputs_with_masks
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
 from torchkeras_fn.origin import is_ours
 from torchkeras_fn.portion import of_sum
-
-
-class TrainingOutputs(NamedTuple):
-    """What the training view returns: an entry of `predictions` and `masks` for each output, loss terms, and named figures.
-
-    `back` carries the gradients of the predictions on to the weights, where the view left that to be done after the backward pass.
-
-    >>> TrainingOutputs([torch.ones(1)], [None]).losses
-    ()
-    """
-
-    predictions: Any
-    masks: Any
-    losses: Any = ()
-    metrics: Any = ()
-    back: Callable[[], None] | None = None
-
-
-as_outputs: Callable[[Any], TrainingOutputs] = functools.partial(tuple.__new__, TrainingOutputs)
-"""Gives the names of `TrainingOutputs` to the five things that a training view returned, without a frame for each step."""
 
 
 class Lowered(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 
 from torchkeras_fn import losses
 from torchkeras_fn.engine.basics.structure import Structure
-from torchkeras_fn.engine.lowering import TrainingOutputs
+from torchkeras_fn.engine.lowered.training_outputs import TrainingOutputs
 from torchkeras_fn.engine.outputs.figures import Figures
 from torchkeras_fn.engine.outputs.mismatches import check_returned, check_targets
 from torchkeras_fn.engine.outputs.output import metric_of

@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_flatten_with_path, tree_leaves, tree_unflat
 
 from torchkeras_fn import config
 from torchkeras_fn.engine.basics.nested import leaves_of, map_only
-from torchkeras_fn.engine.drawing.inference import InferenceError, Spec, infer
+from torchkeras_fn.engine.drawing.inference import InferenceError, infer
+from torchkeras_fn.engine.drawing.spec import Spec
 
 Shape = tuple[int | None, ...]
 

@@ -8,7 +8,7 @@ import torch
 
 from torchkeras_fn import config
 from torchkeras_fn.arguments import sizes
-from torchkeras_fn.engine.drawing.inference import Spec
+from torchkeras_fn.engine.drawing.spec import Spec
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import KerasTensor, Node
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from torchkeras_fn import config
 from torchkeras_fn.arguments import one_of, positive_integer
-from torchkeras_fn.engine.drawing.inference import is_inferring
+from torchkeras_fn.engine.drawing.inferring import is_inferring
 from torchkeras_fn.engine.layer import Layer
 
 

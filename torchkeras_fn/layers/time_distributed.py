@@ -9,9 +9,10 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from torchkeras_fn.engine.drawing.incoming import as_tensors
 from torchkeras_fn.engine.graphs.graph import Graph, graph_of
+from torchkeras_fn.engine.graphs.has_graph import layer_of
 from torchkeras_fn.engine.graphs.records import describe_layer, make_layer
 from torchkeras_fn.engine.layer import Layer, registry
-from torchkeras_fn.engine.lowered.drawn import Drawn, layer_of
+from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.layers.core import TorchModuleWrapper
 from torchkeras_fn.layers.input import Input

@@ -6,10 +6,10 @@ from typing import Any
 from torch import nn
 
 from torchkeras_fn.engine.graphs.graph import Graph
+from torchkeras_fn.engine.graphs.has_graph import layer_of
 from torchkeras_fn.engine.graphs.records import describe_layer, make_layer, shared_layers
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.lowered.casting import cast_inputs, note_type
-from torchkeras_fn.engine.lowered.drawn import layer_of
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
 from torchkeras_fn.layers.core import TorchModuleWrapper
 from torchkeras_fn.layers.input import Input, InputLayer

@@ -17,7 +17,7 @@ from torch.utils._pytree import MappingKey, tree_flatten_with_path, tree_map_onl
 
 from torchkeras_fn import config
 from torchkeras_fn.engine.basics.modes import mode_of
-from torchkeras_fn.engine.drawing.inference import Spec
+from torchkeras_fn.engine.drawing.spec import Spec
 from torchkeras_fn.engine.layer_parts.additions import collecting
 from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.saving.atomic import replacing

@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from torchkeras_fn.engine.basics.modes import mode_of
-from torchkeras_fn.engine.drawing import inference
-from torchkeras_fn.engine.drawing.inference import InferenceError, Spec, creating_weights, infer, untouched
+from torchkeras_fn.engine.drawing import inferring
+from torchkeras_fn.engine.drawing.inference import InferenceError, infer
+from torchkeras_fn.engine.drawing.inferring import creating_weights, untouched
+from torchkeras_fn.engine.drawing.spec import Spec
 
 
 @pytest.fixture
@@ -295,7 +297,7 @@ def test_creating_weights_is_of_one_thread(in_thread):
     thread = threading.Thread(target=read)
     thread.start()
     try:
-        in_thread(lambda: shapes.append(inference._now.creating_weights))
+        in_thread(lambda: shapes.append(inferring.now.creating_weights))
     finally:
         go_on.set()
         thread.join()

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from torchkeras_fn.engine.drawing.inference import InferenceError, Spec
+from torchkeras_fn.engine.drawing.inference import InferenceError
+from torchkeras_fn.engine.drawing.spec import Spec
 from torchkeras_fn.engine.graphs.graph import Graph
 from torchkeras_fn.engine.graphs.in_parts import specs_of_outputs
 from torchkeras_fn.layers import Dense, Embedding, Input, Layer

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import Trainer
-from torchkeras_fn.engine.lowering import TrainingOutputs
+from torchkeras_fn.engine.lowered.training_outputs import TrainingOutputs
 from torchkeras_fn.engine.objective import Objective
 
 A, Y_A = torch.tensor([[0.2], [0.9], [0.6]]), torch.tensor([[0.0], [1.0], [0.0]])

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from torchkeras_fn.engine.drawing.inference import Spec
+from torchkeras_fn.engine.drawing.spec import Spec
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, Shape, describe_operation
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from torchkeras_fn.engine.drawing.inference import Spec, infer
+from torchkeras_fn.engine.drawing.inference import infer
+from torchkeras_fn.engine.drawing.spec import Spec
 from torchkeras_fn.engine.graphs.graph import Graph
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import map_symbolic

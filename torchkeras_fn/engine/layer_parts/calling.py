@@ -10,7 +10,7 @@ from torch import nn
 
 from torchkeras_fn.engine.basics.modes import mode_of
 from torchkeras_fn.engine.basics.nested import leaves_of, map_only
-from torchkeras_fn.engine.drawing import inference
+from torchkeras_fn.engine.drawing import inferring
 from torchkeras_fn.engine.drawing.connections import Connections, shapes_of
 from torchkeras_fn.engine.drawing.fixed_batch import with_fixed_batch
 from torchkeras_fn.engine.drawing.incoming import as_floats, as_tensors, carried_mask, carry_mask, check_inputs
@@ -18,12 +18,12 @@ from torchkeras_fn.engine.drawing.outsiders import called_with_care
 from torchkeras_fn.engine.layer_parts.additions import Additions, collecting
 from torchkeras_fn.engine.layer_parts.building import further_shapes
 from torchkeras_fn.engine.layer_parts.hooks import Hooked
-from torchkeras_fn.engine.layer_parts.weights import Weighted
+from torchkeras_fn.engine.layer_parts.trained import Trained
 from torchkeras_fn.engine.symbolic import KerasTensor, calls_symbolic, describe_operation, is_symbolic, record, symbolic_leaves
 from torchkeras_fn.portion import of_sum
 
 
-class Called(Additions, Connections, Hooked, Weighted):
+class Called(Additions, Connections, Hooked, Trained):
     """The part of a layer that is called.
 
     >>> from torchkeras_fn.layers import Dense, Input
@@ -145,7 +145,7 @@ class Called(Additions, Connections, Hooked, Weighted):
         self.forget_losses()
         is_new_mode = mode is not None and mode != self.training
         in_mode = mode_of(*self._roots(), training=bool(mode)) if is_new_mode else contextlib.nullcontext()
-        with in_mode, contextlib.nullcontext() if type(self).call is Called.call else inference.untouched(self):
+        with in_mode, contextlib.nullcontext() if type(self).call is Called.call else inferring.untouched(self):
             is_careful = self._writes_to_inputs.get(self.training, self._is_users)
             outputs = called_with_care(self, self.call, args, kwargs) if is_careful else self.call(*args, **kwargs)
         if self.activity_regularizer is not None:
@@ -161,7 +161,7 @@ class Called(Additions, Connections, Hooked, Weighted):
         try:
             return self.compute_mask(inputs, mask)
         except Exception:
-            if mask is None and inference.is_inferring():
+            if mask is None and inferring.is_inferring():
                 return None
             raise
 

@@ -12,8 +12,7 @@ from torch import nn
 from torchkeras_fn import config, constraints, initializers, regularizers
 from torchkeras_fn.engine.basics.walking import modules_of
 from torchkeras_fn.engine.device import to_host
-from torchkeras_fn.engine.drawing import inference
-from torchkeras_fn.engine.layer_parts.growing import Growing
+from torchkeras_fn.engine.drawing import inferring
 from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight, Weight, WeightOptions
 from torchkeras_fn.engine.layer_parts.weight_names import give_name
 from torchkeras_fn.engine.symbolic import describe_operation
@@ -42,8 +41,6 @@ class Weighted(nn.Module):
     """The names of the module's own parts, where a user's class may have made others beside them, in `_made_before` or later."""
     _made_before: frozenset[str] = frozenset()
     built: bool = False
-    _is_being_built: bool = False
-    _trainable: bool = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
@@ -107,7 +104,7 @@ class Weighted(nn.Module):
         kind = config.dtype(dtype) if dtype else self.dtype
         initializer = initializer or ("glorot_uniform" if kind.is_floating_point else "zeros")
         options = WeightOptions(initializers.get(initializer), regularizers.get(regularizer), constraints.get(constraint))
-        with inference.creating_weights():
+        with inferring.creating_weights():
             value = torch.as_tensor(options.initializer(shape, dtype=kind))
         self._weight_options[name] = options
         if trainable and value.is_floating_point():
@@ -150,20 +147,6 @@ class Weighted(nn.Module):
                 if weight.options.initializer is not None and weight.name not in self._made_before:
                     view = weight.view
                     weight.write(torch.as_tensor(weight.options.initializer(tuple(view.shape), dtype=view.dtype)))
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes the weights; honoured when a model is compiled. Setting it reaches the layers inside."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        for layer in self.sublayers():
-            layer.set_trainable(value)
-
-    def set_trainable(self, value: bool) -> None:
-        """Note whether training changes this layer's weights; override where freezing changes more."""
-        self._trainable = bool(value)
 
     def sublayers(self) -> Iterator[Any]:
         """Yield this layer and every layer inside it."""
@@ -247,91 +230,6 @@ class Weighted(nn.Module):
         """All weights: what `weights` gives."""
         return self.weights
 
-    @property
-    def trainable_variables(self) -> list[torch.Tensor]:
-        """The weights that training changes: what `trainable_weights` gives."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self) -> list[torch.Tensor]:
-        """The weights that training leaves alone: what `non_trainable_weights` gives."""
-        return self.non_trainable_weights
-
-    @property
-    def trainable_weights(self) -> list[torch.Tensor]:
-        """The weights that training changes: the parameters of every trainable layer inside; none if this one is not.
-
-        A `build` may append to the list what is to be trained too, and to `non_trainable_weights` what is not.
-        """
-        frozen = self._frozen_parameters()
-        kept = _unique(self.weights)
-        trained: list[torch.Tensor] = [w for w in kept if isinstance(w, nn.Parameter) and w.requires_grad and id(w) not in frozen]
-        return Growing(trained, self._train_too) if self._is_being_built else trained
-
-    @trainable_weights.setter
-    def trainable_weights(self, weights: Sequence[torch.Tensor]) -> None:
-        """Say which tensors training changes, as the `build` of layers written for Keras 1 and 2 does; others of the layer's own stay.
-
-        A tensor of an attribute becomes a weight under the attribute's name. Raises `ValueError` for one that the layer does not keep.
-        """
-        trained = []
-        for tensor in weights:
-            if not isinstance(tensor, nn.Parameter):
-                name = self._let_go_of(tensor, "trainable_weights")
-                tensor = nn.Parameter(tensor.detach())
-                self.register_parameter(name, tensor)
-            elif not any(tensor is known for known in self.parameters()):
-                self.register_parameter(self._free_name("weight", numbered=True), tensor)
-            trained.append(tensor)
-        for parameter in [*self._parameters.values(), *trained]:
-            if parameter is not None:
-                parameter.requires_grad_(any(parameter is tensor for tensor in trained))
-
-    @property
-    def non_trainable_weights(self) -> list[torch.Tensor]:
-        """The weights that training leaves alone: moving statistics, and the parameters of frozen layers."""
-        trainable = {id(weight) for weight in self.trainable_weights}
-        left = [weight for weight in _unique(self.weights) if id(weight) not in trainable]
-        return Growing(left, self._keep_as_it_is) if self._is_being_built else left
-
-    @non_trainable_weights.setter
-    def non_trainable_weights(self, weights: Sequence[torch.Tensor]) -> None:
-        """Say which tensors are weights that training leaves alone; others of the layer's stay what they are."""
-        for tensor in weights:
-            self._keep_as_it_is(tensor)
-
-    def _train_too(self, tensor: torch.Tensor) -> torch.Tensor:
-        name = self._name_of(tensor)
-        self.trainable_weights = [*self.trainable_weights, tensor]
-        return tensor if name is None else self.get_parameter(name)
-
-    def _keep_as_it_is(self, tensor: torch.Tensor) -> torch.Tensor:
-        if isinstance(tensor, nn.Parameter):
-            return tensor.requires_grad_(False)
-        is_state = isinstance(tensor, State)  # reads a buffer; the addresses of others say nothing, as 0 is that of all without memory
-        if any(tensor is known or is_state and tensor.data_ptr() == known.data_ptr() for known in self.buffers()):
-            return tensor
-        name = self._let_go_of(tensor, "non_trainable_weights")
-        self.register_buffer(name, tensor.detach().as_subclass(torch.Tensor))
-        return self.get_buffer(name)
-
-    def _name_of(self, tensor: torch.Tensor) -> str | None:
-        """The attribute that holds a plain tensor."""
-        return next((key for key, value in vars(self).items() if value is tensor), None)
-
-    def _let_go_of(self, tensor: torch.Tensor, which: str) -> str:
-        """Remove the attribute that holds a plain tensor, and return its name, under which the tensor becomes a weight."""
-        name = self._name_of(tensor)
-        if name is None:
-            raise ValueError(f"{which} of {describe_operation(self)} holds a tensor that none of its attributes does.")
-        delattr(self, name)
-        return name
-
-    def _frozen_parameters(self) -> set[int]:
-        layers = list(self.sublayers())
-        frozen = layers if not self._trainable else [layer for layer in layers if not layer._trainable]
-        return {id(weight.tensor) for layer in frozen for weight in layer.named_weights()} if frozen else set()
-
     def get_weights(self) -> list[np.ndarray]:
         """Return the weights as numpy arrays in Keras' order and layout: the kernel of `Dense` is `(inputs, units)`."""
         return [to_host(weight.view).numpy().copy() for weight in self.named_weights()]
@@ -399,7 +297,3 @@ def weighted_in(*modules: nn.Module) -> list[Any]:
         return found
     inside = [[part] if type(part).sublayers is usual or part in modules else part.sublayers() for part in found]
     return list({id(layer): layer for layers in inside for layer in layers}.values())
-
-
-def _unique(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    return list({id(tensor): tensor for tensor in tensors}.values())

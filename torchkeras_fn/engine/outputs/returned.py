@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from torchkeras_fn.engine.drawing.inference import Spec
+from torchkeras_fn.engine.drawing.spec import Spec
 
 
 def is_record(returned: Any) -> bool:

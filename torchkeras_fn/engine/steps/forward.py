@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from torchkeras_fn.engine.batches.columns import is_whole
-from torchkeras_fn.engine.lowering import TrainingOutputs
+from torchkeras_fn.engine.lowered.training_outputs import TrainingOutputs
 from torchkeras_fn.engine.outputs.counted import rows_in
 from torchkeras_fn.engine.outputs.returned import parts_of
 

@@ -25,7 +25,8 @@ from torchkeras_fn.engine.data import (
     is_batches,
     open_batches,
 )
-from torchkeras_fn.engine.drawing.inference import InferenceError, Spec, infer
+from torchkeras_fn.engine.drawing.inference import InferenceError, infer
+from torchkeras_fn.engine.drawing.spec import Spec
 from torchkeras_fn.engine.outputs.returned import keys_of, numbered
 from torchkeras_fn.engine.trainer_parts.preparation import Preparation
 from torchkeras_fn.losses import BinaryCrossentropy

@@ -13,7 +13,7 @@ from torchkeras_fn.engine.basics.untouched import state_as_before
 from torchkeras_fn.engine.batches.unpacking import AsItCame, InTuple
 from torchkeras_fn.engine.drawing.copying import called_on_copies
 from torchkeras_fn.engine.graphs.graph import graph_of
-from torchkeras_fn.engine.lowering import TrainingOutputs
+from torchkeras_fn.engine.lowered.training_outputs import TrainingOutputs
 from torchkeras_fn.engine.trainer_parts.telling import Telling
 
 _PACKAGE = __name__.partition(".")[0] + "."

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from torchkeras_fn.engine.basics.modes import mode_of
-from torchkeras_fn.engine.drawing.inference import is_inferring
+from torchkeras_fn.engine.drawing.inferring import is_inferring
 from torchkeras_fn.layers.recurrent.conv_lstm_step import ConvLSTMStep
 from torchkeras_fn.layers.recurrent.steps import Step
 

@@ -6,7 +6,7 @@ import torch
 
 from torchkeras_fn import Model
 from torchkeras_fn.callbacks import Callback
-from torchkeras_fn.engine.graphs.rowwise import rows_at_once
+from torchkeras_fn.engine.lowered.rowwise import rows_at_once
 from torchkeras_fn.layers import (
     LSTM,
     Concatenate,

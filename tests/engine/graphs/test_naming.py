@@ -4,7 +4,7 @@ import keyword
 
 import pytest
 
-from torchkeras_fn.engine.lowered.naming import CONSTANTS, identifier, module_key
+from torchkeras_fn.engine.graphs.naming import CONSTANTS, identifier, module_key
 
 
 def test_keys_avoid_what_torch_needs():
