@@ -279,7 +279,8 @@ def test_a_single_batch_stands_alone():
 
 def test_the_methods_have_the_arguments_of_keras_2_in_their_order():
     wanted = {
-        "compile": "optimizer loss=None metrics=None loss_weights=None sample_weight_mode=None weighted_metrics=None target_tensors=None",
+        "compile": "optimizer='rmsprop' loss=None metrics=None loss_weights=None sample_weight_mode=None weighted_metrics=None "
+        "target_tensors=None",
         "fit": "x=None y=None batch_size=None epochs=1 verbose=1 callbacks=None validation_split=0.0 validation_data=None shuffle=True "
         "class_weight=None sample_weight=None initial_epoch=0 steps_per_epoch=None validation_steps=None",
         "evaluate": "x=None y=None batch_size=None verbose=1 sample_weight=None steps=None",

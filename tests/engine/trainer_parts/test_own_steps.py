@@ -8,6 +8,7 @@ from torch import nn
 from torchkeras_fn import Model, Trainer
 from torchkeras_fn.layers import Dense, Input, Layer
 from torchkeras_fn.metrics import Mean
+from torchkeras_fn.optimizers import SGD
 
 X, Y = np.random.default_rng(0).random((8, 3)).astype("float32"), np.random.default_rng(1).random((8, 1)).astype("float32")
 WEIGHT = np.arange(8, dtype="float32")
@@ -171,6 +172,41 @@ def test_a_step_that_keras_data_is_given_to_ends_an_epoch_when_it_says_so():
     model = drawn(Stops)
     model.fit(X, Y, batch_size=1, epochs=5, verbose=0)
     assert model.optimizer.iterations == 1
+
+
+class TwoOptimizers(Model):
+    """As a GAN of keras.io: its `compile` takes what its step needs, and leaves the rest to Keras."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = Dense(1)
+
+    def call(self, x):
+        return self.dense(x)
+
+    def compile(self, first, second):
+        super().compile()
+        self.optimizers = first, second
+
+    def train_step(self, data):
+        for optimizer in self.optimizers:
+            self.zero_grad()
+            loss = (self(data[0]) - data[1]).pow(2).mean()
+            loss.backward()
+            optimizer.apply(gradients_of(self.trainable_weights), self.trainable_weights)
+        return {"loss": loss}
+
+
+def gradients_of(weights):
+    return [weight.grad for weight in weights]
+
+
+def test_a_step_with_optimizers_of_its_own_is_compiled_without_one():
+    model = TwoOptimizers()
+    model.compile(SGD(0.1), SGD(0.0))
+    model.fit(X, Y, epochs=3, verbose=0)
+    assert model.optimizers[0].iterations == model.optimizers[1].iterations > 0
+    assert model.optimizer.iterations == 0
 
 
 def test_a_loss_without_a_gradient_is_refused():

@@ -53,7 +53,7 @@ class Preparation(Forward, Stepping, Sharded, Placement):
 
     def compile(
         self,
-        optimizer: Any,
+        optimizer: Any = "rmsprop",
         loss: Any = None,
         metrics: Any = None,
         loss_weights: Any = None,
@@ -74,7 +74,8 @@ class Preparation(Forward, Stepping, Sharded, Placement):
         """Choose how to train.
 
         `optimizer` is a name, an `Optimizer`, or a torch optimizer, class or `functools.partial`; the model's own, given again
-        as after a change of `trainable`, goes on from the steps it has taken. `loss`, `metrics`,
+        as after a change of `trainable`, goes on from the steps it has taken. A `train_step` with optimizers of its own, as of a
+        GAN, needs none, and `super().compile()` will do. `loss`, `metrics`,
         `loss_weights`, `weighted_metrics` and `sample_weight_mode` (`None` or `'temporal'`) are one value for all
         outputs, a list in their order, or a dict by their names (of outputs in a dict their keys, of nested ones a nest like
         theirs); losses may be names, `Loss` objects, functions `(y_true, y_pred)`, or torch losses. An output without a
