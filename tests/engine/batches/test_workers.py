@@ -97,6 +97,20 @@ def test_a_thread_ends_with_its_generator():
     assert not running()
 
 
+@pytest.mark.parametrize("begin", [lambda: Threaded(iter(range(9)), Loading()), lambda: list(in_threads(str, range(9), Loading(3)))])
+def test_an_interrupt_while_threads_begin_leaves_none(begin, monkeypatch):
+    def interrupted(thread, start=threading.Thread.start):
+        start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        begin()
+    for thread in running():
+        thread.join(5)
+    assert not running()
+
+
 def test_processes_end_with_the_iterator_although_the_loader_keeps_them():
     items = batches_from(loader_of([5, 6, 7], Loading(1, True)), ends=True)
     assert next(items) == 5 and len(multiprocessing.active_children()) == 1

@@ -32,10 +32,14 @@ class LoaderSource(Source):
         self._passes_begun = 0
         self._begun_at: Place | None = None
         self._handed_over: Picture | None = None
+
+    @property
+    def steps(self) -> int | None:  # type: ignore[override]
+        """The number of batches, where the loader tells it; it may change from epoch to epoch."""
         try:
-            self.steps = len(self.loader)
+            return len(self.loader)
         except TypeError:
-            self.steps = None
+            return None
 
     def rows_at(self, position: int, rows: int) -> int:
         """Return 0 for a batch that another process has, and leave out the rows that a `DistributedSampler` repeats."""

@@ -48,6 +48,8 @@ class Epochs:
     def __iter__(self) -> Iterator[Any]:
         source, wanted, done = self.source, self.steps, self._done_before
         self._done_before = 0
+        if wanted is not None:
+            source.expect(wanted - done)
         while wanted is None or done < wanted:
             if self._pass is None:
                 self._start = source.place() if source.is_watched else None
@@ -57,6 +59,8 @@ class Epochs:
                 raw = next(self._pass) if is_alone else turns.aside(next, self._pass)
             except StopIteration:
                 self._pass = None if source.restarts else iter(())
+                if self._position < (self._length or 0):
+                    warnings.warn(f"The data gave {self._position} batches, but its length says {self._length}.", stacklevel=2)
                 if wanted is None or not source.restarts or self._position == 0:
                     break
                 continue

@@ -86,6 +86,9 @@ class Source:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Make the data what it was, between two passes."""
 
+    def expect(self, count: int) -> None:
+        """Hear how many batches will be taken next."""
+
     def first(self) -> Any:
         """Return the first batch, as a sample of what will come, and leave nothing running. Raises `StopIteration` for none."""
         return next(self.one_pass())
@@ -204,12 +207,14 @@ class SequenceSource(Source):
 
 
 class GeneratorSource(Source):
-    """A generator or iterator of batches: one pass that goes on over the epochs."""
+    """A generator or iterator of batches: one pass that goes on over the epochs. What no epoch takes is left to its user."""
 
     restarts = False
 
     def __init__(self, generator: Any, loading: Loading):
         self.generator, self.loading = iter(generator), loading
+        self._ready: Threaded | None = None
+        self._expected = sys.maxsize
         if loading.processes > 1:
             warnings.warn(
                 f"A generator in {loading.processes} processes runs once in each of them, so batches may repeat. "
@@ -217,6 +222,12 @@ class GeneratorSource(Source):
                 UserWarning,
                 stacklevel=2,
             )
+
+    def expect(self, count: int) -> None:
+        """Hear how many batches will be taken next, beyond which no thread reads."""
+        self._expected = count
+        if self._ready is not None:
+            self._ready.want(count)
 
     def first(self) -> Any:
         """Return the first batch, and keep it for its turn."""
@@ -230,10 +241,14 @@ class GeneratorSource(Source):
             return batches_from(loader_of(Stream(self.generator), self.loading), ends=True)
         if self.loading.workers and self.is_watched:
             return self._watched()
-        return Threaded(map(copied, self.generator), self.loading) if self.loading.workers else self.generator
+        return self._in_thread(map(copied, self.generator)) if self.loading.workers else self.generator
+
+    def _in_thread(self, items: Iterator[Any]) -> Threaded:
+        self._ready = Threaded(items, self.loading, self._expected)
+        return self._ready
 
     def _watched(self) -> Iterator[Any]:
-        ready = Threaded(Reading([]).each(map(copied, self.generator)), self.loading)
+        ready = self._in_thread(Reading([]).each(map(copied, self.generator)))
         try:
             for batch, place in ready:
                 self.ahead = place

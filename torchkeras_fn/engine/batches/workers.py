@@ -4,6 +4,7 @@ import itertools
 import multiprocessing
 import pickle
 import queue
+import sys
 import threading
 import time
 from collections import deque
@@ -51,17 +52,34 @@ class Loading:
 
 
 class Threaded:
-    """An iterator whose items a thread takes from a generator ahead of time, in their order."""
+    """An iterator whose items a thread takes from a generator ahead of time, in their order; only so many as are `wanted`.
 
-    def __init__(self, generator: Iterator[Any], loading: Loading):
+    >>> numbers = iter(range(9))
+    >>> list(itertools.islice(Threaded(numbers, Loading(), wanted=3), 3)), next(numbers)
+    ([0, 1, 2], 3)
+    """
+
+    def __init__(self, generator: Iterator[Any], loading: Loading, wanted: int = sys.maxsize):
         self._stopped = False
         self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._room: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._room.put(loading.max_queue_size)
         # Room is given back for several at once: each time that threads take turns costs both of them.
-        self._taken, self._many = 0, max(1, loading.max_queue_size // 2)
+        self._most, self._few = loading.max_queue_size, loading.max_queue_size - max(1, loading.max_queue_size // 2)
+        self._ahead = 0
+        self.want(wanted)
         self._thread = threading.Thread(target=self._produce, args=(generator,), daemon=True, name="torchkeras_fn-generator")
-        self._thread.start()
+        _start([self._thread], self._stop)
+
+    def want(self, count: int) -> None:
+        """Say how many more items will be asked for, which is how many more the thread takes at most."""
+        self._wanted = count
+        self._make_room()
+
+    def _make_room(self) -> None:
+        room = min(self._most, self._wanted) - self._ahead
+        if room > 0:
+            self._ahead += room
+            self._room.put(room)
 
     def _produce(self, generator: Iterator[Any]) -> None:
         try:
@@ -83,10 +101,10 @@ class Threaded:
             raise StopIteration
         kind, value = self._queue.get()
         if kind == "batch":
-            self._taken += 1
-            if self._taken == self._many:
-                self._taken = 0
-                self._room.put(self._many)
+            self._ahead -= 1
+            self._wanted -= 1
+            if self._ahead <= self._few:
+                self._make_room()
             return value
         self.close()
         if kind == "error":
@@ -95,9 +113,22 @@ class Threaded:
 
     def close(self) -> None:
         """Stop the thread, and wait for it."""
+        self._stop()
+        self._thread.join(_PATIENCE_SECONDS)
+
+    def _stop(self) -> None:
         self._stopped = True
         self._room.put(0)
-        self._thread.join(_PATIENCE_SECONDS)
+
+
+def _start(threads: Iterable[threading.Thread], stop: Callable[[], None]) -> None:
+    """Start threads, which an interrupt on the way would leave without anyone to `stop` them."""
+    try:
+        for thread in threads:
+            thread.start()
+    except BaseException:
+        stop()
+        raise
 
 
 def copied(batch: Any) -> Any:
@@ -226,8 +257,7 @@ class _Readers:
         self._asked: queue.SimpleQueue[tuple[Future[Any] | None, Any]] = queue.SimpleQueue()
         names = [f"torchkeras_fn-sequence-{number}" for number in range(count)]
         self._threads = [threading.Thread(target=self._work, daemon=True, name=name) for name in names]
-        for thread in self._threads:
-            thread.start()
+        _start(self._threads, self._stop)
 
     def ask(self, index: Any) -> "Future[Any]":
         """Return what will hold the item."""
@@ -250,12 +280,15 @@ class _Readers:
 
     def close(self) -> None:
         """Stop the threads, and wait for them."""
-        self._stopped = True
-        for _ in self._threads:
-            self._asked.put((None, None))
+        self._stop()
         end = time.monotonic() + _PATIENCE_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
+
+    def _stop(self) -> None:
+        self._stopped = True
+        for _ in self._threads:
+            self._asked.put((None, None))
 
 
 class Items(Dataset[Any]):
