@@ -796,6 +796,13 @@ def test_an_input_of_another_float_type_is_cast_for_layers_with_weights():
     assert len(model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0).history["loss"]) == 1
 
 
+def test_a_model_without_weights_computes_in_the_type_of_its_input():
+    x = Input(shape=(1,), dtype="float64")
+    model, rows = Model(x, x - 1), np.array([[1 + 1e-12]])
+    assert model.predict(rows, verbose=0) == rows - 1
+    assert model(torch.tensor(rows)) == torch.tensor(rows) - 1
+
+
 def test_the_metric_objects_can_be_asked_for():
     x = Input(shape=(3,))
     model = Model(x, Dense(1)(x))

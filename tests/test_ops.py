@@ -7,6 +7,7 @@ import torch
 from tests.drawing import check_drawing, evaluate, tensors
 from tests.expressions import OPS, VALUES, names_in
 from torchkeras_fn import Input, Model, ops
+from torchkeras_fn import backend as K
 
 NOT_DRAWN = ("ops.squeeze(one)", "ops.broadcast_to(one, (3", "ops.segment_sum(row, [0", "ops.ctc_loss")
 NOT_DRAWN += ("ops.image.affine_transform(image, [", "ops.image.perspective_transform(image, [")
@@ -45,6 +46,33 @@ def test_truth_values_are_0_and_1_beside_numbers(name, expected):
 def test_integers_are_taken_as_floats(name):
     x1, x2 = torch.tensor([3, 1]), torch.tensor([4, 1])
     torch.testing.assert_close(getattr(ops, name)(x1, x2), getattr(ops, name)(x1.float(), x2.float()))
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        lambda x: ops.max_pool(x, 2, padding="same"),
+        lambda x: ops.average_pool(x, 3, strides=2, padding="same"),
+        lambda x: ops.conv(x, torch.ones(3, 2, 2), strides=2, padding="same"),
+    ],
+)
+def test_windows_with_a_border_fit_odd_sizes_that_are_unknown_while_drawing(windows):
+    x, steps = torch.arange(14.0).reshape(1, 7, 2), Input(shape=(None, 2))
+    torch.testing.assert_close(Model(steps, windows(steps))(x), windows(x))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda x: ops.cond(ops.shape(x)[1] < 9, lambda: x, lambda: -x),
+        lambda x: K.switch(K.shape(x)[1] < 9, x, -x),
+        lambda x: x * ops.maximum(ops.shape(x)[1], 5) + ops.minimum(ops.shape(x)[1] / 2, 9.0),
+        lambda x: x * ops.convert_to_tensor(ops.shape(x)[1] / 2),
+    ],
+)
+def test_what_is_made_of_an_unknown_size_can_be_asked_and_counted_with(made):
+    x, steps = torch.ones(1, 7, 1), Input(shape=(None, 1))
+    torch.testing.assert_close(Model(steps, made(steps))(x), made(x))
 
 
 def test_classes_with_the_same_score_are_all_among_the_highest():

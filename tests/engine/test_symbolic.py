@@ -26,6 +26,7 @@ FUNCTIONS = {
     "number over": (lambda x, y, z: 2 / (x * x + 1), (None, 3)),
     "floor": (lambda x, y, z: x // 2, (None, 3)),
     "number to the power": (lambda x, y, z: 2**x, (None, 3)),
+    "constant to the power": (lambda x, y, z: torch.tensor([1.0, 2.0, 3.0]) ** x, (None, 3)),
     "mod": (lambda x, y, z: x % 2, (None, 3)),
     "power": (lambda x, y, z: x**2, (None, 3)),
     "matmul": (lambda x, y, z: z @ z.mT, (None, 4, 4)),

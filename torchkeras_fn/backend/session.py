@@ -184,7 +184,7 @@ def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
     if not is_tensor(condition):
         return _value(then_expression) if condition else _value(else_expression)
     first, second = as_tensors(_value(then_expression), _value(else_expression))
-    condition = condition.to(torch.bool)
+    condition = as_tensor(condition, torch.bool)
     for _ in range(max(first.ndim, second.ndim) - condition.ndim if condition.ndim else 0):
         condition = torch.unsqueeze(condition, -1)
     return torch.where(condition, first, second)

@@ -206,8 +206,12 @@ _MAKES_ANOTHER: Mapping[Any, Any] = {
     torch.Tensor.sub_: operator.sub,
     torch.Tensor.mul_: operator.mul,
     torch.Tensor.div_: operator.truediv,
+    torch.Tensor.__pow__: operator.pow,
 }
-"""What `loss += x` draws where `loss` is a real tensor: the sum, as writing into the tensor would add up from run to run."""
+"""What `loss += x` draws where `loss` is a real tensor: the sum, as writing into the tensor would add up from run to run.
+
+And `tensor ** x`, for which torch has a function that no written code can name.
+"""
 
 
 def _operator(function: Callable[..., Any], reflected: bool) -> Callable[..., Any]:

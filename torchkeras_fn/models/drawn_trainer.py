@@ -56,7 +56,8 @@ class DrawnTrainer(Trainer, Drawn):
             if drawn is None:
                 drawn = self._views["signature"] = _signature_of(self, graph)
             signature.__dict__.update(drawn)
-            if signature.float_dtype not in (self._views.get("types") or self._drawn_types()):  # the model was cast, as by .double()
+            types = self._views.get("types") or self._drawn_types()
+            if signature.float_dtype not in types and first_parameter(self) is not None:  # the model was cast, as by .double()
                 signature.input_dtypes = [signature.float_dtype if dtype.is_floating_point else dtype for dtype in signature.input_dtypes]
         elif first_parameter(self) is None:  # it may have been cast before its weights are made
             signature.float_dtype = self.dtype

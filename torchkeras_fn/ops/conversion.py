@@ -49,7 +49,7 @@ def as_tensor(x: Any, dtype: Any = None, like: Any = None) -> Any:
     """
     wanted = None if dtype is None else config.dtype(dtype)
     if is_size(x):
-        return source(x).new_full((), x, dtype=wanted or torch.int64)
+        return source(x).new_full((), x, dtype=wanted or x.dtype)
     if is_tensor(x):
         return x if wanted is None or x.dtype == wanted else x.to(wanted)
     if isinstance(x, (list, tuple)) and any(is_tensor(leaf) for leaf in leaves_of(x)):

@@ -152,7 +152,7 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
     """
     if not is_tensor(pred):
         return true_fn() if pred else false_fn()
-    condition = pred.to(torch.bool)
+    condition = as_tensor(pred, torch.bool)
     return tree_map(lambda a, b: torch.where(condition, as_tensor(a), as_tensor(b, like=condition)), true_fn(), false_fn())
 
 

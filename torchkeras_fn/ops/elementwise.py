@@ -218,8 +218,8 @@ def maximum(x1: Any, x2: Any) -> Any:
     """
     x1, x2 = operands(x1, x2)
     if _is_number(x2):
-        return torch.clamp(x1, min=x2)
-    return torch.clamp(x2, min=x1) if _is_number(x1) else torch.maximum(*as_tensors(x1, x2))
+        return torch.clamp(as_tensor(x1), min=x2)
+    return torch.clamp(as_tensor(x2), min=x1) if _is_number(x1) else torch.maximum(*as_tensors(x1, x2))
 
 
 def minimum(x1: Any, x2: Any) -> Any:
@@ -230,8 +230,8 @@ def minimum(x1: Any, x2: Any) -> Any:
     """
     x1, x2 = operands(x1, x2)
     if _is_number(x2):
-        return torch.clamp(x1, max=x2)
-    return torch.clamp(x2, max=x1) if _is_number(x1) else torch.minimum(*as_tensors(x1, x2))
+        return torch.clamp(as_tensor(x1), max=x2)
+    return torch.clamp(as_tensor(x2), max=x1) if _is_number(x1) else torch.minimum(*as_tensors(x1, x2))
 
 
 def divide_no_nan(x1: Any, x2: Any) -> Any:

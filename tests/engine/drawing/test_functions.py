@@ -44,3 +44,18 @@ def test_sizes_stay_numbers():
     model = Model(x, x.view(x.size(0) * 2, -1) + x.size(0) ** 1)
     with pytest.raises(ValueError, match="pow of sizes alone"):
         Model.from_config(model.get_config())
+
+
+@pytest.mark.parametrize(
+    "made", [lambda s: s % 4, lambda s: s - s // 2 * 2, lambda s: s / 960, lambda s: s**0.5, lambda s: s * 0.5, lambda s: -s // 2 & 1]
+)
+def test_what_is_made_of_an_unknown_size_is_computed_when_it_is_known(made):
+    x = Input(shape=(None, 1))
+    model = Model(x, x * made(x.size(1)))
+    torch.testing.assert_close(model(torch.ones(1, 5, 1)), torch.ones(1, 5, 1) * made(5))
+
+
+@pytest.mark.parametrize("asked", [lambda s: s > 512, lambda s: s % 2 == 0])
+def test_python_cannot_branch_on_an_unknown_size(asked):
+    with pytest.raises(TypeError, match="has no value yet"):
+        bool(asked(Input(shape=(None, 1)).size(1)))

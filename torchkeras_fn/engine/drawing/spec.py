@@ -16,12 +16,14 @@ Size = tuple[int, ...]
 BATCH = (240, 600)
 UNKNOWN = (480, 960)
 
+_NUMBERS = {bool: torch.bool, int: torch.int64, float: torch.float32}
+
 
 @dataclass(frozen=True)
 class Spec:
     """What is known of a tensor without its data: its size in a small and in a large run, and its dtype.
 
-    A `number` (the size of an unknown dimension) is a pair of integers without a dtype.
+    A `number` is a pair of Python's own: the size of an unknown dimension, or what was made of such a size.
 
     >>> Spec.of((None, 3), torch.float32).shape
     (None, 3)
@@ -51,8 +53,10 @@ class Spec:
         return (self.small[0], self.large[0]) if self.small else None
 
 
-def pair_of(small: Any, large: Any, size: Callable[[torch.Tensor, int], Size]) -> Any:
+def pair_of(small: Any, large: Any, size: Callable[[torch.Tensor, int], Size], of_numbers: bool = False) -> Any:
     """Merge the results of two runs, leaf by leaf, into specs; `size` gives that of a tensor in the first run, 0, or the second.
+
+    A number is known where it is the same in both, unless it was made `of_numbers`: that of a size may be so by chance, as `size % 2`.
 
     >>> pair_of(torch.zeros(2, 3), torch.zeros(4, 3), lambda tensor, run: tuple(tensor.shape)).shape
     (None, 3)
@@ -63,8 +67,8 @@ def pair_of(small: Any, large: Any, size: Callable[[torch.Tensor, int], Size]) -
     def spec(a: Any, b: Any) -> Any:
         if isinstance(a, torch.Tensor):
             return Spec(size(a, 0), size(b, 1), a.dtype)
-        if isinstance(a, int) and not isinstance(a, bool) and a != b:
-            return Spec((), (), torch.int64, number=(a, b))
+        if type(a) in _NUMBERS and (of_numbers or type(a) is int and a != b):
+            return Spec((), (), _NUMBERS[type(a)], number=(a, b))
         return a
 
     return tree_unflatten([spec(a, b) for a, b in zip(leaves, others, strict=True)], structure)

@@ -8,7 +8,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from torchkeras_fn.engine.basics.nested import map_only
+from torchkeras_fn.engine.basics.nested import leaves_of, map_only
 from torchkeras_fn.engine.drawing.inferring import now
 from torchkeras_fn.engine.drawing.spec import Spec, pair_of
 
@@ -29,7 +29,8 @@ def on_meta(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[s
         with _StorageFreeArguments(), _StorageFree():
             return function(*real_args, **real_kwargs)
 
-    return pair_of(run(0), run(1), lambda tensor, index: tuple(tensor.shape))
+    of_numbers = any(isinstance(leaf, Spec) and leaf.number is not None for leaf in leaves_of((args, kwargs)))
+    return pair_of(run(0), run(1), lambda tensor, index: tuple(tensor.shape), of_numbers)
 
 
 class _StorageFreeArguments(TorchFunctionMode):
