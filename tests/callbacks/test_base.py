@@ -241,10 +241,11 @@ def test_stop_training_ends_the_epoch_or_the_training(event, batches, epochs):
     def stop(self, index, logs=None):
         self.model.stop_training = True
 
-    steps = recorder("on_train_batch_end")
-    history = compiled().fit(X, Y, batch_size=4, epochs=4, verbose=0, callbacks=[steps, type("Stopper", (Callback,), {event: stop})()])
+    steps, stopper = recorder("on_train_batch_end"), type("Stopper", (Callback,), {event: stop})()
+    history = compiled().fit(X, Y, batch_size=4, epochs=4, verbose=0, validation_data=(X, Y), callbacks=[steps, stopper])
     assert len(steps.events) == batches
     assert history.epoch == list(range(epochs))
+    assert len(history.history["val_loss"]) == epochs  # so that a name of a file may have it, as in Keras 3
 
 
 def test_training_again_after_a_stop_begins_anew():

@@ -244,3 +244,10 @@ def test_a_loss_of_ones_own_takes_targets_of_any_shape():
     model.compile("sgd", OfShown())
     words = np.arange(10).reshape(2, 5) % 7
     assert model.evaluate(words, words, verbose=0) == pytest.approx(np.log(7), rel=1e-6)
+
+
+def test_weights_of_steps_with_an_axis_of_one_are_no_weights_of_elements():
+    y, step = torch.arange(12.0).reshape(2, 2, 3), torch.tensor([[[1.0], [2.0]], [[0.0], [3.0]]])
+    for reduction in ("none", "sum", "mean_with_sample_weight"):
+        loss = losses.MeanSquaredError(reduction=reduction)
+        torch.testing.assert_close(loss(y, 0 * y, step), loss(y, 0 * y, step[..., 0]))

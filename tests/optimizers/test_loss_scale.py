@@ -15,6 +15,13 @@ from torchkeras_fn.optimizers.schedules import ExponentialDecay
 
 X = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
 Y = X[:, :1] * 2 + 1
+
+
+def undecayed(optimizer):
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
 INNER = {
     "sgd": lambda: optimizers.SGD(0.1, momentum=0.9, weight_decay=0.1),
     "adamw": lambda: optimizers.AdamW(0.05, clipnorm=0.5, use_ema=True),
@@ -22,6 +29,9 @@ INNER = {
     "decay": lambda: optimizers.Adam(0.05, decay=0.1, global_clipnorm=0.5),
     "gathering": lambda: optimizers.RMSprop(0.01, gradient_accumulation_steps=2),
     "muon": lambda: optimizers.Muon(0.05),
+    "muon-excluding": lambda: optimizers.Muon(0.05, exclude_layers=["^dense_1"]),
+    "undecayed": lambda: undecayed(optimizers.AdamW(0.05, weight_decay=0.5)),
+    "muon-undecayed": lambda: undecayed(optimizers.Muon(0.05, weight_decay=0.5)),
 }
 
 

@@ -768,6 +768,110 @@ def test_layers_of_ones_own_are_read_with_custom_objects(tmp_path):
             tk.models.load_model(tmp_path / f"theirs{ending}")
 
 
+def test_what_optimizers_inside_keep_is_passed_over(tmp_path):
+    """Those of a model inside that was compiled for itself, as the discriminator of a GAN is, and those in attributes."""
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    inner.compile("adam", "mse")
+    inner.optimizer.build(inner.trainable_variables)
+    x = keras.Input((4,))
+    theirs = keras.Model(x, inner(x))
+    theirs.second_optimizer = keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 3), momentum=0.9)
+    theirs.second_optimizer.build(theirs.trainable_variables)
+    theirs.save(tmp_path / "theirs.keras")
+    theirs.save_weights(tmp_path / "theirs.weights.h5")
+    ours = tk.models.load_model(tmp_path / "theirs.keras")
+    same(predicted(ours, X), predicted(theirs, X))
+    zeroed(ours).load_weights(tmp_path / "theirs.weights.h5")
+    same(predicted(ours, X), predicted(theirs, X))
+
+
+def spread_out(k):
+    """A model with a `call` of its own, and layers in attributes before and after `layers` in the alphabet, in lists, and in both."""
+
+    class SpreadOut(k.Model):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.out = k.layers.Dense(3)
+            self.wide = [k.layers.Dense(3), [k.layers.Dense(3, use_bias=False)]]
+            self.by_name = {"a": k.layers.Dense(3)}
+            self.first = k.layers.Dense(3)
+            self.net = k.Sequential([k.layers.Input((3,)), k.layers.Dense(3)])
+            self.same = self.out
+
+        def call(self, x):
+            for layer in (self.first, self.by_name["a"], self.wide[0], self.wide[1][0], self.net, self.out):
+                x = layer(x)
+            return x
+
+        def get_config(self):
+            return {}
+
+    return SpreadOut
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+@pytest.mark.parametrize(("writes", "reads"), [(tk, keras), (keras, tk), (tk, tk)])
+def test_attributes_anywhere_in_the_alphabet_and_lists_in_lists(writes, reads, ending, tmp_path):
+    model, path = spread_out(writes)(), tmp_path / f"m{ending}"
+    model.compile(writes.optimizers.SGD(0.1, momentum=0.9), "mse")
+    for _ in range(2):
+        model.train_on_batch(X[:, :3], X[:, :3])
+    if ending == ".keras":
+        model.save(path)
+        again = reads.models.load_model(path, custom_objects={"SpreadOut": spread_out(reads)})
+        again.train_on_batch(X[:, :3], X[:, :3])
+        model.train_on_batch(X[:, :3], X[:, :3])
+    else:
+        model.save_weights(path)
+        again = spread_out(reads)()
+        again.predict(X[:, :3], verbose=0)
+        again.load_weights(path)
+    same(predicted(again, X[:, :3]), predicted(model, X[:, :3]))
+
+
+class Gained:
+    """What a layer of a class of one's own over a built-in one has beside it."""
+
+    def __init__(self, units, gain=2.0, **options):
+        super().__init__(units, **options)
+        self.gain = gain
+
+    def get_config(self):
+        return {**super().get_config(), "gain": self.gain}
+
+
+class Added:
+    def call(self, x):
+        return self.layer(x) + 1.0
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(("writes", "reads"), [(tk, keras), (keras, tk)])
+def test_classes_of_ones_own_over_built_in_ones(writes, reads, ending, tmp_path):
+    own = {writes: {}, reads: {}}
+    for k, classes in own.items():
+        classes |= {"Own": type("Own", (Gained, k.layers.Dense), {}), "Wrap": type("Wrap", (Added, k.layers.Wrapper), {})}
+    x = writes.layers.Input((4,))
+    model = writes.Model(x, own[writes]["Wrap"](writes.layers.Dense(2))(own[writes]["Own"](3, gain=3.0)(x)))
+    model.save(tmp_path / f"m{ending}")
+    again = reads.models.load_model(tmp_path / f"m{ending}", custom_objects=own[reads])
+    assert again.layers[1].gain == 3.0
+    same(predicted(again, X), predicted(model, X))
+
+
+@pytest.mark.parametrize(("writes", "reads"), [(tk, keras), (keras, tk)])
+@pytest.mark.parametrize("base", ["Model", "Sequential"])
+def test_a_drawn_model_of_a_class_of_ones_own_keeps_its_class(base, writes, reads, tmp_path):
+    x = writes.layers.Input((4,))
+    dense = writes.layers.Dense(2)
+    own = {k: type("Own", (getattr(k, base),), {}) for k in (writes, reads)}
+    model = own[writes](x, dense(x)) if base == "Model" else own[writes]([x, dense])
+    model.save(tmp_path / "m.keras")
+    again = reads.models.load_model(tmp_path / "m.keras", custom_objects={"Own": own[reads]})
+    assert type(again) is own[reads]
+    same(predicted(again, X), predicted(model, X))
+
+
 def test_functions_of_ones_own_are_read_with_custom_objects(tmp_path):
     x = keras.Input((4,))
     theirs = keras.Model(x, keras.layers.Lambda(square)(keras.layers.Dense(2, activation=square)(x)))

@@ -33,6 +33,18 @@ def test_a_format_is_asked_for_files_of_its_ending(told):
     assert told[3][1] == ("a.noted", True, False)
 
 
+def test_a_name_that_says_nothing_is_written_as_save_format_says(tmp_path):
+    model = small_model()
+    for save_format, begin in {"h5": b"\x89HDF", "keras": b"PK"}.items():
+        model.save(tmp_path / save_format, save_format=save_format)
+        assert (tmp_path / save_format).read_bytes().startswith(begin)
+        load_model(tmp_path / save_format)
+    model.save_weights(tmp_path / "weights", save_format="h5")
+    assert (tmp_path / "weights").read_bytes().startswith(b"\x89HDF")
+    model.save(tmp_path / "m.h5", save_format="keras")
+    assert (tmp_path / "m.h5").read_bytes().startswith(b"\x89HDF")
+
+
 def test_the_longest_ending_counts_and_what_it_lacks_is_an_error(told):
     with pytest.raises(ValueError, match=r"'.weights.noted' are in unable format, for which there is no save_weights here"):
         small_model().save_weights("a.weights.noted")

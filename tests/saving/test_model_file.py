@@ -68,6 +68,13 @@ def check_resumed(make, path, x=X, y=Y, **loading):
     return second
 
 
+
+def undecayed():
+    optimizer = optimizers.AdamW(0.01, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
 OPTIMIZERS = {
     "sgd": lambda: optimizers.SGD(0.1),
     "momentum": lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True),
@@ -80,6 +87,7 @@ OPTIMIZERS = {
     "adafactor": lambda: optimizers.Adafactor(0.1),
     "ftrl": lambda: optimizers.Ftrl(0.1),
     "lion": lambda: optimizers.Lion(0.01),
+    "undecayed": undecayed,
 }
 
 
@@ -266,6 +274,68 @@ def test_what_the_user_wrote_comes_from_custom_objects(tmp_path):
         assert load_model(tmp_path / "m.model").metrics_names == ["loss", "cubic", "mae"]
 
 
+class Stepping(Model):
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+class HandingOn(Model):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.own = 3
+
+
+class Stack(Sequential):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+class Sized(Sequential):
+    def __init__(self, units=1, **kwargs):
+        super().__init__([layers.Dense(units, input_shape=(4,)), layers.Dense(2)], **kwargs)
+
+
+def drawn_by(kind):
+    x = Input((4,))
+    return kind(x, layers.Dense(2)(layers.Dense(3)(x)))
+
+
+def stacked_by(kind):
+    return kind([Input((4,)), layers.Dense(3), layers.Dense(2)])
+
+
+@pytest.mark.parametrize("ending", [".model", ".keras", ".h5"])
+@pytest.mark.parametrize(
+    ("make", "kind"), [(drawn_by, Stepping), (drawn_by, HandingOn), (stacked_by, Stack), (lambda kind: kind(3), Sized)]
+)
+def test_a_drawn_model_of_a_class_of_ones_own_comes_back(make, kind, ending, tmp_path):
+    model = make(kind)
+    model.compile("adam", "mse")
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / f"m{ending}")
+    again = load_model(tmp_path / f"m{ending}", custom_objects={kind.__name__: kind})
+    assert type(again) is kind
+    assert same(model.state_dict(), again.state_dict())
+    assert trained(model, 1) == trained(again, 1)
+
+
+class TwoOptimizers(Stepping):
+    def compile(self, first_optimizer, second_optimizer):
+        super().compile(first_optimizer, "mse")
+        self.second_optimizer = second_optimizer
+
+
+@pytest.mark.parametrize("ending", [".model", ".keras", ".h5"])
+def test_a_compile_with_other_arguments_is_left_to_the_caller(ending, tmp_path):
+    model = drawn_by(TwoOptimizers)
+    model.compile(optimizers.SGD(), optimizers.Adam())
+    model.save(tmp_path / f"m{ending}")
+    with pytest.warns(UserWarning, match="not compiled, as its own compile takes other arguments"):
+        again = load_model(tmp_path / f"m{ending}", custom_objects={"TwoOptimizers": TwoOptimizers})
+    assert again.optimizer is None
+    assert same(model.state_dict(), again.state_dict())
+
+
 @utils.register_keras_serializable("saving_tests")
 class Shift(Layer):
     def __init__(self, function, **kwargs):
@@ -284,6 +354,13 @@ def plus_one(x):
 @utils.register_keras_serializable("saving_tests")
 def quartic(y_true, y_pred):
     return (y_true - y_pred).pow(4).mean(-1)
+
+
+@pytest.mark.parametrize("ending", [".model", ".keras", ".h5"])
+def test_a_registered_function_among_the_metrics_is_logged_under_its_own_name(ending, tmp_path):
+    model = dense_stack(metrics=[quartic])
+    model.save(tmp_path / f"m{ending}")
+    assert list(trained(load_model(tmp_path / f"m{ending}"), 1)) == ["loss", "quartic"]
 
 
 def test_what_is_registered_need_not_be_given(tmp_path):

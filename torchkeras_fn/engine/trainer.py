@@ -292,7 +292,7 @@ class Trainer(GeneratorMethods, BatchMethods, Saving, OwnSteps):
                 return None
             self._share_buffers()
             logs = self._figures_of_all(result, batches)
-        if validation is not None and not self.stop_training:
+        if validation is not None:
             logs.update({f"val_{name}": figure for name, figure in self._evaluate(validation, listeners).items()})
         progress.end(logs)
         listeners.tell("on_epoch_end", epoch, logs)

@@ -217,7 +217,7 @@ def for_elements(weight: Any, y_pred: torch.Tensor) -> bool:
     >>> for_elements(torch.ones(2, 4, 4), torch.ones(2, 4, 4)), for_elements(torch.ones(2, 4), torch.ones(2, 4, 4))
     (True, False)
     """
-    return getattr(weight, "ndim", 0) == y_pred.ndim > 2
+    return getattr(weight, "ndim", 0) == y_pred.ndim > 2 and weight.shape[-1] == y_pred.shape[-1]
 
 
 class Elementwise(Loss):

@@ -14,7 +14,6 @@ from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
 from torchkeras_fn.layers.core import TorchModuleWrapper
 from torchkeras_fn.layers.input import Input, InputLayer
 from torchkeras_fn.models.model import Model
-from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import custom_object_scope
 
 
@@ -38,6 +37,8 @@ class Sequential(Model):
         for layer in layers or []:
             self._put(layer)
         self._changed()
+        if not self._trainable:
+            self.trainable = False
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy draws its stack anew from the input's shape."""
@@ -63,7 +64,7 @@ class Sequential(Model):
 
     def get_config(self) -> dict[str, Any]:
         """Return the layers' configurations, and the input's shape where it is known."""
-        if not is_ours(type(self).__init__):
+        if not self._is_made_of("layers"):
             return super().get_config()
         entry = describe_input(self._tensors[0].node.operation) if self._tensors else None
         names = [self.layer_name(layer) for layer in self._stack]
@@ -74,6 +75,8 @@ class Sequential(Model):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
         """Return a new stack, with new weights, of the layers that `get_config` described."""
+        if "layers" not in config:
+            return super().from_config(config, custom_objects)
         with custom_object_scope(custom_objects or {}), shared_layers():
             layers = [make_layer(entry, layer_of) for entry in config["layers"]]
         entry = [make_input(config["input"])] if config.get("input") else []

@@ -70,6 +70,8 @@ class Optimizer(Kept, Configurable):
     torch_class: ClassVar[type[torch.optim.Optimizer]]
     decaying_class: ClassVar[type[torch.optim.Optimizer] | None] = None
     """The torch class that decays weights apart from the gradient in the same step; without one it is a pass of its own."""
+    decays_itself: ClassVar[bool] = False
+    """Whether what `make` returns decays just the weights that it should, some or all."""
     average: Callable[[Sequence[torch.Tensor]], None] | None = None
     """What makes the gradients those of several processes, in a `train_step` of the user's."""
     may_fuse: ClassVar[bool] = False
@@ -128,6 +130,7 @@ class Optimizer(Kept, Configurable):
     def _release(self) -> None:
         """Belong to no model, and know of no step."""
         self.torch_optimizer: torch.optim.Optimizer | None = None
+        self._names: Mapping[int, str] = {}
         self.parameters: list[torch.Tensor] = []
         self.constraints: list[Callable[[], None]] = []
         self._decayed: list[torch.Tensor] = []
@@ -184,8 +187,10 @@ class Optimizer(Kept, Configurable):
         if self.parameters:
             decayed = [p for p in self.parameters if self._is_decayed(p, names or {})] if self.weight_decay else []
             together = self.decaying_class is not None and len(decayed) == len(self.parameters)
-            self._decayed = [] if together else decayed
+            self._decayed = [] if together or self.decays_itself else decayed
+            self._names = names or {}
             self.torch_optimizer = self.make(self.parameters, together)
+            self._names = {}
             self._take_step = FusedStep(self.torch_optimizer, self.parameters)
         self._go_on(before)
 

@@ -56,6 +56,7 @@ class LossScaleOptimizer(Optimizer):
         self.dynamic_growth_steps = positive_integer(dynamic_growth_steps, "dynamic_growth_steps")
         given = {key: getattr(inner_optimizer, key) for key in COMMON if key not in ("name", "loss_scale_factor")}
         super().__init__(inner_optimizer._rate_source, **given, name=name, decay=inner_optimizer.decay)
+        self._undecayed = inner_optimizer._undecayed
 
     @property
     def inner_optimizer(self) -> Optimizer:
@@ -73,6 +74,11 @@ class LossScaleOptimizer(Optimizer):
     def decaying_class(self) -> Any:  # type: ignore[override]
         """The torch class that decays weights in the same step: that of the inner optimizer."""
         return self.inner_optimizer.decaying_class
+
+    @property
+    def decays_itself(self) -> bool:  # type: ignore[override]
+        """Whether the torch optimizer decays just the weights that it should: that of the inner optimizer does or not."""
+        return self.inner_optimizer.decays_itself
 
     @property
     def rate_in_momentum(self) -> bool:  # type: ignore[override]
@@ -96,7 +102,7 @@ class LossScaleOptimizer(Optimizer):
 
     def make(self, parameters: Sequence[torch.Tensor], decaying: bool = False) -> torch.optim.Optimizer:
         """Return a new torch optimizer for these parameters: that of the inner optimizer."""
-        self.inner_optimizer._rate_source = self._rate_source
+        self.inner_optimizer._rate_source, self.inner_optimizer._names = self._rate_source, self._names
         return self.inner_optimizer.make(parameters, decaying)
 
     def for_another_model(self) -> "LossScaleOptimizer":

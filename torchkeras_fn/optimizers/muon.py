@@ -1,7 +1,7 @@
 """`Muon`: steps along an orthogonal momentum for matrices, and Adam's steps for the rest."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ class Muon(Optimizer):
 
     torch_class = formulas.Muon
     decaying_class = formulas.Muon
+    decays_itself = True
 
     def __init__(
         self,
@@ -88,15 +89,9 @@ class Muon(Optimizer):
         self.nesterov = bool(nesterov)
         self.rms_rate = None if rms_rate is None else number(rms_rate, "rms_rate", minimum=0)
 
-    def bind(self, parameters: Any, constraints: Any = (), names: Mapping[int, str] | None = None, *rest: Any, **options: Any) -> None:
-        """Make the torch optimizer: see `Optimizer`. The names tell which parameters take Adam's steps."""
-        self._names = names or {}
-        super().bind(parameters, constraints, names, *rest, **options)
-        self._decayed, self._names = [], {}  # it shrinks them itself
-
     def make(self, parameters: Sequence[torch.Tensor], decaying: bool = False) -> torch.optim.Optimizer:
         """Return a new torch optimizer for these parameters."""
-        names = getattr(self, "_names", {})
+        names = self._names
         by_adam = [self._takes_adam(parameter, names.get(id(parameter), "")) for parameter in parameters]
         decays = [
             (self.adam_weight_decay if alone else self.weight_decay) or 0.0 if self._is_decayed(parameter, names) else 0.0

@@ -1,6 +1,7 @@
 """What `compile` was given, as plain values and back: optimizer, losses, metrics and their weights. The device is not saved."""
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,29 +35,43 @@ def compile_config(model: Any) -> dict[str, Any]:
     settings = model.objective.settings
     if model._targets_fed:
         raise ValueError(_advice("target_tensors are data, which is not saved with a model"))
+    undecayed = _undecayed(model)
     return {
         "optimizer": _optimizer_config(model),
-        "loss": _map_entries(lambda entry: _entry_config(entry, losses.serialize), settings["loss"]),
-        "metrics": _map_entries(lambda entry: _entry_config(entry, metrics.serialize), settings["metrics"]),
-        "weighted_metrics": _map_entries(lambda entry: _entry_config(entry, metrics.serialize), settings["weighted_metrics"]),
-        "loss_weights": _map_entries(lambda entry: None if entry is None else float(entry), settings["loss_weights"]),
-        "sample_weight_mode": _map_entries(lambda entry: entry, list(model._weight_modes) or None),
+        **({"undecayed": undecayed} if undecayed else {}),
+        "loss": map_entries(lambda entry: _entry_config(entry, losses.serialize), settings["loss"]),
+        "metrics": map_entries(lambda entry: _entry_config(entry, metrics.serialize), settings["metrics"]),
+        "weighted_metrics": map_entries(lambda entry: _entry_config(entry, metrics.serialize), settings["weighted_metrics"]),
+        "loss_weights": map_entries(lambda entry: None if entry is None else float(entry), settings["loss_weights"]),
+        "sample_weight_mode": map_entries(lambda entry: entry, list(model._weight_modes) or None),
         "execution": model._execution.settings,
     }
 
 
-def compile_from(model: Any, config: Any) -> None:
-    """Compile a model as `compile_config` says. Raises `ValueError` for an unknown name, or one that the caller has to give."""
+def compile_from(model: Any, config: Any) -> bool:
+    """Compile a model as `compile_config` says; return whether it could be. Raises `ValueError` for a name that is not known.
+
+    A `compile` of a user's class that takes other arguments than Keras' is left to the caller, with a warning.
+    """
     _check_counts(config)
     arguments = {
-        "optimizer": _optimizer_from(model, config["optimizer"]),
-        "loss": _map_entries(decode, config["loss"]),
-        "metrics": _map_entries(_metric_from, config["metrics"]),
-        "weighted_metrics": _map_entries(_metric_from, config["weighted_metrics"]),
+        "optimizer": _leaving_undecayed(_optimizer_from(model, config["optimizer"]), model, config.get("undecayed", [])),
+        "loss": map_entries(decode, config["loss"]),
+        "metrics": map_entries(_metric_from, config["metrics"]),
+        "weighted_metrics": map_entries(_metric_from, config["weighted_metrics"]),
         "loss_weights": config["loss_weights"],
         "sample_weight_mode": config["sample_weight_mode"],
     }
-    model.compile(**arguments, **_execution_from(config.get("execution", {})))
+    execution = _execution_from(config.get("execution", {}))
+    try:
+        model.compile(**arguments, **execution)
+    except TypeError as error:
+        if is_ours(type(model).compile):
+            raise
+        told = f"The model is loaded, and not compiled, as its own compile takes other arguments ({error}): call it, or give compile=False."
+        warnings.warn(told, UserWarning, stacklevel=5)
+        return False
+    return True
 
 
 def _execution_from(settings: Any) -> dict[str, Any]:
@@ -67,12 +82,12 @@ def _execution_from(settings: Any) -> dict[str, Any]:
     return dict(settings)
 
 
-def _map_entries(function: Callable[[Any], Any], value: Any) -> Any:
+def map_entries(function: Callable[[Any], Any], value: Any) -> Any:
     """Apply a function to the entries for the outputs: one, a list of them, a dict of them, or lists inside those."""
     if isinstance(value, Mapping) and "class_name" not in value and not any(str(key).startswith("$") for key in value):
-        return {name: _map_entries(function, part) for name, part in value.items()}
+        return {name: map_entries(function, part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_map_entries(function, part) for part in value]
+        return [map_entries(function, part) for part in value]
     return function(value)
 
 
@@ -145,6 +160,24 @@ def _optimizer_from(model: Any, config: Any) -> Any:
     if not isinstance(made, torch.optim.Optimizer):
         raise ValueError(f"{config['torch_optimizer']!r} is no torch optimizer.")
     return made
+
+
+def _undecayed(model: Any) -> list[str]:
+    """The weights that the optimizer was told by `exclude_from_weight_decay` to leave as they are."""
+    if not isinstance(model.optimizer, optimizers.Optimizer):
+        return []
+    names = model._parameter_names()
+    return [name for name, parameter in model.named_parameters() if not model.optimizer._is_decayed(parameter, names)]
+
+
+def _leaving_undecayed(optimizer: Any, model: Any, names: Any) -> Any:
+    parameters = dict(model.named_parameters())
+    unknown = [name for name in names if name not in parameters]
+    if unknown:
+        raise ValueError(f"weight decay leaves out {unknown[0]!r:.80}, which is no weight of the model.")
+    if names:
+        optimizer.exclude_from_weight_decay([parameters[name] for name in names])
+    return optimizer
 
 
 def _check_counts(config: Any) -> None:

@@ -36,18 +36,20 @@ def register(ending: str, format: Format) -> None:
     _FORMATS[ending] = format
 
 
-def function_for(target: Any, name: str, default: Any) -> Any:
+def function_for(target: Any, name: str, default: Any, save_format: str | None = None) -> Any:
     """Return the function of that name for a path, an open file or a group of h5py, or `default`, this library's own.
 
     The end of the path's name says which. An open file is written as the end of its own name says, and read as its first
-    bytes do, as is a file whose name says nothing. Raises `ValueError` for a format that cannot do it.
+    bytes do, as is a file whose name says nothing, which is written as `save_format` says, `"keras"` or `"h5"`. Raises
+    `ValueError` for a format that cannot do it.
 
     >>> function_for("model.tk", "save_model", print) is print
     True
     """
     ending = _ending_of(target, reads=name.startswith("load"))
-    if ending is None:
+    if ending is None and save_format is None:
         return default
+    ending = ending or f".{save_format}"
     function = getattr(_FORMATS[ending], name)
     if function is None:
         raise ValueError(

@@ -15,7 +15,8 @@ class Saving:
         """Write the model to one file: architecture, weights, training configuration and the optimizer's state.
 
         `models.load_model` reads it. `filepath` is a path, whose folder must be there, a binary file object, or a group of
-        h5py, into which goes what a `.h5` file has. The end of the name, also that of an open file, chooses the format.
+        h5py, into which goes what a `.h5` file has. The end of the name, also that of an open file, chooses the format, and
+        where it says nothing `save_format="keras"` or `"h5"` does.
         `overwrite=False` raises `FileExistsError` for a file that is there, `include_optimizer=False` leaves the training
         out. Raises `ValueError` for what a file can neither hold nor name, such as a `lambda`, and `TypeError` for a
         module that is no `Model`. Whatever happens, the file is the old one or the new one, and whole.
@@ -34,9 +35,10 @@ class Saving:
 
     def save_weights(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
         """Write the weights to one file, which `load_weights` reads. See `save` for the arguments."""
-        if options.pop("save_format", None) not in (None, "keras", "h5") or options:
+        save_format = options.pop("save_format", None)
+        if save_format not in (None, "keras", "h5") or options:
             raise ValueError("save_weights takes a path and overwrite: the end of the path's name chooses the format.")
-        weights_file.save_weights(self, filepath, overwrite)
+        weights_file.save_weights(self, filepath, overwrite, save_format)
 
     def load_weights(self, filepath: Any, by_name: bool = False, skip_mismatch: bool = False, reshape: bool = False) -> None:
         """Set the weights from a file that `save_weights` or `save` wrote: by the layers' positions, or `by_name`.

@@ -38,8 +38,8 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, include_optimi
     """Write a model to one file: architecture, weights, and, if it is compiled, all that training needs to go on.
 
     `filepath` is a path, a binary file object, or a group of h5py for Keras' `.h5`; the end of its name chooses the
-    format. A crash, a full disk or an error leaves an old file as it was. Folders are not made. `include_optimizer=False`
-    leaves the training out.
+    format, and where that says nothing, `save_format="keras"` or `"h5"`. A crash, a full disk or an error leaves an old file
+    as it was. Folders are not made. `include_optimizer=False` leaves the training out.
 
     Raises `FileExistsError` for a file that is there with `overwrite=False`, and `ValueError` for what a file can
     neither hold nor name, such as a `lambda`. Of several processes that train a model together all call this, the first
@@ -53,7 +53,7 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, include_optimi
     def write() -> None:
         check_overwrite(filepath, overwrite)
         warn_of_uncalled(model)
-        function_for(filepath, "save_model", _save)(model, filepath, include_optimizer)
+        function_for(filepath, "save_model", _save, save_format)(model, filepath, include_optimizer)
 
     first_writes(model, filepath, write)
 
@@ -148,7 +148,8 @@ def _load(filepath: Any, custom_objects: Mapping[str, Any], compile: bool) -> An
 
 def _load_training(archive: Archive, model: Any, weight_bytes: int) -> None:
     with archive.part(COMPILE), bounded(weight_bytes, 0):
-        compile_from(model, archive.read_json(COMPILE))
+        if not compile_from(model, archive.read_json(COMPILE)):
+            return
     with archive.part(STATE_TENSORS):
         tensors = unpack(archive.read(STATE_TENSORS))
     with archive.part(STATE):

@@ -21,7 +21,7 @@ FORMAT = "torchkeras_fn weights"
 Tensors = Mapping[str, torch.Tensor]
 
 
-def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
+def save_weights(model: Any, filepath: Any, overwrite: bool = True, save_format: str | None = None) -> None:
     """Write the weights of a model, or of any torch module, to one file, in one step.
 
     Raises `FileExistsError` for a file that is there with `overwrite=False`, `ValueError` for weights that have no data
@@ -30,14 +30,14 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
 
     def write() -> None:
         check_overwrite(filepath, overwrite)
-        function_to_save(model, filepath)(model, filepath)
+        function_to_save(model, filepath, save_format)(model, filepath)
 
     first_writes(model, filepath, write)
 
 
-def function_to_save(model: Any, filepath: Any) -> Any:
+def function_to_save(model: Any, filepath: Any, save_format: str | None = None) -> Any:
     """Return what writes the weights of a model to a path. Raises as `save_weights` does for what no weights can be written to."""
-    return _checked(model, filepath, function_for(filepath, "save_weights", _save))
+    return _checked(model, filepath, function_for(filepath, "save_weights", _save, save_format))
 
 
 def _checked(model: Any, filepath: Any, function: Any) -> Any:

@@ -86,4 +86,4 @@ def to_number(figure: Any) -> Any:
         return figure
     if figure.is_meta:
         return float("nan")
-    return float(figure.detach()) if figure.numel() == 1 else figure.detach().cpu().numpy()
+    return float(figure.detach()) if figure.numel() == 1 else figure.detach().cpu().numpy().copy()

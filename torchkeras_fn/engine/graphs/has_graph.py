@@ -1,7 +1,10 @@
 """`HasGraph`: a layer with a graph inside. Its layers and weights, and how it is copied and written down; `drawn.py` runs it."""
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from torch.utils._pytree import tree_leaves
 
 from torchkeras_fn.engine.basics.structure import Structure, nested
 from torchkeras_fn.engine.drawing.connections import shapes_of
@@ -230,11 +233,21 @@ class HasGraph(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the drawn graph as plain values, or the constructor's arguments of a model with a `forward` of its own."""
-        if not is_ours(type(self).__init__) or self.graph is None:
+        if self.graph is None or not self._is_made_of("inputs", "outputs"):
             return super().get_config()
         structures = {"input_structure": self._input_structure, "output_structure": self._output_structure}
         nests = {name: structure.nest for name, structure in structures.items() if structure is not None}
         return {**self.own_config(), **to_plain(self.graph), **nests, "metrics": [name for name, _ in self._symbolic_metrics]}
+
+    def _is_made_of(self, *names: str) -> bool:
+        """Whether the constructor is this library's, or one that was given the layers or tensors of these arguments, and nothing else."""
+        if is_ours(type(self).__init__):
+            return True
+        args, kwargs = self._arguments
+        parameters = list(inspect.signature(type(self).__init__).parameters.values())[1:]
+        taken = {parameter.name for parameter in parameters if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)}
+        given = any(isinstance(part, Layer) or is_symbolic(part) for part in tree_leaves((args, kwargs)))
+        return given and taken | kwargs.keys() <= {"name", "trainable", *names}
 
     def own_config(self) -> dict[str, Any]:
         """Return what a configuration says of the model beside its layers."""

@@ -215,7 +215,9 @@ class Together(Opening):
 
     def _figures(self, result: Any) -> Logs:
         """The figures behind what a step returned, as they are now."""
-        return Logs(result.computed() if isinstance(result, Running) else result or {})
+        figures = result.computed() if isinstance(result, Running) else result or {}
+        # A metric may return the very state in which it goes on.
+        return Logs({name: value.detach().clone() if isinstance(value, torch.Tensor) else value for name, value in figures.items()})
 
 
 @contextmanager

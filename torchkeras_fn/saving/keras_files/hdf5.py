@@ -183,6 +183,11 @@ class Stored:
             raise ValueError(f"{path!r:.80} holds no numbers but {dataset.dtype!s:.80}.")
         self.shape: tuple[int, ...] = tuple(dataset.shape)
 
+    @property
+    def is_count(self) -> bool:
+        """Whether it is one whole number."""
+        return self.shape == () and self._dataset.dtype.kind in "iu" and not self._is_bfloat16
+
     def tensor(self) -> torch.Tensor:
         """Read the numbers."""
         if self._is_bfloat16:

@@ -1,5 +1,6 @@
 """From what Keras' configurations say to models here. Nothing is imported, and no class is made but known and given ones."""
 
+import inspect
 import json
 import re
 from collections import deque
@@ -12,6 +13,7 @@ import torch
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
+from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import get_custom_objects
 from torchkeras_fn.saving.bounds import CallsInside
 from torchkeras_fn.saving.keras_files.operations import drawer_of, is_operation
@@ -104,7 +106,8 @@ class Reader:
         config = {key: dtype_name(value) if key == "dtype" else value for key, value in config.items()}
         if entry["class_name"] in get_custom_objects() or entry.get("registered_name") in get_custom_objects():
             kept = {key: self.layer(value) if is_layer(value) else value for key, value in config.items()}
-            return {key: value for key, value in kept.items() if key != "autocast"}
+            plain = without_defaults(kind.__name__, kept)
+            return {key: value for key, value in kept.items() if key in plain and key != "autocast" or key in _taken_by_own(kind)}
         if entry["class_name"] == "Lambda":
             config = _lambda_arguments(config)
         if entry["class_name"] == "InputLayer":
@@ -159,6 +162,12 @@ class Reader:
         self._calls[id(model)] = calls
         inside = set(model.graph.layers)
         return self._named(model, config, [layer for layer in operations.values() if isinstance(layer, Layer) and layer in inside])
+
+
+def _taken_by_own(kind: type) -> set[str]:
+    """The names of the arguments that the constructors of a user's class, and of its own parents, take."""
+    own = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base) and base is not object and not is_ours(base)]
+    return {name for method in own for name in inspect.signature(method).parameters}
 
 
 def _ends_in(described: Any) -> Iterator[Any]:

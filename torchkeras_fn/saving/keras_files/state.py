@@ -30,6 +30,8 @@ class Part(NamedTuple):
     path: str
     name: str
     weights: list[NamedWeight]
+    second: str = ""
+    """Where files of Keras have it, if that is another path."""
 
 
 def class_name_of(layer: Any) -> str:
@@ -87,8 +89,19 @@ def _parts(layer: Any, path: str, layers_of: LayersOf) -> Iterator[Part]:
     own = [] if isinstance(layer, Drawn) and is_ours(type(layer)) else layer.named_weights()
     twice = {id(layer.vector_u), id(own[0].tensor)} if type(layer).__name__ == "SpectralNormalization" and own else set()
     yield Part(path, layer.name, [weight for weight in own if id(weight.tensor) not in inside or id(weight.tensor) in twice])
+    listed = _names_in_list(layer)
     for name, child in children:
-        yield from _parts(child, f"{path}/{name}" if path else name, layers_of)
+        place, second = (f"{path}/{part}" if path else part for part in (name, listed.get(id(child), name)))
+        for part in _parts(child, place, layers_of):
+            yield part._replace(second=second + (part.second or part.path).removeprefix(place))
+
+
+def _names_in_list(layer: Any) -> dict[int, str]:
+    """Where Keras has layers of a model with a `call` of its own: it comes by `layers` before attributes that are later in the alphabet."""
+    if not isinstance(layer, Drawn) or is_ours(type(layer)) or is_functional(layer) or isinstance(layer, registry.find("Sequential")):
+        return {}
+    names = {id(child): f"layers/{name}" for name, child in _numbered(layer.layers)}
+    return {id(child): names[id(child)] for name, child in _attributes(layer) if name > "layers" and id(child) in names}
 
 
 def _own_parts(layer: Layer, path: str) -> Iterator[Part]:
@@ -124,25 +137,33 @@ def _children(layer: Any, layers_of: LayersOf) -> Iterator[tuple[str, Layer]]:
         yield from ((name, child) for name, child in _attributes(layer) if child not in drawn)
 
 
-def _attributes(layer: Any) -> Iterator[tuple[str, Layer]]:
-    """The layers in the attributes of a user's own layer or model, alone or in lists."""
-    listed: set[int] = set()
+def _attributes(layer: Any) -> list[tuple[str, Layer]]:
+    """The layers in the attributes of a user's own layer or model, alone or in lists, in the order in which they were set."""
+    listed: dict[int, tuple[str, Layer]] = {}
     for name, value in vars(layer).items():
-        held = list(value.values()) if isinstance(value, dict) else value
         if isinstance(value, _CONTAINERS) and not name.startswith("_"):
-            inside = [part for part in held if isinstance(part, Layer)]
-            listed.update(map(id, inside))
-            yield from ((f"{name}/{unique}", part) for unique, part in _numbered(inside))
-    for name, child in layer._modules.items():
-        if isinstance(child, Layer) and id(child) not in listed:
-            yield name, child
+            held = value.values() if isinstance(value, dict) else value
+            listed |= {id(part): (f"{name}/{unique}", part) for unique, part in _in_container(held)}
+    alone = [(name, child) for name, child in layer._modules.items() if isinstance(child, Layer)]
+    unlisted = listed.keys() - {id(child) for _, child in alone}
+    found = [listed[key] for key in listed if key in unlisted] + [listed.get(id(child), (name, child)) for name, child in alone]
+    return list(dict.fromkeys(found))
 
 
-def _numbered(layers: list[Any]) -> Iterator[tuple[str, Layer]]:
-    """Each layer with the name of its class, numbered where it repeats."""
+def _in_container(held: Any) -> Iterator[tuple[str, Layer]]:
+    """The layers in a list or table, and in those inside it."""
+    for name, part in _numbered([part for part in held if isinstance(part, (Layer, *_CONTAINERS))]):
+        if isinstance(part, Layer):
+            yield name, part
+        else:
+            yield from ((f"{name}/{unique}", layer) for unique, layer in _in_container(part.values() if isinstance(part, dict) else part))
+
+
+def _numbered(layers: list[Any]) -> Iterator[tuple[str, Any]]:
+    """Each layer with the name of its class, numbered where it repeats; so is a list among them."""
     counts: dict[str, int] = {}
     for layer in layers:
-        name = path_name(class_name_of(layer))
+        name = "container" if isinstance(layer, _CONTAINERS) else path_name(class_name_of(layer))
         number = counts[name] = counts.get(name, -1) + 1
         yield f"{name}_{number}" if number else name, layer
 

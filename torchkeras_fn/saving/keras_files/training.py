@@ -8,7 +8,7 @@ from torchkeras_fn import losses, metrics
 from torchkeras_fn.engine.steps.execution import Execution
 from torchkeras_fn.optimizers import LossScaleOptimizer, Optimizer
 from torchkeras_fn.registry import get_custom_objects, snake_case
-from torchkeras_fn.saving.compile_config import compile_config, compile_from, describes_loss
+from torchkeras_fn.saving.compile_config import compile_config, compile_from, describes_loss, map_entries
 from torchkeras_fn.saving.keras_files.outputs import per_output
 from torchkeras_fn.saving.keras_files.reading import Reader
 from torchkeras_fn.saving.keras_files.values import from_keras, to_keras
@@ -34,11 +34,15 @@ def compile_as_saved(model: Any, config: Any, reader: Reader, own: Any = None) -
         return False
     optimizer = from_keras(config.get("optimizer") or config["optimizer_config"], reader.layer)
     mode, execution, named = config.get("sample_weight_mode") or None, _execution(config, own or {}), dict(own or {})
-    found = {name: from_keras(named.get(name, config.get(name)), reader.layer) for name in _ARGUMENTS}
+    found = {name: map_entries(_function_of, from_keras(named.get(name, config.get(name)), reader.layer)) for name in _ARGUMENTS}
     arguments = {name: _listed(model, value) for name, value in found.items()}
     left_out = ("jit_compile", "is_legacy_optimizer", *({"gradient_accumulation_steps"} & execution.keys()))
-    compile_from(model, {"optimizer": _scaled(optimizer, left_out), **arguments, "sample_weight_mode": mode, "execution": execution})
-    return True
+    return compile_from(model, {"optimizer": _scaled(optimizer, left_out), **arguments, "sample_weight_mode": mode, "execution": execution})
+
+
+def _function_of(entry: Any) -> Any:
+    """Mark the name that a function was registered under, by a package and its own: in the logs it has its own alone."""
+    return {"$function": entry} if isinstance(entry, str) and ">" in entry else entry
 
 
 def own_scale(own: Any) -> Any:

@@ -56,7 +56,10 @@ def _mismatch(message: str, skip_mismatch: bool) -> None:
 def write_paths(root: Any, model: Any) -> None:
     """Write the weights of a model under the paths that Keras 3 looks for."""
     for part in parts_of(model):
-        group = root.require_group(part.path) if part.path else root
+        path = part.second or part.path
+        group = root.require_group(path) if path else root
+        if "vars" in group:  # a layer in two attributes, which Keras lists once
+            continue
         inside = group.create_group("vars")
         inside.attrs["name"] = part.name
         for number, weight in enumerate(part.weights):
@@ -84,7 +87,7 @@ def pairs_by_paths(root: Any, model: Any, skip_mismatch: bool = False, layers_of
     for part in empty:  # Keras writes a layer that stands in several models at the first place only
         if not all(id(weight.tensor) in found for weight in part.weights):
             _are_as_many(_called(part), part.weights, [], skip_mismatch)
-    unread = [path for path in _places_with_arrays(root) if path not in read and not path.startswith("optimizer/")]
+    unread = [path for path in _places_with_arrays(root) if path not in read and not _is_of_optimizer(root, path)]
     if unread and not skip_mismatch:
         raise ValueError(f"the file has weights at {unread[:3]}, for which the model has no layer.")
     return list(found.values())
@@ -97,6 +100,8 @@ def _called(part: Part) -> str:
 def _place_of(root: Any, part: Part) -> str:
     """Where a file has a part; files of Keras 2.13 to 2.15 name the list of layers otherwise."""
     path = f"{part.path}/vars" if part.path else "vars"
+    if part.second not in ("", part.path) and find(root, path) is None and find(root, f"{part.second}/vars") is not None:
+        return f"{part.second}/vars"
     if find(root, path) is None and "_layer_checkpoint_dependencies" in root:
         return path.replace("layers/", "_layer_checkpoint_dependencies/")
     return path
@@ -106,6 +111,11 @@ def _number(name: str) -> int:
     if not name.isdecimal() or len(name) > 6:
         raise ValueError(f"{name!r:.80} is no number of a weight.")
     return int(name)
+
+
+def _is_of_optimizer(root: Any, path: str) -> bool:
+    """Whether an optimizer keeps a group, that of the model, of one inside, or in an attribute: it begins with the count of steps."""
+    return path.startswith("optimizer/") or "0" in find(root, path) and stored_at(find(root, path), "0").is_count
 
 
 def _places_with_arrays(root: Any) -> Iterator[str]:

@@ -67,11 +67,17 @@ class Writer:
             raise ValueError(f"{name}: there is no {type(layer).__name__} in Keras 3, so the model cannot be written to a Keras file.")
         if not is_ours(type(layer)):
             known_as = get_registered_name(type(layer))
-            config = to_keras(_without_ours(layer.get_config()), self._inner, name)
+            config = self._drawn(layer, name) or to_keras(self._of_own(layer), self._inner, name)
             entry = {**_entry(type(layer).__module__, type(layer).__name__, {**config, "name": name}), "registered_name": known_as}
             return entry | (_built(layer) if isinstance(layer, Drawn) else {})
         kind = class_name_of(layer)
         return _entry("keras.layers", _EXPORTED.get(kind, kind), self._arguments(layer, name))
+
+    def _of_own(self, layer: Any) -> dict[str, Any]:
+        """The configuration of a layer of a user's class; the layer that it wraps, of which this library's `get_config` tells, as it is."""
+        config = _without_ours(layer.get_config())
+        wraps = is_ours(type(layer).get_config) and "layer" in config and isinstance(getattr(layer, "layer", None), Layer)
+        return {**config, "layer": layer.layer} if wraps else config
 
     def _inner(self, layer: Layer) -> dict[str, Any]:
         return self.layer(layer, layer.name)
@@ -102,6 +108,12 @@ class Writer:
         return {key: value for key, value in found.items() if key not in _LEFT_OUT and not (key in _LATER and value == _LATER[key])}
 
     # ------------------------------------------------------------------ stacks and graphs
+
+    def _drawn(self, model: Any, name: str) -> dict[str, Any] | None:
+        """The layers of a model of a user's class that was made of them, as its `get_config`, which is this library's, says."""
+        if not (isinstance(model, Drawn) and is_ours(type(model).get_config) and {"layers", "named"} <= model.get_config().keys()):
+            return None
+        return self._stack(model, name) if isinstance(model, registry.find("Sequential")) else self._graph(model, name)
 
     def _stack(self, model: Any, name: str) -> dict[str, Any]:
         layers = [self.layer(layer, model.layer_name(layer)) for layer in model.layers]
