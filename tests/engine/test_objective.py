@@ -140,7 +140,8 @@ def test_an_epoch_is_the_mean_over_samples_of_unequal_batches():
         ([["mae"], []], ["a_mae"]),
         ([["mae"], None], ["a_mae"]),
         ([["mae"], "acc"], ["a_mae", "b_acc"]),
-        ([metrics.BinaryAccuracy(name="hits"), None], ["a_hits", "b_hits"]),
+        ([metrics.BinaryAccuracy(name="hits")], ["a_hits", "b_hits"]),
+        ([None, "mae"], ["b_mae"]),
     ],
     ids=str,
 )

@@ -503,6 +503,19 @@ def test_frozen_layer(name):
     assert len(ours.non_trainable_weights) == len(theirs.non_trainable_weights)
 
 
+def test_a_frozen_model_with_a_layer_that_is_trained_again():
+    def recipe(k):
+        x, y = k.Input((8,)), k.Input((8,))
+        h = k.layers.BatchNormalization(name="normalization")(k.layers.Dense(6, name="dense")(x))
+        base = k.Model(x, k.layers.Dense(4, activation="tanh", name="thawed")(h))
+        base.trainable = False
+        base.get_layer("thawed").trainable = True
+        return k.Model(y, k.layers.Dense(1, name="head")(base(y)))
+
+    ours, theirs = train(recipe, choose(loss="mse"), X, TARGET)
+    assert len(ours.trainable_weights) == len(theirs.trainable_weights) == 4
+
+
 def test_regularizers_and_constraints():
     def recipe(k):
         x = k.Input((8,))

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -56,6 +57,12 @@ class Layer(Made, Called):
     """The shape, batch included, for which a stack that begins with the layer is drawn where somebody asks before there is data."""
     stateful: bool = False
     """The layer keeps states from batch to batch."""
+    _graphs: ClassVar[WeakSet[Any]] = WeakSet()
+    """The models, whose lowered graphs hold the layers' activations and activity regularizers."""
+    takes_later: ClassVar[frozenset[str]] = frozenset(
+        ("activation", "activity_regularizer", "kernel_regularizer", "bias_regularizer", "recurrent_regularizer", "embeddings_regularizer")
+    )
+    """Arguments that programs set anew, as attributes, of layers that are built already."""
     built_for: Any = None
     """The input shape for which the weights were made; `None` where they are not, or were made otherwise."""
     default_name: ClassVar[str] = ""
@@ -216,6 +223,21 @@ class Layer(Made, Called):
                 self._modules.clear()
                 self._modules.update(parts)
         super().__setattr__(name, value)
+        if name in self.takes_later and not self._is_users and self.__dict__.get("built"):
+            self.set_later(name, value)
+
+    def set_later(self, name: str, value: Any) -> None:
+        """Let one of the arguments that `takes_later` names, of a layer that was built already, count in its models and configuration.
+
+        Override where the torch module has to be told.
+        """
+        if name == "activation" and not self.activates_outputs:
+            return
+        self._set_later = {**self._set_later, name: value}
+        if name in ("activation", "activity_regularizer"):
+            for model in list(self._graphs):
+                if any(layer is self for layer in model.sublayers()):
+                    model.forget_views()
 
     def own_listed_modules(self) -> None:
         """Own the modules that a user's class keeps in lists, tuples and dicts, as it owns those in attributes: `blocks_0`, `blocks_1`."""

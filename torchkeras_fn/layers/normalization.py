@@ -38,6 +38,7 @@ class BatchNormalization(Layer):
     module_takes = frozenset({"mask"})
     needs_floats = True
     supports_masking = True
+    takes_later = Layer.takes_later | {"momentum", "epsilon"}
 
     def __init__(
         self,
@@ -95,6 +96,12 @@ class BatchNormalization(Layer):
     def finish(self, outputs: Any) -> Any:
         """Put the features back."""
         return channels_back(outputs, self._position, self._rank)
+
+    def set_later(self, name: str, value: Any) -> None:
+        """Tell the torch module another momentum or epsilon."""
+        super().set_later(name, value)
+        if isinstance(self.module, BatchNorm):
+            self.module.momentum, self.module.eps = 1 - self.momentum, self.epsilon
 
     def set_trainable(self, value: bool) -> None:
         """Freeze or unfreeze the weights and the running statistics."""

@@ -23,6 +23,7 @@ class Dropout(Layer):
     """
 
     supports_masking = True
+    takes_later = Layer.takes_later | {"rate"}
 
     def __init__(self, rate: float, noise_shape: Sequence[int | None] | None = None, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -37,6 +38,12 @@ class Dropout(Layer):
         if self.noise_shape is None and self.seed is None:
             return nn.Dropout(self.rate)
         return PatternedDropout(self.rate, self.noise_shape, self.seed)
+
+    def set_later(self, name: str, value: Any) -> None:
+        """Tell the torch module another rate."""
+        super().set_later(name, value)
+        if name == "rate" and self.module is not None:
+            setattr(self.module, "p" if isinstance(self.module, nn.Dropout) else "rate", value)
 
 
 class PatternedDropout(Randomized):

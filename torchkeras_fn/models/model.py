@@ -11,6 +11,7 @@ from torchkeras_fn.engine.basics.nested import map_only
 from torchkeras_fn.engine.drawing.inference import infer
 from torchkeras_fn.engine.drawing.spec import Spec
 from torchkeras_fn.engine.layer import registry
+from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
 from torchkeras_fn.engine.layer_parts.taken_names import Yielding
 from torchkeras_fn.engine.lowered.casting import cast_records
 from torchkeras_fn.engine.lowered.drawn import Drawn
@@ -49,6 +50,21 @@ class Model(DrawnTrainer):
         super().__init__(inputs, outputs, name, **kwargs)
         self._building = False
         self.called_with: Any = None
+        if outputs is not None and not self._trainable:
+            self.trainable = False  # for the layers inside, too
+
+    def frozen_with_it(self) -> list[NamedWeight]:
+        """Return the weights of no layer: each layer of a drawn model was told, and one that is made trainable again learns elsewhere."""
+        graph = self.graph
+        if graph is None:
+            return super().frozen_with_it()
+        inside = {id(weight.tensor) for layer in graph.layers for weight in layer.named_weights()}
+        return [weight for weight in self.named_weights() if id(weight.tensor) not in inside]
+
+    def forget_views(self) -> None:
+        """Lower the graph anew when it runs next, and get ready for it where that is training."""
+        super().forget_views()
+        self._bound = False
 
     def __str__(self) -> str:
         """The torch modules that the model is made of, as torch prints them."""

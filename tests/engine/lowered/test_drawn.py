@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn import Input, Model, Sequential
+from torchkeras_fn import Input, Model, Sequential, regularizers
 from torchkeras_fn.engine.drawing.incoming import carried_mask
-from torchkeras_fn.layers import LSTM, Dense, Embedding, Masking
+from torchkeras_fn.layers import LSTM, BatchNormalization, Dense, Dropout, Embedding, Masking
+from torchkeras_fn.models import clone_model
 
 INDICES = torch.tensor([[1, 2, 0, 0], [3, 0, 0, 0]])
 IS_THERE = INDICES != 0
@@ -118,3 +119,23 @@ def test_a_model_without_masks_and_terms_runs_its_inference_view_alone():
     for _ in range(2):
         model(torch.ones(1, 3))
     assert {"inference"} <= set(model._views) and "complete" not in model._views
+
+
+def test_settings_of_layers_that_are_set_anew_count_in_models_and_their_copies():
+    inner = Sequential([Dense(3, activation="relu", input_shape=(2,)), Dropout(0.5), BatchNormalization()])
+    model = Sequential([inner])
+    ones = torch.ones(4, 2)
+    model.predict(ones)
+    dense, dropout, normalization = inner.layers
+    dense.activation, dropout.rate = torch.zeros_like, 1.0
+    normalization.momentum, normalization.epsilon, dense.kernel_regularizer = 0.25, 4.0, regularizers.L2(0.5)
+    assert not model.predict(ones).any()
+    assert normalization.module.momentum == 0.75
+    dense.activation = None
+    copy_of_it = clone_model(model)
+    copy_of_it.set_weights(model.get_weights())
+    expected = dense.get_weights()[0].sum(0) / np.sqrt(5.0)
+    for found in (model, copy_of_it):
+        assert found.predict(ones)[0] == pytest.approx(expected, rel=1e-5)
+        dense, dropout, normalization = found.layers[0].layers
+        assert (dropout.module.p, normalization.module.momentum, dense.kernel_regularizer.l2) == (1.0, 0.75, 0.5)

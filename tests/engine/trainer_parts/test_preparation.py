@@ -354,6 +354,26 @@ def test_freezing_a_nested_model_freezes_what_is_in_it(depth):
     assert len(model.trainable_weights) == 2
 
 
+def test_a_layer_of_a_frozen_model_that_is_made_trainable_again_learns():
+    inner = Sequential([Dense(3, input_shape=(3,)), Sequential([Dense(3, name="thawed")])])
+    inner.trainable = False
+    inner.layers[1].layers[0].trainable = True
+    model = Sequential([inner, Dense(2, activation="softmax", name="top")])
+    copy = Sequential.from_config(model.get_config())
+    assert len(model.trainable_weights) == len(copy.trainable_weights) == 4
+    assert inner.trainable_weights == []
+    frozen, thawed = inner.layers[0].get_weights(), inner.layers[1].get_weights()
+    fit(compiled(model))
+    assert np.array_equal(frozen[0], inner.layers[0].get_weights()[0])
+    assert not np.array_equal(thawed[0], inner.layers[1].get_weights()[0])
+
+
+@pytest.mark.parametrize("make", [Sequential, lambda parts, **options: Model(parts[0].input, parts[0].output, **options)])
+def test_a_model_that_is_made_frozen_freezes_what_is_in_it(make):
+    inner = make([Sequential([Dense(3, input_shape=(3,))])], trainable=False)
+    assert len(Sequential([inner, Dense(2)]).trainable_weights) == 2
+
+
 def test_a_parameter_frozen_by_torch_stays_as_it_is():
     model = net()
     model.linear.weight.requires_grad_(False)

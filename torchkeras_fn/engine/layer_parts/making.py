@@ -4,9 +4,10 @@ import difflib
 import inspect
 from abc import ABCMeta
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from torchkeras_fn.configurable import constructor_arguments
+from torchkeras_fn.configurable import constructor_arguments, plain
 from torchkeras_fn.engine.symbolic import is_symbolic
 from torchkeras_fn.origin import is_ours
 
@@ -71,6 +72,8 @@ class Made(metaclass=_NamesItself):
     given_name: str | None
     _trainable: bool
     _arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+    _set_later: Mapping[str, Any] = MappingProxyType({})
+    """What was set of the constructor's arguments after the layer was built."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
@@ -83,6 +86,7 @@ class Made(metaclass=_NamesItself):
         A `get_config` of a user's that asks for these adds its own arguments itself, and is given those of this library's class.
         """
         arguments = constructor_arguments(self, *self._arguments)
+        arguments.update((name, plain(value)) for name, value in self._set_later.items() if name in arguments)
         arguments.pop("weights", None)
         if not is_ours(type(self).get_config):
             taken = _taken_by_ours(type(self))

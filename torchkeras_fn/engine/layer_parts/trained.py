@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import nn
 
-from torchkeras_fn.engine.layer_parts.weights import Weighted
+from torchkeras_fn.engine.layer_parts.weights import NamedWeight, Weighted
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.metrics.state import State
 
@@ -146,8 +146,13 @@ class Trained(Weighted):
 
     def _frozen_parameters(self) -> set[int]:
         layers = list(self.sublayers())
-        frozen = layers if not self._trainable else [layer for layer in layers if not layer._trainable]
-        return {id(weight.tensor) for layer in frozen for weight in layer.named_weights()} if frozen else set()
+        if not self._trainable:
+            return {id(weight.tensor) for layer in layers for weight in layer.named_weights()}
+        return {id(weight.tensor) for layer in layers if not layer._trainable for weight in layer.frozen_with_it()}
+
+    def frozen_with_it(self) -> list[NamedWeight]:
+        """Return the weights that stay as they are, wherever this layer is used, while it is not trainable: all those in it."""
+        return self.named_weights()
 
 
 def _unique(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

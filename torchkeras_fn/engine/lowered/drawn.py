@@ -12,6 +12,7 @@ from torchkeras_fn.engine.basics.modes import is_in_mode, mode_of, with_own_mode
 from torchkeras_fn.engine.drawing.incoming import MASK, as_floats, as_tensors, carried_mask, carry_mask, masks_of
 from torchkeras_fn.engine.drawing.inference import InferenceError
 from torchkeras_fn.engine.drawing.spec import Spec
+from torchkeras_fn.engine.graphs.graph import Graph
 from torchkeras_fn.engine.graphs.has_graph import HasGraph
 from torchkeras_fn.engine.graphs.in_parts import specs_of_outputs
 from torchkeras_fn.engine.layer import Layer
@@ -35,6 +36,14 @@ class Drawn(HasGraph):
     """What a call runs in place of the graph's inference view, while a step calls the model because of its hooks."""
     _is_seen = False
     """Whether hooks are registered on the model itself."""
+
+    def _set_graph(self, graph: Graph) -> None:
+        super()._set_graph(graph)
+        self._graphs.add(self)
+
+    def forget_views(self) -> None:
+        """Lower the graph anew when it runs next."""
+        self._views = {}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the outputs for real inputs: one argument, or a list or dict, or as many arguments as there are inputs."""

@@ -32,12 +32,15 @@ def entry_per_output(value: Any, names: Sequence[str], argument: str, default: A
 
 
 def metrics_per_output(value: Any, names: Sequence[str], argument: str) -> list[list[Any]]:
-    """Return the list of metrics of each output: a flat list is for every output, a list of lists goes by their order.
+    """Return the list of metrics of each output: a flat list is for every output, one with lists or `None` goes by their order.
 
     >>> metrics_per_output(["acc"], ["a", "b"], "metrics")
     [['acc'], ['acc']]
+    >>> metrics_per_output([None, "acc"], ["a", "b"], "metrics")
+    [[], ['acc']]
     """
-    if isinstance(value, (list, tuple)) and not any(isinstance(entry, (list, tuple)) for entry in value):
+    goes_by_order = isinstance(value, (list, tuple)) and any(isinstance(entry, (list, tuple, type(None))) for entry in value)
+    if isinstance(value, (list, tuple)) and (not goes_by_order or len(names) == 1 and None in value):
         entries = [value for _ in names]
     else:
         entries = entry_per_output(value, names, argument)
