@@ -48,7 +48,7 @@ _INSTEAD: dict[str, dict[str, str]] = {
         "tensorflow_backend": "There is no session to set: torch takes a device's memory as it needs it. The functions are in backend.",
     },
     "engine": {
-        **dict.fromkeys(("Model", "Sequential", "Network"), "Model and Sequential are in models."),
+        "Network": "Model is one, and is in models.",
     },
     "layers": {
         **dict.fromkeys(("TextVectorization", "StringLookup", "HashedCrossing", "Hashing"), _WORDS),
@@ -79,7 +79,7 @@ _INSTEAD: dict[str, dict[str, str]] = {
         **dict.fromkeys(("multi_gpu_model", "training_utils"), _PROCESSES),
         "get_file": "Nothing is downloaded here: open a file of your own.",
         "print_summary": "model.summary() prints it.",
-        "layer_utils": "model.summary() prints a model, and model.count_params() counts its weights.",
+        "conv_utils": "A layer tells no output shape here: its call is run on tensors without data. A pair of n is (n, n).",
         "convert_all_kernels_in_model": "The kernels of a file are read as they are here.",
         "timeseries_dataset_from_array": _WINDOWS,
         **dict.fromkeys(("image_dataset_from_directory", "load_img", "img_to_array", "array_to_img", "save_img"), _FOLDERS),

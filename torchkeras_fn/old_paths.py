@@ -2,18 +2,18 @@
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 PATHS: Mapping[str, str] = {
     **{f"layers.{name}": "layers" for name in ("advanced_activations", "convolutional", "convolutional_recurrent", "core", "embeddings")},
     **{f"layers.{name}": "layers" for name in ("local", "merge", "noise", "normalization", "pooling", "recurrent", "wrappers")},
-    **{f"utils.{name}": "utils" for name in ("data_utils", "generic_utils", "io_utils", "vis_utils")},
-    **{name: "layers" for name in ("engine", "engine.topology", "engine.base_layer", "engine.input_layer")},
+    **{f"utils.{name}": "utils" for name in ("data_utils", "generic_utils", "io_utils", "layer_utils", "vis_utils")},
+    **{name: "layers models utils" for name in ("engine", "engine.topology", "engine.base_layer", "engine.input_layer")},
     **{f"engine.{name}": "models" for name in ("training", "network", "sequential")},
 }
-"""Each path in Keras 2, and the module here that has what is found there."""
+"""Each path in Keras 2, and the modules here that have what is found there."""
 
 
 def open_paths() -> None:
@@ -23,23 +23,23 @@ def open_paths() -> None:
     'LeakyReLU'
     """
     package = __name__.partition(".")[0]
-    for path, home in PATHS.items():
+    for path, homes in PATHS.items():
         parent, _, name = path.rpartition(".")
         known = sys.modules.get(f"{package}.{path}")
-        module = known or ModuleType(f"{package}.{path}", f"Keras 2's path to what is in `{home}`.")
-        module.__dict__["__getattr__"] = _Looking(importlib.import_module(f"{package}.{home}"))
+        module = known or ModuleType(f"{package}.{path}", f"Keras 2's path to what is in {homes}.")
+        module.__dict__["__getattr__"] = _Looking([importlib.import_module(f"{package}.{home}") for home in homes.split()])
         if known is None:
             sys.modules[module.__name__] = module
             setattr(sys.modules[f"{package}.{parent}"], name, module)
 
 
 class _Looking:
-    """The `__getattr__` of a module that finds its names in another."""
+    """The `__getattr__` of a module that finds its names in others."""
 
-    def __init__(self, home: ModuleType):
-        self.home = home
+    def __init__(self, homes: Sequence[ModuleType]):
+        self.homes = homes
 
     def __call__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(self.home, name)
+        return getattr(next((home for home in self.homes if name in vars(home)), self.homes[0]), name)

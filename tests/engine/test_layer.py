@@ -10,6 +10,7 @@ from torch import nn
 
 from torchkeras_fn import Input, Model, Sequential, layers
 from torchkeras_fn.engine.layer import Layer, snake_case
+from torchkeras_fn.initializers import Initializer
 from torchkeras_fn.layers import (
     LSTM,
     Activation,
@@ -578,6 +579,16 @@ def test_initializers_see_keras_layout():
 
     Dense(4, kernel_initializer=initializer)(torch.ones(2, 3))
     assert seen == [(3, 4)]
+
+
+def test_a_weight_is_of_the_type_that_its_layer_wants_whatever_an_initializer_makes():
+    class Counted(Initializer):
+        def __call__(self, shape, dtype=None):
+            return np.arange(4).reshape(shape)
+
+    weight = Layer().add_weight(name="count", shape=(2, 2), initializer=Counted())
+    assert isinstance(weight, torch.nn.Parameter)
+    assert weight.dtype is torch.float32 and weight.tolist() == [[0, 1], [2, 3]]
 
 
 def test_dtype_is_that_of_the_weights():

@@ -128,8 +128,19 @@ def test_the_cosine_of_zeros_is_zero_in_float16():
 @pytest.mark.parametrize("name", [*MERGES, "dot"])
 def test_a_single_tensor_is_refused(name):
     layer = layers.Dot(1) if name == "dot" else CLASSES[name]()
-    with pytest.raises(ValueError, match=r"cannot be built for input of shape \(None, 4\): expected a list of .* inputs, got 1"):
+    with pytest.raises(ValueError, match=r"cannot be built for input of shape \(None, 4\): expected a list of .*, got one in no list"):
         layer(Input(shape=(4,)))
+
+
+@pytest.mark.parametrize("name", sorted({*MERGES} - {"subtract"}))
+def test_a_list_of_one_is_what_is_in_it(name):
+    torch.testing.assert_close(CLASSES[name]()([A]), A)
+
+
+@pytest.mark.parametrize("nested", [[[A, B]], [A, [B]]])
+def test_lists_in_the_list_are_refused(nested):
+    with pytest.raises(ValueError, match="expected a list of one or more inputs, got one with lists in it"):
+        layers.Add()(nested)
 
 
 @pytest.mark.parametrize("layer", [layers.Subtract(), layers.Dot(1)])

@@ -29,11 +29,14 @@ class _Merge(Layer):
         return super().is_inlined() and cls._merge_function is _Merge._merge_function
 
     def build(self, input_shape: Any) -> nn.Module | None:
-        """Check the number of inputs, and note their ranks."""
-        wanted = f"exactly {self.exactly}" if self.exactly else "at least 2"
-        if not isinstance(input_shape, list) or len(input_shape) < 2 or self.exactly not in (None, len(input_shape)):
-            count = len(input_shape) if isinstance(input_shape, list) else 1
-            raise ValueError(f"expected a list of {wanted} inputs, got {count}")
+        """Check the number of inputs, of which one is enough as in Keras 3, and note their ranks."""
+        wanted = f"expected a list of {f'exactly {self.exactly}' if self.exactly else 'one or more'} inputs"
+        if not isinstance(input_shape, list):
+            raise ValueError(f"{wanted}, got one in no list")
+        if any(isinstance(shape, list) for shape in input_shape):
+            raise ValueError(f"{wanted}, got one with lists in it")
+        if self.exactly not in (None, len(input_shape)):
+            raise ValueError(f"{wanted}, got {len(input_shape)}")
         self._ranks = [len(shape) for shape in input_shape]
         return None
 

@@ -14,6 +14,7 @@ from torchkeras_fn.registry import custom_object_scope as CustomObjectScope
 from torchkeras_fn.saving.objects import deserialize_keras_object, serialize_keras_object
 from torchkeras_fn.utils.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from torchkeras_fn.utils.drawing import model_to_dot, plot_model
+from torchkeras_fn.utils.layer_utils import get_source_inputs
 from torchkeras_fn.utils.np_utils import normalize, to_categorical
 from torchkeras_fn.utils.progbar import Progbar
 from torchkeras_fn.utils.sequence import Sequence
@@ -33,6 +34,7 @@ __all__ = [
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "get_source_inputs",
     "is_keras_tensor",
     "model_to_dot",
     "normalize",

@@ -105,7 +105,7 @@ class Weighted(nn.Module):
         initializer = initializer or ("glorot_uniform" if kind.is_floating_point else "zeros")
         options = WeightOptions(initializers.get(initializer), regularizers.get(regularizer), constraints.get(constraint))
         with inferring.creating_weights():
-            value = torch.as_tensor(options.initializer(shape, dtype=kind))
+            value = torch.as_tensor(options.initializer(shape, dtype=kind), dtype=kind)
         self._weight_options[name] = options
         if trainable and value.is_floating_point():
             self.register_parameter(name, nn.Parameter(value))
