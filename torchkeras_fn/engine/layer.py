@@ -19,7 +19,7 @@ from torchkeras_fn.engine.layer_parts.building import whole
 from torchkeras_fn.engine.layer_parts.calling import Called
 from torchkeras_fn.engine.layer_parts.making import Made
 from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
-from torchkeras_fn.engine.layer_parts.taken_names import NEEDED, as_method, with_mode_switch
+from torchkeras_fn.engine.layer_parts.reserved_names import NEEDED, as_method, with_mode_switch
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import Registry, snake_case

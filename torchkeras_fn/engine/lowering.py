@@ -24,8 +24,8 @@ from torchkeras_fn.engine.drawing.incoming import carried_mask, carrying, cast_i
 from torchkeras_fn.engine.graphs.graph import Graph
 from torchkeras_fn.engine.graphs.naming import CONSTANTS, identifier, module_keys
 from torchkeras_fn.engine.layer import Layer
+from torchkeras_fn.engine.lowered.custom_masks import carries_masks, outputs_with_masks
 from torchkeras_fn.engine.lowered.layout import Spatial, settle_permutations
-from torchkeras_fn.engine.lowered.own_masks import carries_masks, outputs_with_masks
 from torchkeras_fn.engine.symbolic import KerasTensor, Node, map_symbolic
 from torchkeras_fn.origin import is_ours
 from torchkeras_fn.portion import of_sum

@@ -19,8 +19,8 @@ from torchkeras_fn.engine.layer_parts.weights import weighted_in
 from torchkeras_fn.engine.steps.gradient import run_backward
 from torchkeras_fn.engine.steps.session import Session
 from torchkeras_fn.engine.trainer_parts.batch_methods import BatchMethods
+from torchkeras_fn.engine.trainer_parts.custom_steps import CustomSteps
 from torchkeras_fn.engine.trainer_parts.generator_methods import GeneratorMethods
-from torchkeras_fn.engine.trainer_parts.own_steps import OwnSteps
 from torchkeras_fn.engine.trainer_parts.resuming import Run
 from torchkeras_fn.engine.trainer_parts.telling import length_of
 from torchkeras_fn.engine.trainer_parts.validation import check_epochs, is_due, parts_of_validation
@@ -34,7 +34,7 @@ _NO_GRADIENT = (
 )
 
 
-class Trainer(GeneratorMethods, BatchMethods, Saving, OwnSteps):
+class Trainer(GeneratorMethods, BatchMethods, Saving, CustomSteps):
     """Gives an `nn.Module` Keras' training methods: `class Net(Trainer, nn.Module)` with a plain `forward`.
 
     A `forward` with an argument `training` is told the mode, as a `call` is.

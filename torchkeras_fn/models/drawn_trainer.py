@@ -21,8 +21,8 @@ from torchkeras_fn.engine.lowered.by_hand import by_hand
 from torchkeras_fn.engine.lowered.casting import cast_like_weights
 from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.engine.lowered.flat import Flat
+from torchkeras_fn.engine.lowered.hooked_view import HookedView
 from torchkeras_fn.engine.lowered.rowwise import rows_at_once
-from torchkeras_fn.engine.lowered.seen import Seen
 from torchkeras_fn.engine.lowered.training_outputs import TrainingOutputs, as_outputs
 from torchkeras_fn.engine.lowering import GraphModule, lower_for_training
 from torchkeras_fn.engine.objective import Objective
@@ -166,7 +166,7 @@ class DrawnTrainer(Trainer, Drawn):
 
     def _for_execution(self, view: Any, training: bool) -> Any:
         view = super()._for_execution(view, training)
-        return Seen(view, self, training) if self._is_seen else view
+        return HookedView(view, self, training) if self._is_seen else view
 
     def _lower_for_training(self, objective: Objective) -> None:
         if self.uses_graph():

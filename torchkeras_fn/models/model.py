@@ -12,10 +12,10 @@ from torchkeras_fn.engine.drawing.inference import infer
 from torchkeras_fn.engine.drawing.spec import Spec
 from torchkeras_fn.engine.layer import registry
 from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
-from torchkeras_fn.engine.layer_parts.taken_names import Yielding
+from torchkeras_fn.engine.layer_parts.reserved_names import Yielding
 from torchkeras_fn.engine.lowered.casting import cast_records
 from torchkeras_fn.engine.lowered.drawn import Drawn
-from torchkeras_fn.engine.outputs.own_figures import metrics_in
+from torchkeras_fn.engine.outputs.custom_metrics import metrics_in
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.models.chosen import Chosen
 from torchkeras_fn.models.drawn_trainer import DrawnTrainer

@@ -12,7 +12,7 @@ from torch.utils._pytree import register_pytree_node
 
 from torchkeras_fn import config
 from torchkeras_fn.engine.basics.nested import leaves_of
-from torchkeras_fn.engine.basics.turns import device_here
+from torchkeras_fn.engine.basics.threads import device_here
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
 from torchkeras_fn.numpy_arrays import taken
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchkeras_fn.engine.basics import turns
+from torchkeras_fn.engine.basics import threads
 
 
-class InMode(turns.Turn):
+class InMode(threads.Turn):
     """What `mode_of` returns. Within another turn of the same thread it waits for nobody, as those who have theirs wait for that."""
 
     def __init__(self, modules: tuple[nn.Module, ...], training: bool):
@@ -24,24 +24,24 @@ class InMode(turns.Turn):
         if self._is_traced:
             self._go_on()
             return
-        with turns.guard:
-            if (turns.under_way or turns.waiting) and not self.is_nested():
+        with threads.guard:
+            if (threads.under_way or threads.waiting) and not self.is_nested():
                 self.wait()
             self._go_on()
-            turns.under_way.append(self)
+            threads.under_way.append(self)
 
     def __exit__(self, *error: Any) -> None:
         if self._is_traced:
             self._put_back()()
             return
-        with turns.guard:
+        with threads.guard:
             self.end()
 
     def _roots(self) -> tuple[nn.Module, ...]:
         return self._given
 
     def _go_on(self) -> None:
-        training, is_among_others = self._training, not self._is_traced and turns.is_among_others()
+        training, is_among_others = self._training, not self._is_traced and threads.is_among_others()
         known = self._known = {part: part.training for root in self._given for part in root.modules()}
         self._own = known if not is_among_others else {part: mode for part, mode in known.items() if mode is not training}
         for part in known:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
-from torchkeras_fn.engine.basics.picture import Picture
+from torchkeras_fn.engine.basics.snapshot import Snapshot
 from torchkeras_fn.engine.batches.dealing import Dealt, dealt_loader, is_repeat, own_rows
 from torchkeras_fn.engine.batches.position import Place, plain_attributes, set_attributes
 from torchkeras_fn.engine.batches.sources import Source
@@ -31,7 +31,7 @@ class LoaderSource(Source):
         self._begun: Iterator[Any] | None = None
         self._passes_begun = 0
         self._begun_at: Place | None = None
-        self._handed_over: Picture | None = None
+        self._handed_over: Snapshot | None = None
 
     @property
     def steps(self) -> int | None:  # type: ignore[override]
@@ -112,7 +112,7 @@ class LoaderSource(Source):
 
     def _end_processes_with_old_data(self) -> None:
         """End those that have the data as it was before somebody changed it."""
-        before, self._handed_over = self._handed_over, Picture(self.loader.dataset)
+        before, self._handed_over = self._handed_over, Snapshot(self.loader.dataset)
         if before != self._handed_over:
             self._end_processes()
 

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from torchkeras_fn.engine.basics import turns
+from torchkeras_fn.engine.basics import threads
 from torchkeras_fn.engine.basics.random_state import States, generators_of
 from torchkeras_fn.engine.batches.position import Place
 from torchkeras_fn.engine.batches.sources import Source
@@ -55,8 +55,8 @@ class Epochs:
                 self._start = source.place() if source.is_watched else None
                 self._pass, self._position, self._length = source.one_pass(), 0, source.steps
             try:
-                is_alone = source.is_planned and not (turns.waiting and done)
-                raw = next(self._pass) if is_alone else turns.aside(next, self._pass)
+                is_alone = source.is_planned and not (threads.waiting and done)
+                raw = next(self._pass) if is_alone else threads.aside(next, self._pass)
             except StopIteration:
                 self._pass = None if source.restarts else iter(())
                 if self._position < (self._length or 0):
@@ -69,7 +69,7 @@ class Epochs:
             yield raw if self.convert is None else self.convert(raw)
         if self._pass is not None and source.restarts and self._position == self._length:
             # a used-up pass comes to its end here, which tells a Sequence that its epoch is over
-            next(self._pass, None) if source.is_planned else turns.aside(next, self._pass, None)
+            next(self._pass, None) if source.is_planned else threads.aside(next, self._pass, None)
             self._pass = None
         if done == 0 and not self._begun:
             if not self.may_be_empty:

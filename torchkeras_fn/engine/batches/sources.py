@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from torchkeras_fn.engine.basics.picture import Picture
+from torchkeras_fn.engine.basics.snapshot import Snapshot
 from torchkeras_fn.engine.batches.dealing import dealt, is_repeat
 from torchkeras_fn.engine.batches.position import Epochwise, Place, Reading
 from torchkeras_fn.engine.batches.workers import (
@@ -104,7 +104,7 @@ class SequenceSource(Source):
         self.sequence, self.shuffle, self.loading, self.processes = sequence, shuffle, loading, processes
         self.is_dealt = processes is not None
         self._loader: DataLoader[Any] | None = None
-        self._handed_over: Picture | None = None
+        self._handed_over: Snapshot | None = None
         self._epochwise = Epochwise(sequence)
 
     @property
@@ -180,7 +180,7 @@ class SequenceSource(Source):
     def _from_processes(self, order: Sequence[int]) -> Iterator[Any]:
         # a sequence that changes between epochs is handed to new processes each time, as the main process has it
         keeps = not self._changes() and not self.is_watched
-        now = Picture(self.sequence) if keeps else None
+        now = Snapshot(self.sequence) if keeps else None
         if self._loader is None or not keeps or self._handed_over != now:
             self.close()
             self._sampler, self._handed_over = Order(), now

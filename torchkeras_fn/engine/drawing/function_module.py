@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from torchkeras_fn.engine.drawing.outsiders import called_with_care
+from torchkeras_fn.engine.drawing.unheld_layers import called_with_care
 
 
 class FunctionModule(nn.Module):

@@ -3,7 +3,7 @@
 The first try, in `empty_batch.py`, runs the real code on CPU tensors whose batch dimension is 0: no storage, no arithmetic, a few
 microseconds. Where an empty batch cannot answer (a size that depends on the batch, a view with `-1`), the code runs on `meta`
 tensors of two sizes, in `storage_free.py`; a dimension that differs between the two is unknown and reads `None`. Where these
-cannot answer either, as what comes out depends on the data, it runs on small tensors of made-up numbers, in `made_up.py`.
+cannot answer either, as what comes out depends on the data, it runs on small tensors of made-up numbers, in `dummy_data.py`.
 """
 
 import warnings
@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
+from torchkeras_fn.engine.drawing.dummy_data import on_data
 from torchkeras_fn.engine.drawing.empty_batch import on_empty_batch
 from torchkeras_fn.engine.drawing.inferring import alone, now, untouched_random_state
-from torchkeras_fn.engine.drawing.made_up import on_data
 from torchkeras_fn.engine.drawing.storage_free import on_meta
 
 _NO_DATA = ("meta", "unallocated storage")

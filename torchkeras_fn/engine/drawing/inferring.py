@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from torchkeras_fn.engine.basics import turns
+from torchkeras_fn.engine.basics import threads
 from torchkeras_fn.engine.basics.untouched import Unwritten
 
 
@@ -79,7 +79,7 @@ def untouched_random_state() -> Iterator[None]:
     try:
         yield
     finally:
-        if not (now.random_state_moved or turns.is_among_others()):  # who may have drawn numbers meanwhile, which are not to come again
+        if not (now.random_state_moved or threads.is_among_others()):  # who may have drawn numbers meanwhile, which are not to come again
             torch.set_rng_state(before)
         now.random_state_moved = outer or now.random_state_moved
 

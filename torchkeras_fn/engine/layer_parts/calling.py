@@ -14,7 +14,7 @@ from torchkeras_fn.engine.drawing import inferring
 from torchkeras_fn.engine.drawing.connections import Connections, shapes_of
 from torchkeras_fn.engine.drawing.fixed_batch import with_fixed_batch
 from torchkeras_fn.engine.drawing.incoming import as_floats, as_tensors, carried_mask, carry_mask, check_inputs
-from torchkeras_fn.engine.drawing.outsiders import called_with_care
+from torchkeras_fn.engine.drawing.unheld_layers import called_with_care
 from torchkeras_fn.engine.layer_parts.additions import Additions, collecting
 from torchkeras_fn.engine.layer_parts.building import further_shapes
 from torchkeras_fn.engine.layer_parts.hooks import Hooked

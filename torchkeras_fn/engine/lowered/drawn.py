@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchkeras_fn.engine.basics import turns
+from torchkeras_fn.engine.basics import threads
 from torchkeras_fn.engine.basics.modes import is_in_mode, mode_of, with_own_mode
 from torchkeras_fn.engine.drawing.incoming import MASK, as_floats, as_tensors, carried_mask, carry_mask, masks_of
 from torchkeras_fn.engine.drawing.inference import InferenceError
@@ -53,7 +53,7 @@ class Drawn(HasGraph):
         if graph is None or type(self).call is not Layer.call:
             return super().forward(*args, **kwargs)
         training = kwargs.pop("training", None)
-        if training is not None and not (turns.is_in_own(bool(training)) and is_in_mode(self, bool(training))):
+        if training is not None and not (threads.is_in_own(bool(training)) and is_in_mode(self, bool(training))):
             with mode_of(self, training=bool(training)):
                 return self.forward(*args, **kwargs)
         given = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple, Mapping)) else args

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from torchkeras_fn.engine.basics import turns
+from torchkeras_fn.engine.basics import threads
 from torchkeras_fn.engine.basics.modes import is_in_mode
-from torchkeras_fn.engine.outputs.own_figures import keep_figures
+from torchkeras_fn.engine.outputs.custom_metrics import keep_figures
 from torchkeras_fn.engine.steps import denormals
 from torchkeras_fn.engine.steps.indices import explain_index
 
 
-class Session(turns.Turn):
+class Session(threads.Turn):
     """Runs a trainer in training or inference mode, and leaves the modes and the parameters' flags as they were.
 
     Sessions of several threads over the same modules take turns. One that `gathers` figures in the trainer, as all but predictions
@@ -34,16 +34,16 @@ class Session(turns.Turn):
     def __enter__(self) -> None:
         trainer, training = self._trainer, self._training
         needs_nothing = training and torch.is_grad_enabled() and trainer._team is trainer._precision is None and not trainer._frozen
-        with turns.guard:
-            if turns.under_way or turns.waiting:
+        with threads.guard:
+            if threads.under_way or threads.waiting:
                 self.wait()
             if not needs_nothing or not is_in_mode(trainer._as_module(), training):
                 self._switch()
             self._was_in_training = trainer._in_training
             trainer.__dict__["_in_training"] = training  # past the `__setattr__` of modules, which is slow
-            if turns.under_way and self._gathers:
+            if threads.under_way and self._gathers:
                 self._take_figures()
-            turns.under_way.append(self)
+            threads.under_way.append(self)
         if self._switched is not None:
             self._enter_around()
         self._flushes = training and trainer._device.type == "cpu" and denormals.flush()
@@ -61,12 +61,12 @@ class Session(turns.Turn):
             if self._around is not None:
                 self._around.__exit__(*error)
         finally:
-            with turns.guard:
-                if len(turns.under_way) > 1 or turns.waiting or self._handed_over or self._is_interrupted:
+            with threads.guard:
+                if len(threads.under_way) > 1 or threads.waiting or self._handed_over or self._is_interrupted:
                     self.end()
                     self._give_figures_back()
                 else:
-                    turns.under_way.clear()
+                    threads.under_way.clear()
                     self._trainer.__dict__["_in_training"] = self._was_in_training
                     if self._switched is not None:
                         self._switched.close()
@@ -100,7 +100,7 @@ class Session(turns.Turn):
             if not is_in_mode(module, training):
                 before = [(part, part.training) for part in module.modules()]
                 module.train(training)
-                is_among_others = turns.is_among_others()
+                is_among_others = threads.is_among_others()
                 for part, mode in before:
                     if part.training is not mode or not is_among_others:  # else it is another thread's to put back
                         switched.callback(setattr, part, "training", mode)
@@ -119,7 +119,7 @@ class Session(turns.Turn):
 
     def _take_figures(self) -> None:
         """Set aside what another session under way has gathered, as that of an epoch in which a callback or a thread evaluates."""
-        for other in turns.under_way:
+        for other in threads.under_way:
             if isinstance(other, Session) and other._trainer is self._trainer and other._gathers and other._has_figures:
                 if other is self:
                     return
@@ -132,7 +132,7 @@ class Session(turns.Turn):
 
     def _give_figures_back(self) -> None:
         before = self._before
-        if self._has_figures and before is not None and before in turns.under_way and before._figures is not None:
+        if self._has_figures and before is not None and before in threads.under_way and before._figures is not None:
             before._figures()
             before._figures, before._has_figures = None, True
 
@@ -147,7 +147,7 @@ class Session(turns.Turn):
             around.__enter__()
             self._around = around
         except BaseException:
-            with turns.guard:
+            with threads.guard:
                 self.end()
                 self._give_figures_back()
             raise

@@ -6,10 +6,10 @@ from typing import Any
 from torchkeras_fn.engine.batches.sink import Sink
 from torchkeras_fn.engine.outputs.figures import Running
 from torchkeras_fn.engine.steps.session import Session
-from torchkeras_fn.engine.trainer_parts.own_steps import OwnSteps
+from torchkeras_fn.engine.trainer_parts.custom_steps import CustomSteps
 
 
-class BatchMethods(OwnSteps):
+class BatchMethods(CustomSteps):
     """The part of a `Trainer` that works on one batch, without callbacks. A mixin for any `nn.Module`."""
 
     train_step: Any

@@ -17,9 +17,9 @@ from torchkeras_fn.engine.device import choose, device_is, device_of, first_para
 from torchkeras_fn.engine.distributed.sharded import Sharded
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.outputs.counted import Counted
-from torchkeras_fn.engine.outputs.feeding import target_feeds
-from torchkeras_fn.engine.outputs.own_figures import reset_metrics_in, resettable_metrics_in
+from torchkeras_fn.engine.outputs.custom_metrics import reset_metrics_in, resettable_metrics_in
 from torchkeras_fn.engine.outputs.per_output import leaves_in
+from torchkeras_fn.engine.outputs.target_tensors import target_feeds
 from torchkeras_fn.engine.processes.processes import Processes, join, local_device
 from torchkeras_fn.engine.steps.compiled import CompiledSteps
 from torchkeras_fn.engine.steps.execution import Execution

@@ -7,15 +7,15 @@ from torchkeras_fn.callbacks.base import CallbackList
 from torchkeras_fn.callbacks.history import History
 from torchkeras_fn.callbacks.progress import ProgbarLogger, Progress
 from torchkeras_fn.callbacks.validation_data import ValidationData
-from torchkeras_fn.engine.basics import turns
+from torchkeras_fn.engine.basics import threads
 from torchkeras_fn.engine.basics.logs import Logs
 from torchkeras_fn.engine.batches.groups import Listener, samples_of, steps_of
 from torchkeras_fn.engine.batches.loading import Epochs
 from torchkeras_fn.engine.data import Batch
-from torchkeras_fn.engine.trainer_parts.together import Together
+from torchkeras_fn.engine.trainer_parts.across_processes import AcrossProcesses
 
 
-class Telling(Together):
+class Telling(AcrossProcesses):
     """The part of a `Trainer` that gathers its listeners, and says what each is told."""
 
     history: Any = None
@@ -75,14 +75,14 @@ class Telling(Together):
 
         def tell(index: int, batch: Batch, result: Any) -> None:
             figures = self._figures(result).figures if with_figures else {}
-            turns.aside(listener, index, Logs({"batch": index, "size": samples_of(batch), **figures}))
+            threads.aside(listener, index, Logs({"batch": index, "size": samples_of(batch), **figures}))
 
         return tell
 
 
 def _telling_outputs(listener: Callable[..., None]) -> Listener:
     """What tells one callback of a predicted batch, and its outputs as they are on the device."""
-    return lambda index, batch, outputs: turns.aside(listener, index, {"batch": index, "size": samples_of(batch), "outputs": outputs})
+    return lambda index, batch, outputs: threads.aside(listener, index, {"batch": index, "size": samples_of(batch), "outputs": outputs})
 
 
 class _OfChangingLength(CallbackList):

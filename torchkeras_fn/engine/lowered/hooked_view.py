@@ -1,4 +1,4 @@
-"""`Seen`: a view of a model that runs inside a call of the model, for the sake of the hooks that are registered on the model itself.
+"""`HookedView`: a view of a model that runs inside a call of the model, for the sake of the hooks that are registered on the model itself.
 
 A view without them runs the layers alone, so that a model nobody looks at pays nothing for its hooks.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from torchkeras_fn.engine.basics.structure import Structure, listed, nested
 
 
-class Seen:
+class HookedView:
     """A view, which has a `run` and can be asked whether it is watched, of a model whose hooks see what it runs on and what it returns.
 
     What hooks on the model return in place of its inputs or outputs counts. A `training` view returns the predictions

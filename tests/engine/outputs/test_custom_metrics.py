@@ -5,7 +5,7 @@ import torch
 import torchmetrics
 
 from torchkeras_fn import Input, Model
-from torchkeras_fn.engine.outputs.own_figures import figures_of_all, keep_metrics_in, metrics_in, reset_metrics_in
+from torchkeras_fn.engine.outputs.custom_metrics import figures_of_all, keep_metrics_in, metrics_in, reset_metrics_in
 from torchkeras_fn.layers import Dense, Layer
 from torchkeras_fn.metrics import Mean, Metric, Precision
 

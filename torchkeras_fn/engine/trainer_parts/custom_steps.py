@@ -1,4 +1,4 @@
-"""`OwnSteps`: the parts of a step that a user may write, its loss and its figures, and batches for whole steps of the user's."""
+"""`CustomSteps`: the parts of a step that a user may write, its loss and its figures, and batches for whole steps of the user's."""
 
 import functools
 import inspect
@@ -20,7 +20,7 @@ _PACKAGE = __name__.partition(".")[0] + "."
 """What `origin.is_ours` looks for, asked here without its frame: for each call of `train_on_batch`."""
 
 
-class OwnSteps(Telling):
+class CustomSteps(Telling):
     """The part of a `Trainer` whose methods a user overrides, or calls in a step of the user's own."""
 
     _has_own_parts: ClassVar[bool] = False
@@ -33,7 +33,7 @@ class OwnSteps(Telling):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Note which parts are a user's, so that a step need not ask."""
         super().__init_subclass__(**kwargs)
-        cls._has_own_parts = cls.compute_loss is not OwnSteps.compute_loss or cls.compute_metrics is not OwnSteps.compute_metrics
+        cls._has_own_parts = cls.compute_loss is not CustomSteps.compute_loss or cls.compute_metrics is not CustomSteps.compute_metrics
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True

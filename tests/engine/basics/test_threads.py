@@ -1,4 +1,4 @@
-"""Threads that run the same modules take turns: every training step runs in training mode, every prediction in inference mode."""
+"""Threads that run the same modules take threads: every training step runs in training mode, every prediction in inference mode."""
 
 import multiprocessing
 import threading
@@ -11,7 +11,7 @@ import torch
 
 from torchkeras_fn import Input, Model
 from torchkeras_fn.callbacks import Callback
-from torchkeras_fn.engine.basics import turns
+from torchkeras_fn.engine.basics import threads
 from torchkeras_fn.engine.steps.session import Session
 from torchkeras_fn.layers import Dense, Dropout, Layer
 from torchkeras_fn.utils import Sequence
@@ -50,7 +50,7 @@ def model(calls):
 @pytest.fixture(autouse=True)
 def nobody_is_left():
     yield
-    assert not turns.under_way and not turns.waiting
+    assert not threads.under_way and not threads.waiting
 
 
 def in_thread(function):
@@ -178,7 +178,7 @@ def test_a_step_waits_for_a_prediction_of_another_thread_and_finds_the_mode_from
     assert begun.wait(PATIENCE)
     seen.inside = lambda: None
     step = in_thread(lambda: model.train_on_batch(X, Y))
-    while not turns.waiting:
+    while not threads.waiting:
         pass
     assert len(calls) == 1
     go_on.set()
@@ -236,7 +236,7 @@ def test_a_thread_that_waits_has_its_turn_between_two_steps_on_arrays(model, cal
     def ask():
         if len(calls) == 2:
             asked.append(in_thread(lambda: model.predict(X[:1])))
-            while not turns.waiting:
+            while not threads.waiting:
                 pass
 
     model.layers[1].inside = ask
@@ -295,7 +295,7 @@ def test_an_error_while_others_have_their_turn_puts_all_back(model, error):
 
 
 def test_a_step_that_waits_for_a_thread_lets_it_go_on_with_a_warning(model, calls, monkeypatch):
-    monkeypatch.setattr(turns, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(threads, "_PATIENCE_SECONDS", 0.01)
     seen = model.layers[1]
 
     def ask():

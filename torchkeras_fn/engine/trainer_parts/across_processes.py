@@ -1,4 +1,4 @@
-"""`Together`: what a `Trainer` does where several processes train one model: shared steps, figures, weights and predictions."""
+"""`AcrossProcesses`: what a `Trainer` does where several processes train one model: shared steps, figures, weights and predictions."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -14,8 +14,8 @@ from torchkeras_fn.engine.batches.loading import Epochs
 from torchkeras_fn.engine.batches.lockstep import Lockstep
 from torchkeras_fn.engine.batches.sink import SharedSink, Sink
 from torchkeras_fn.engine.distributed.replica import Replica, Weighed, averaging, optimizers_of, replicate
+from torchkeras_fn.engine.outputs.custom_metrics import figures_of_all, keep_metrics_in
 from torchkeras_fn.engine.outputs.figures import Running
-from torchkeras_fn.engine.outputs.own_figures import figures_of_all, keep_metrics_in
 from torchkeras_fn.engine.processes.processes import Processes
 from torchkeras_fn.engine.trainer_parts.opening import Opening
 from torchkeras_fn.portion import Portion
@@ -27,7 +27,7 @@ _alone = nullcontext()
 _TORCHS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-class Together(Opening):
+class AcrossProcesses(Opening):
     """The part of a `Trainer` for several processes. Where there is one, every method here gives way at once."""
 
     stop_training: bool = False

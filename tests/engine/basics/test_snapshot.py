@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchkeras_fn.engine.basics.picture import Picture
+from torchkeras_fn.engine.basics.snapshot import Snapshot
 
 
 class Thing:
@@ -50,27 +50,27 @@ CHANGES = {
 @pytest.mark.parametrize("kind", [Thing, Inner])
 def test_a_change_is_seen(kind, change):
     thing = kind()
-    before = Picture(thing)
+    before = Snapshot(thing)
     CHANGES[change](getattr(thing, "inner", thing))
-    assert before != Picture(thing)
+    assert before != Snapshot(thing)
 
 
 @pytest.mark.parametrize("kind", [Thing, Inner])
 def test_what_did_not_change_looks_the_same(kind):
     thing = kind()
-    assert Picture(thing) == Picture(thing)
+    assert Snapshot(thing) == Snapshot(thing)
 
 
 def test_many_arrays_are_not_copied_whole():
     arrays = [np.zeros(2**20) for _ in range(4)]
-    assert sum(map(len, Picture(arrays)._contents)) <= 2**24
+    assert sum(map(len, Snapshot(arrays)._contents)) <= 2**24
 
 
 def test_tensors_of_inference_are_looked_at_as_objects():
     with torch.inference_mode():
         tensor = torch.zeros(3)
-    assert Picture([tensor]) != Picture([tensor.clone()])
+    assert Snapshot([tensor]) != Snapshot([tensor.clone()])
 
 
 def test_a_picture_is_like_nothing_else():
-    assert Picture(1) != 1
+    assert Snapshot(1) != 1

@@ -1,4 +1,4 @@
-"""`Picture`: what a thing was, so that it can be told whether somebody has changed it since."""
+"""`Snapshot`: what a thing was, so that it can be told whether somebody has changed it since."""
 
 import operator
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ _MOST_PARTS = 10_000
 _MOST_BYTES = 2**24
 
 
-class Picture:
+class Snapshot:
     """What a thing is made of: its attributes, the parts of its lists and tables, and their attributes, some levels down.
 
     Another object in the place of one is seen, and so is what is written into a tensor, or into numpy arrays of up to 16 megabytes
@@ -22,11 +22,11 @@ class Picture:
     >>> class Batches:
     ...     strength, files = 1, ["a", "b"]
     >>> batches = Batches()
-    >>> before = Picture(batches)
-    >>> before == Picture(batches)
+    >>> before = Snapshot(batches)
+    >>> before == Snapshot(batches)
     True
     >>> batches.strength = 2
-    >>> before == Picture(batches)
+    >>> before == Snapshot(batches)
     False
     """
 
@@ -63,6 +63,6 @@ class Picture:
                 self._take(part, depth - 1)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Picture) or len(self._objects) != len(other._objects):
+        if not isinstance(other, Snapshot) or len(self._objects) != len(other._objects):
             return False
         return all(map(operator.is_, self._objects, other._objects)) and self._contents == other._contents

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torchkeras_fn.engine.drawing import made_up
+from torchkeras_fn.engine.drawing import dummy_data
 
 BASES = (((240, 600), (2, 3)), ((480, 960), (32, 64)))
 
@@ -23,28 +23,29 @@ BASES = (((240, 600), (2, 3)), ((480, 960), (32, 64)))
     ],
 )
 def test_sizes_that_were_made_of_others_are_made_likewise(pair, expected):
-    assert made_up.sizes(pair, BASES) == expected
+    assert dummy_data.sizes(pair, BASES) == expected
 
 
 def test_an_unknown_size_stays_unknown():
-    small, large = made_up.sizes((3, 6), BASES)
+    small, large = dummy_data.sizes((3, 6), BASES)
     assert small != large
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool, torch.uint8, torch.complex64])
 @pytest.mark.parametrize("size", [(), (3,), (2, 4), (2, 0, 3)])
-@pytest.mark.parametrize("kind", made_up.KINDS)
+@pytest.mark.parametrize("kind", dummy_data.KINDS)
 def test_every_type_and_size_is_made_in_every_kind(dtype, size, kind):
-    made = made_up.tensor(size, dtype, None, kind, torch.Generator())
+    made = dummy_data.tensor(size, dtype, None, kind, torch.Generator())
     assert made.dtype == dtype and tuple(made.shape) == size
 
 
 def test_one_kind_has_less_that_is_positive_than_another():
-    shares = [(made_up.tensor((100,), torch.float32, None, kind, torch.Generator()) > 0).float().mean() for kind in ("mixed", "negative")]
+    made = [dummy_data.tensor((100,), torch.float32, None, kind, torch.Generator()) for kind in ("mixed", "negative")]
+    shares = [(numbers > 0).float().mean() for numbers in made]
     assert shares[0] > 0.4 and shares[1] < 0.3
 
 
 def test_the_random_numbers_of_others_are_left_alone():
     before = torch.get_rng_state()
-    made_up.tensor((3,), torch.float32, None, "mixed", torch.Generator())
+    dummy_data.tensor((3,), torch.float32, None, "mixed", torch.Generator())
     assert torch.equal(torch.get_rng_state(), before)
