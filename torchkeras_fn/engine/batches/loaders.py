@@ -11,7 +11,8 @@ from torchkeras_fn.engine.basics.snapshot import Snapshot
 from torchkeras_fn.engine.batches.dealing import Dealt, dealt_loader, is_repeat, own_rows
 from torchkeras_fn.engine.batches.position import Place, plain_attributes, set_attributes
 from torchkeras_fn.engine.batches.sources import Source
-from torchkeras_fn.engine.batches.workers import Items, Loading, batches_from, end_workers, process_options
+from torchkeras_fn.engine.batches.worker_processes import Items, batches_from, end_workers, process_options
+from torchkeras_fn.engine.batches.workers import Loading
 from torchkeras_fn.engine.processes.processes import Processes
 
 

@@ -15,19 +15,10 @@ from torch.utils.data import DataLoader
 from torchkeras_fn.engine.basics.snapshot import Snapshot
 from torchkeras_fn.engine.batches.dealing import dealt, is_repeat
 from torchkeras_fn.engine.batches.position import Epochwise, Place, Reading
-from torchkeras_fn.engine.batches.workers import (
-    Items,
-    Loading,
-    Order,
-    Stream,
-    Threaded,
-    batches_from,
-    copied,
-    end_workers,
-    in_threads,
-    loader_of,
-    one_by_one,
-)
+from torchkeras_fn.engine.batches.refilled import copied
+from torchkeras_fn.engine.batches.worker_processes import Items, Order, Stream, batches_from, end_workers, loader_of
+from torchkeras_fn.engine.batches.worker_threads import Threaded, in_threads, one_by_one
+from torchkeras_fn.engine.batches.workers import Loading
 from torchkeras_fn.engine.processes.processes import Processes
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from torchkeras_fn.engine.batches.columns import Column
-from torchkeras_fn.engine.batches.workers import Loading, Threaded
+from torchkeras_fn.engine.batches.worker_threads import Threaded
+from torchkeras_fn.engine.batches.workers import Loading
 from torchkeras_fn.engine.device import pinned, to_device
 
 AHEAD = 2
