@@ -103,6 +103,16 @@ def test_what_is_no_rate_is_refused_everywhere(make, rate):
         make(rate)
 
 
+@pytest.mark.parametrize("make", [layers.GaussianNoise, layers.GaussianDropout, layers.AlphaDropout])
+@pytest.mark.parametrize("seed", [None, 7])
+def test_a_rate_set_anew_is_that_of_the_next_batch(make, seed):
+    layer, data = make(0.5, seed=seed), torch.ones(4, 6)
+    model = drawn(layer, 6).train()
+    setattr(layer, "stddev" if make is layers.GaussianNoise else "rate", 0.0)
+    torch.testing.assert_close(model(data), data)
+    assert 0.0 in layer.get_config().values()
+
+
 def test_alpha_dropout_with_a_pattern_scales_as_torchs():
     data = torch.ones(4, 6, 50)
     ours = drawn(layers.AlphaDropout(0.2, noise_shape=(None, 1, None)), 6, 50).train()(data)

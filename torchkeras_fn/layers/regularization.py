@@ -1,5 +1,6 @@
 """Layers that act in training only."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -42,8 +43,8 @@ class Dropout(Layer):
     def set_later(self, name: str, value: Any) -> None:
         """Tell the torch module another rate."""
         super().set_later(name, value)
-        if name == "rate" and self.module is not None:
-            setattr(self.module, "p" if isinstance(self.module, nn.Dropout) else "rate", value)
+        if name == "rate":
+            _set_rate(self.module, value)
 
 
 class PatternedDropout(Randomized):
@@ -130,6 +131,7 @@ class GaussianNoise(Layer):
 
     needs_floats = True
     supports_masking = True
+    takes_later = Layer.takes_later | {"stddev"}
 
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -139,6 +141,12 @@ class GaussianNoise(Layer):
     def build(self, input_shape: Any) -> nn.Module:
         """Return the source of noise."""
         return Noise(self.stddev, self.seed)
+
+    def set_later(self, name: str, value: Any) -> None:
+        """Tell the source of noise another deviation."""
+        super().set_later(name, value)
+        if name == "stddev" and isinstance(self.module, Noise):
+            self.module.deviation = value
 
 
 class GaussianDropout(Layer):
@@ -152,6 +160,7 @@ class GaussianDropout(Layer):
 
     needs_floats = True
     supports_masking = True
+    takes_later = Layer.takes_later | {"rate"}
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -160,7 +169,13 @@ class GaussianDropout(Layer):
 
     def build(self, input_shape: Any) -> nn.Module:
         """Return the source of noise."""
-        return Noise((self.rate / (1 - self.rate)) ** 0.5, self.seed, multiply=True)
+        return Noise(_deviation(self.rate), self.seed, multiply=True)
+
+    def set_later(self, name: str, value: Any) -> None:
+        """Tell the source of noise the deviation of another rate."""
+        super().set_later(name, value)
+        if name == "rate" and isinstance(self.module, Noise):
+            self.module.deviation = _deviation(value)
 
 
 class AlphaDropout(Layer):
@@ -175,6 +190,7 @@ class AlphaDropout(Layer):
 
     needs_floats = True
     supports_masking = True
+    takes_later = Layer.takes_later | {"rate"}
 
     def __init__(self, rate: float, noise_shape: Sequence[int | None] | None = None, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -187,6 +203,12 @@ class AlphaDropout(Layer):
         if self.noise_shape is None and self.seed is None:
             return nn.AlphaDropout(self.rate)
         return PatternedAlphaDropout(self.rate, self.noise_shape, self.seed)
+
+    def set_later(self, name: str, value: Any) -> None:
+        """Tell the torch module another rate."""
+        super().set_later(name, value)
+        if name == "rate":
+            _set_rate(self.module, value)
 
 
 class ActivityRegularization(Layer):
@@ -253,3 +275,11 @@ def _below_one(rate: Any) -> float:
     if share >= 1:
         raise ValueError(f"'rate' must be at least 0 and below 1, got {rate!r}.")
     return share
+
+
+def _deviation(rate: float) -> float:
+    return math.sqrt(rate / (1 - rate))
+
+
+def _set_rate(module: Any, rate: float) -> None:
+    setattr(module, "p" if isinstance(module, (nn.Dropout, nn.AlphaDropout)) else "rate", rate)

@@ -15,7 +15,7 @@ import torch
 import torch._inductor.config
 from torch import nn
 
-from torchkeras_fn import Input, Model, Sequential, Trainer, layers, losses, metrics, optimizers, regularizers
+from torchkeras_fn import Input, Model, Sequential, Trainer, config, layers, losses, metrics, optimizers, regularizers
 from torchkeras_fn.callbacks import BackupAndRestore, Callback, EarlyStopping, LambdaCallback, LearningRateScheduler
 from torchkeras_fn.config import set_random_seed
 from torchkeras_fn.engine.basics.random_state import random_state, same
@@ -449,6 +449,10 @@ ATTRIBUTES = {
     "an array": (np.float32([1.0]), np.float32([0.5]), lambda factor: torch.tensor(factor)),
     "a tuple": ((1.0,), (0.5,), lambda factor: factor[0]),
     "a dict": ({"now": 1.0}, {"now": 0.5}, lambda factor: factor["now"]),
+    "a dict of the same numbers": ({"now": 1.0, "then": 0.5}, {"then": 1.0, "now": 0.5}, lambda factor: factor["now"]),
+    "nothing": ([1.0, None], [None, 1.0], lambda factor: factor[0] or 0.5),
+    "the same numbers otherwise": ([[1.0], [0.5, 2.0]], [[1.0, 0.5], [2.0]], lambda factor: factor[0][-1]),
+    "a set": ({"whole"}, {"half"}, lambda factor: 1.0 if "whole" in factor else 0.5),
     "a function": (torch.sigmoid, torch.tanh, lambda factor: factor(torch.ones(()))),
     "an object": (Settings(1.0), Settings(0.5), lambda factor: factor.factor),
 }
@@ -469,16 +473,61 @@ def test_an_attribute_of_a_subclass_counts(kind, as_it_is):
     assert len(as_it_is) == 2
 
 
-def test_an_attribute_of_an_object_in_an_attribute_counts(as_it_is):
+class Slotted(Settings):
+    """Settings that no `__dict__` holds."""
+
+    __slots__ = ("factor",)
+
+
+@pytest.mark.parametrize("make", [Settings, Slotted])
+def test_an_attribute_of_an_object_in_an_attribute_counts(make, as_it_is):
     class Scaled(Net):
         def call(self, inputs):
             return self.second(self.first(inputs)) * self.settings.factor
 
     model = Scaled()
-    model.settings = Settings(1.0)
+    model.settings = make(1.0)
     model(torch.ones(1, 6))
     with_equal_losses(model, lambda model: setattr(model.settings, "factor", 0.5))
     assert len(as_it_is) == 2
+
+
+class Gain:
+    """A user's object, whose methods are a loss and an activation."""
+
+    def __init__(self):
+        self.factor = 1.0
+
+    def loss(self, y_true, y_pred):
+        return self.factor * (y_pred - y_true).square().mean(-1)
+
+    def activation(self, inputs):
+        return torch.tanh(inputs * self.factor)
+
+    __call__ = activation
+
+
+@pytest.mark.parametrize("use", ["loss", "activation", "object"])
+def test_an_attribute_of_the_object_of_a_method_counts(use, as_it_is):
+    set_random_seed(0)
+    found = []
+    for jit_compile in (False, True):
+        own = Gain()
+        activation = {"loss": "tanh", "activation": own.activation, "object": own}[use]
+        model = Sequential([Input((6,)), layers.Dense(1, activation, kernel_initializer="ones")])
+        prepared(model, loss=own.loss if use == "loss" else "mse", jit_compile=jit_compile)
+        grow = LambdaCallback(on_epoch_begin=lambda epoch, logs, own=own: setattr(own, "factor", 1.0 + epoch))
+        found.append(model.fit(X, Y, batch_size=SIZE, epochs=4, shuffle=False, verbose=0, callbacks=[grow]).history["loss"])
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_a_number_of_a_metric_counts(as_it_is):
+    metric = metrics.BinaryAccuracy(threshold=0.5)
+    model = prepared(dense(), metrics=[metric])
+    model.fit(X, Y, batch_size=SIZE, epochs=2, verbose=0)
+    metric.threshold = -1e9
+    history = model.fit(X, np.ones_like(Y), batch_size=SIZE, epochs=2, verbose=0).history
+    assert history["binary_accuracy"] == [1.0, 1.0] and len(as_it_is) == 2
 
 
 class Scaled:
@@ -524,6 +573,13 @@ def test_an_attribute_that_changes_nothing_compiles_nothing(as_it_is):
     model.note = 4
     model.fit(X, Y, batch_size=SIZE, verbose=0)
     assert len(as_it_is) == 1
+
+
+def test_the_epsilon_of_the_configuration_counts(as_it_is, monkeypatch):
+    model = prepared(dense(), loss="msle")
+    model.fit(X, Y, batch_size=SIZE, epochs=2, verbose=0)
+    monkeypatch.setattr(config, "_epsilon", 1e9)  # which all numbers below count as
+    assert model.fit(X, Y, batch_size=SIZE, epochs=2, verbose=0).history["loss"] == [0.0, 0.0]
 
 
 def test_the_callers_autocast_counts_as_long_as_it_is_on(as_it_is):

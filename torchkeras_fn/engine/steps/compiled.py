@@ -1,5 +1,6 @@
 """`CompiledSteps`: training steps in which forward, loss, gradients and metrics are one compiled function for each kind of batch."""
 
+import copyreg
 import operator
 import sys
 import threading
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
+from torchkeras_fn import config
 from torchkeras_fn.engine.basics.random_state import device_states, random_state, set_device_states, set_random_state
 from torchkeras_fn.engine.drawing.function_module import FunctionModule
 from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
@@ -31,14 +33,18 @@ _ONE_AT_A_TIME = threading.RLock()
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
-_NUMBERS = (bool, int, float, complex, str, np.generic)
+_NUMBERS = (bool, int, float, complex, str, np.generic, type(None))
 _ONES = (torch.Tensor, torch.Generator, np.ndarray, FunctionType, BuiltinFunctionType, MethodType, partial, type)
 """Values of attributes of which it is noticed that another one is there; what a tensor holds is read at each step in any case."""
 
 _KNOWN = (__name__.partition(".")[0], "torch", "numpy", "builtins", "collections")
 """Where the types of objects come from that are no user's."""
 
-_NOT_THE_USERS = {*vars(nn.Module()), "_arguments", "_views", "_terms", "_nodes", "_stack", "_tensors", "_collected", "_places", "_borders"}
+_NOT_THE_USERS = {
+    *vars(nn.Module()),
+    *("_arguments", "_views", "_terms", "_nodes", "_stack", "_tensors", "_collected", "_places", "_borders"),
+    *("_writes_to_inputs", "_spares_data", "automatic_name"),
+}
 """Attributes in which torch and this library keep what is not read in a step, or is noted by itself."""
 
 _MOST_NOTED = 1000
@@ -298,7 +304,8 @@ def _marks_of(trainer: Any, parts: Sequence[nn.Module]) -> tuple[list[Any], list
     view = getattr(trainer, "_views", {}).get("training")
     objects: list[Any] = [view, trainer.objective, trainer.optimizer, trainer._scale_loss, *parts]
     kind = trainer._device.type if torch._C._is_any_autocast_enabled() else None  # not every device has it
-    values: list[Any] = [kind and torch.is_autocast_enabled(kind), kind and torch.get_autocast_dtype(kind)]  # the caller's
+    autocast = kind and torch.is_autocast_enabled(kind), kind and torch.get_autocast_dtype(kind)  # the caller's
+    values: list[Any] = [config.epsilon(), *autocast]
     for part in parts:
         for tensor in (*part._parameters.values(), *part._buffers.values()):
             if tensor is not None:
@@ -310,37 +317,43 @@ def _marks_of(trainer: Any, parts: Sequence[nn.Module]) -> tuple[list[Any], list
             if sort == "number":
                 if name != "stop_training":
                     values.append(value)
-            elif sort and (depth or sort == "one" or type(value) is list) and name not in _NOT_THE_USERS:
-                _note(value, objects, values, depth)
+            elif sort and (depth or sort in ("one", "object") or type(value) is list) and name not in _NOT_THE_USERS:
+                _note(value, objects, values, depth or type(value) is not list)
     for output in trainer.objective.outputs:
         function = getattr(output.loss, "function", None)
-        for holder in (output.loss, *(_parts_of(function) if isinstance(function, nn.Module) else [function])):
+        for holder in (output.loss, *(_parts_of(function) if isinstance(function, nn.Module) else [_holder_of(function)])):
             _note_attributes(holder, objects, values)
     for term in getattr(trainer, "_terms", ()):
         weight = getattr(term, "__self__", None)
         _note_attributes(weight.options.regularizer if isinstance(weight, NamedWeight) else term, objects, values)
     for part in () if view is None else view.module.children():  # among them the activity regularizers
         if isinstance(part, FunctionModule):
-            _note_attributes(part.function, objects, values)
+            _note_attributes(_holder_of(part.function), objects, values)
     for metric in trainer.objective.known_metrics():
         objects.append(metric)
         values += [state.data_ptr() for state in getattr(metric, "_states", ())]
+        for value in vars(metric).values():
+            if not isinstance(value, (int, torch.Tensor)):  # which count what comes
+                _note(value, [], values)
     return objects + [output.metrics for output in trainer.objective.outputs], values
 
 
 def _note(value: Any, objects: list[Any], values: list[Any], depth: int = 2) -> None:
     """Note a value that a step may be compiled from: a number as such; a tensor, an array, a function by which one it is.
 
-    So what is in lists, tuples and dicts, and in the attributes of objects of the user's, as deep as is said; of lists one more.
+    So what is in lists, tuples, sets and dicts, and in the attributes of objects of the user's, as deep as is said; of lists one more.
     """
     sort = _sorts[type(value)]
     if sort == "number":
         values.append(value)
     elif sort == "one":
         objects.append(value)
+        if depth and isinstance(value, MethodType):
+            _note_attributes(_holder_of(value), objects, values, depth - 1)
     elif sort == "several" and (depth or type(value) is list):
+        values.append(len(value))
         if len(value) <= _MOST_NOTED:
-            for part in value.values() if isinstance(value, dict) else value:
+            for part in (*value, *value.values()) if isinstance(value, dict) else value:
                 _note(part, objects, values, max(depth - 1, 0))
     elif sort == "object" and depth:
         objects.append(value)
@@ -360,7 +373,7 @@ class _Sorts(dict[Any, Any]):
             sort: str | None = "number"
         elif issubclass(kind, _ONES):
             sort = "one"
-        elif issubclass(kind, (list, tuple, dict)):
+        elif issubclass(kind, (list, tuple, dict, set, frozenset)):
             sort = "several"
         else:
             sort = None if is_known or issubclass(kind, nn.Module) else "object"
@@ -372,7 +385,15 @@ class _Sorts(dict[Any, Any]):
 _sorts = _Sorts()
 
 
+def _holder_of(function: Any) -> Any:
+    """What has the attributes that a function reads: of a method of a user's object, that object."""
+    holder = getattr(function, "__self__", None) if isinstance(function, MethodType) else None
+    return holder if holder is not None and _sorts[type(holder)] == "object" else function
+
+
 def _note_attributes(holder: Any, objects: list[Any], values: list[Any], depth: int = 2) -> None:
     """Note what a loss, a regularizer or another object has in its attributes, if it has any."""
     for value in getattr(holder, "__dict__", {}).values():
         _note(value, objects, values, depth)
+    for name in () if _is_known(type(holder)) else copyreg._slotnames(type(holder)):  # type: ignore[attr-defined]
+        _note(getattr(holder, name, None), objects, values, depth)
