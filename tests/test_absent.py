@@ -9,8 +9,9 @@ import torchkeras_fn
 from torchkeras_fn import absent
 
 LISTED = [(module, name) for module, names in absent._INSTEAD.items() for name in names]
-ASKED = [(module, name) for module, name in LISTED if module in ("", "layers", "preprocessing", "utils")]
-"""Those of modules that are asked for names by programs; into `engine` and `backend` one only comes by imports."""
+MODULES = ["", "backend", "layers", "ops", "optimizers", "preprocessing", "utils"]
+"""Those that are asked for names by programs; into `engine` one only comes by imports."""
+ASKED = [(module, name) for module, name in LISTED if module in MODULES]
 
 
 def path_of(module: str) -> str:
@@ -35,7 +36,7 @@ def test_a_module_within_one_that_is_not_here_is_not_found_and_says_what_to_use(
         exec(line)
 
 
-@pytest.mark.parametrize("module", ["", "layers", "preprocessing", "utils"])
+@pytest.mark.parametrize("module", MODULES)
 def test_any_other_name_is_unknown_and_no_more(module):
     with pytest.raises(AttributeError, match=f"^module '{path_of(module)}' has no attribute 'Dens'$"):
         importlib.import_module(path_of(module)).Dens  # noqa: B018

@@ -114,6 +114,14 @@ def test_a_seed_begins_a_sequence_that_clear_session_begins_anew():
     assert torch.equal(K.random_normal((3,), seed=1), first)
 
 
+@pytest.mark.parametrize(
+    ("draw", "mean", "deviation"), [(K.random_normal, 0.0, 1.0), (K.truncated_normal, 0.0, 0.88), (K.random_uniform, 0.5, 0.29)]
+)
+def test_numbers_are_of_the_standard_distributions_unless_others_are_asked_for(draw, mean, deviation):
+    numbers = draw((4000,), seed=1)
+    assert abs(numbers.mean() - mean) < 0.06 and abs(numbers.std() - deviation) < 0.06
+
+
 def test_a_drawn_graph_keeps_no_seed():
     x = Input(shape=(2,))
     with pytest.raises(ValueError, match="keeps no seed.*Lambda"):
@@ -224,7 +232,7 @@ def test_a_function_computes_what_is_in_the_middle():
     assert isinstance(hidden, np.ndarray)
     np.testing.assert_allclose(output, model.predict(data, verbose=0), rtol=1e-6)
     np.testing.assert_allclose(hidden, data @ model.get_weights()[0], rtol=1e-5)
-    assert K.function([model.input], model.output)([data]).shape == (4, 1)
+    assert K.function([model.input], model.output)([data]).shape == K.function([model.input], model.output)(data).shape == (4, 1)
 
 
 def test_a_function_runs_in_the_phase_it_is_told():

@@ -440,12 +440,64 @@ def test_a_module_that_takes_several_inputs():
     assert model(torch.ones(5, 3), torch.ones(5, 4)).shape == (5, 2)
 
 
+class Pooled(nn.Module):
+    """Takes arguments by name, as models of language do, and says which it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+
+    def forward(self, steps, mask=None, flag=None, training=None):
+        self.given = (flag, training)
+        return self.linear(steps if mask is None else steps * mask[..., None]).mean(1)
+
+
+def test_a_module_takes_the_parts_of_a_dict_by_name():
+    module, data = Pooled(), {"mask": torch.tensor([[1.0, 0.0]] * 5), "steps": torch.randn(5, 2, 3)}
+    model = Model.from_module(module)
+    model.compile("sgd", "mse", device="cpu")
+    model.fit(data, torch.ones(5, 2), verbose=0)
+    assert module.given == (None, True)
+    np.testing.assert_allclose(model.predict(data, verbose=0), module(**data).detach(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrap", [Model.from_module, TorchModuleWrapper])
+@pytest.mark.parametrize("flag", [True, False, None])
+def test_an_argument_behind_the_inputs_is_the_modules_not_the_mode(wrap, flag):
+    module = Pooled()
+    wrap(module)(torch.ones(1, 2, 3), None, flag)
+    assert module.given[0] is flag
+    assert module.training
+
+
+def test_a_traced_module_is_trained():
+    model = Model.from_module(torch.jit.trace(nn.Bilinear(3, 3, 1), (torch.ones(2, 3), torch.ones(2, 3))))
+    model.compile("sgd", "mse", device="cpu")
+    before = model.get_weights()[0].copy()
+    model.fit([torch.ones(4, 3)] * 2, torch.ones(4, 1), verbose=0)
+    assert (model.get_weights()[0] != before).any()
+
+
 def test_the_mode_of_the_module_is_that_of_the_model():
     module = nn.Sequential(nn.Dropout()).eval()
     model = Model.from_module(module)
     assert not model.training
     model.train()
     assert all(part.training for part in module.modules())
+
+
+def test_a_module_that_keeps_parts_in_their_mode_does_so_in_training():
+    class Frozen(nn.Sequential):
+        def train(self, mode=True):
+            super().train(mode)
+            self[0].eval()
+            return self
+
+    for model in (original := Model.from_module(Frozen(nn.BatchNorm1d(3), nn.Linear(3, 1))), copy.deepcopy(original)):
+        model.compile("sgd", "mse", device="cpu")
+        model.fit(torch.randn(8, 3) + 5, torch.ones(8, 1), verbose=0)
+        assert torch.equal(model.module[0].running_mean, torch.zeros(3))
+        assert model.train() is model and model.module[1].training and not model.module[0].training
 
 
 def test_a_model_around_a_module_has_weights():
@@ -838,3 +890,10 @@ def test_a_regularizer_of_a_weight_that_is_not_trained_costs_nothing():
     model = Model(x, Scaled()(x))
     model.compile("sgd", "mse")
     assert model.test_on_batch(np.ones((1, 1)), np.ones((1, 1))) == 0.0
+
+
+def test_a_model_says_whether_it_was_compiled():
+    model = Sequential([Input(shape=(2,)), Dense(1)])
+    before = model.compiled
+    model.compile("sgd", "mse")
+    assert (before, model.compiled) == (False, True)

@@ -1,7 +1,8 @@
-"""Arrays that torch cannot read as they lie: backwards, in another byte order, only to be read."""
+"""Arrays that torch cannot read as they lie: backwards, in another byte order, only to be read, of bfloat16."""
 
 import warnings
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,12 @@ def only_to_be_read():
     return array
 
 
-ARRAYS = {"backwards": np.ascontiguousarray(NUMBERS[::-1])[::-1], "byte order": NUMBERS.astype(">f4"), "read-only": only_to_be_read()}
+ARRAYS = {
+    "backwards": np.ascontiguousarray(NUMBERS[::-1])[::-1],
+    "byte order": NUMBERS.astype(">f4"),
+    "read-only": only_to_be_read(),
+    "bfloat16": NUMBERS.astype(ml_dtypes.bfloat16),
+}
 
 
 def test_memory_is_shared_where_it_can_be():
@@ -47,6 +53,7 @@ def set_value(array):
 WAYS = {
     "from_numpy": from_numpy,
     "set_weights": set_weights,
+    "set_weights of tensors": lambda array: set_weights(from_numpy(array)),
     "variable": lambda array: backend.get_value(backend.variable(array)),
     "set_value": set_value,
     "ops": lambda array: ops.multiply(array, 1),
@@ -60,4 +67,4 @@ WAYS = {
 def test_any_array_is_taken(way, array):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert torch.equal(torch.as_tensor(np.asarray(WAYS[way](array))), torch.from_numpy(NUMBERS))
+        assert torch.equal(torch.as_tensor(WAYS[way](array)).float(), torch.from_numpy(NUMBERS))

@@ -75,6 +75,13 @@ def test_what_is_made_of_an_unknown_size_can_be_asked_and_counted_with(made):
     torch.testing.assert_close(Model(steps, made(steps))(x), made(x))
 
 
+def test_parts_along_an_unknown_size_are_as_many_as_said():
+    x, steps = torch.ones(1, 2, 3), Input(shape=(None, 3))
+    torch.testing.assert_close(Model(steps, ops.unstack(steps, 2, axis=1))(x), ops.unstack(x, 2, axis=1))
+    with pytest.raises(ValueError, match="The size along axis 1 of shape .* is unknown: say in 'num'"):
+        ops.unstack(steps, axis=1)
+
+
 def test_classes_with_the_same_score_are_all_among_the_highest():
     assert ops.in_top_k([0, 1, 2], [[0.5, 0.5, 0.5]] * 3, 1).tolist() == [True] * 3
 

@@ -51,6 +51,10 @@ def test_a_callable_is_given_back(identifier):
     assert COLOURS.get(identifier) is identifier
 
 
+def test_a_function_is_found_by_what_serialize_keras_object_says_of_it():
+    assert COLOURS.get({"module": "builtins", "class_name": "function", "config": "light_green", "registered_name": None}) is len
+
+
 def test_none_stays_none():
     assert COLOURS.get(None) is None
 

@@ -21,6 +21,10 @@ _FOLDERS = "torchvision.datasets.ImageFolder reads folders of images for a DataL
 _TRANSFORMED = "torchvision.transforms.v2 has it: apply it in a Dataset, or make it a layer by TorchModuleWrapper."
 _TRANSFORMED_BATCHES = "torchvision.transforms.v2 has it: apply it in a Dataset, or in a collate_fn."
 _SOUNDS = "torchaudio.transforms has it: TorchModuleWrapper(module) makes it a layer."
+_OF_TORCH = "torch's own functions take tensors, also symbolic ones: torch.f(x) stands for K.tf.f(x) and K.T.f(x)."
+_TYPES = "A dtype is torch's: dtype.is_floating_point, torch.promote_types(one, other), str(dtype)."
+_EINOPS = "einops.rearrange takes real tensors; reshape and transpose take symbolic ones, too."
+_GROUPS = "One optimizer of torch's has several groups of weights: torch.optim.Adam([{'params': ..., 'lr': ...}, ...])."
 _LOGGED = "fit(..., verbose=2) prints a line for each epoch, verbose=0 nothing, and fit shows a bar."
 
 _INSTEAD: dict[str, dict[str, str]] = {
@@ -45,6 +49,14 @@ _INSTEAD: dict[str, dict[str, str]] = {
         **dict.fromkeys(("src", "api"), _PUBLIC),
     },
     "backend": {
+        "image_dim_ordering": "It is called image_data_format: 'tf' is 'channels_last', 'th' is 'channels_first'.",
+        "set_image_dim_ordering": "It is called set_image_data_format: 'tf' is 'channels_last', 'th' is 'channels_first'.",
+        **dict.fromkeys(("tf", "T", "th", "theano"), _OF_TORCH),
+        **dict.fromkeys(("get_graph", "control_dependencies"), "There is no graph of TensorFlow's: what is called runs, in order."),
+        "scan": "ops.scan walks along a tensor and hands a state on; so do backend.rnn, foldl and foldr.",
+        "normalize_data_format": "data_format=None is image_data_format() everywhere.",
+        "ctc_label_dense_to_sparse": "ctc_batch_cost takes labels as they are, padded.",
+        **dict.fromkeys(("standardize_dtype", "result_type", "is_float_dtype", "is_int_dtype"), _TYPES),
         "tensorflow_backend": "There is no session to set: torch takes a device's memory as it needs it. The functions are in backend.",
     },
     "engine": {
@@ -60,8 +72,23 @@ _INSTEAD: dict[str, dict[str, str]] = {
         **dict.fromkeys(("AutoContrast", "Equalization", "Solarization"), _TRANSFORMED_BATCHES),
         **dict.fromkeys(("MelSpectrogram", "STFTSpectrogram"), _SOUNDS),
         **dict.fromkeys(("TFSMLayer", "JaxLayer", "FlaxLayer"), "TorchModuleWrapper(module) makes any torch module a layer."),
+        "ReversibleEmbedding": "Words are told by x @ embedding.weights[0].T, in the call of a layer of your own that holds an Embedding.",
         "Pipeline": "Sequential([...]) of the same layers is a layer too.",
         "experimental": "Its layers are in layers itself.",
+    },
+    "ops": {
+        "rearrange": _EINOPS,
+        "numpy": "Its functions are in ops itself.",
+        "correlate": "torch.nn.functional.conv1d(x[None, None], kernel[None, None]) slides one over the other.",
+        "ctc_decode": "It is backend.ctc_decode, with the arguments of Keras 2.",
+        **dict.fromkeys(("adaptive_average_pool", "adaptive_max_pool"), "layers.AdaptiveAveragePooling2D and its like do it."),
+        "associative_scan": "ops.scan does it step by step.",
+        "vectorize": "torch.vmap(function) does it; ops.vectorized_map takes its arguments, too.",
+        "jvp": "torch.func.jvp(function, primals, tangents) does it.",
+    },
+    "optimizers": {
+        **dict.fromkeys(("MultiOptimizer", "OptimizerMap"), _GROUPS),
+        "ScheduleFreeAdamW": "The package schedulefree has it for torch: compile takes torch's optimizers.",
     },
     "preprocessing": {
         "image": f"{_FOLDERS} RandomFlip, RandomRotation and other layers disturb them: docs/performance.md.",
@@ -102,6 +129,41 @@ def __getattr__(name: str) -> NoReturn:
     AttributeError: module 'torchkeras_fn' has no attribute 'datasets'. Nothing is downloaded here: take any arrays or tensors.
     """
     raise _unknown("", name)
+
+
+def optimizer(name: str) -> NoReturn:
+    """Raise `AttributeError` for what `optimizers` does not have; it is the `__getattr__` of it.
+
+    >>> optimizer("ScheduleFreeAdamW")
+    Traceback (most recent call last):
+        ...
+    AttributeError: module 'torchkeras_fn.optimizers' has no attribute 'ScheduleFreeAdamW'.
+        The package schedulefree has it for torch: compile takes torch's optimizers.
+    """
+    raise _unknown("optimizers", name)
+
+
+def operation(name: str) -> NoReturn:
+    """Raise `AttributeError` for what `ops` does not have; it is the `__getattr__` of it.
+
+    >>> operation("jvp")
+    Traceback (most recent call last):
+        ...
+    AttributeError: module 'torchkeras_fn.ops' has no attribute 'jvp'. torch.func.jvp(function, primals, tangents) does it.
+    """
+    raise _unknown("ops", name)
+
+
+def of_backend(name: str) -> NoReturn:
+    """Raise `AttributeError` for what `backend` does not have; it is the `__getattr__` of it.
+
+    >>> of_backend("get_graph")
+    Traceback (most recent call last):
+        ...
+    AttributeError: module 'torchkeras_fn.backend' has no attribute 'get_graph'.
+        There is no graph of TensorFlow's: what is called runs, in order.
+    """
+    raise _unknown("backend", name)
 
 
 def layer(name: str) -> NoReturn:

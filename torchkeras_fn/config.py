@@ -35,6 +35,15 @@ def dtype(identifier: object) -> torch.dtype:
     return found
 
 
+def backend() -> str:
+    """Return the name of what does the work: `'torch'`, as programs of Keras 3 ask that have a way for each backend.
+
+    >>> backend()
+    'torch'
+    """
+    return "torch"
+
+
 def floatx() -> str:
     """Return the name of the default float type, `'float32'` unless changed.
 

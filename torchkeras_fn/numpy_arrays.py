@@ -1,4 +1,4 @@
-"""Numpy arrays as tensors, also those that torch refuses: backwards, in another byte order, or only to be read."""
+"""Numpy arrays as tensors, also those that torch refuses: backwards, in another byte order, only to be read, or of bfloat16."""
 
 import functools
 import math
@@ -37,6 +37,8 @@ def from_numpy(array: np.ndarray) -> torch.Tensor:
     >>> from_numpy(np.ones(2)[::-1]).shape
     torch.Size([2])
     """
+    if array.dtype.name == "bfloat16":  # which ml_dtypes lends to numpy
+        return from_numpy(array.view(np.int16)).view(torch.bfloat16)
     if not is_readable(array):
         array = array.astype(np.float32 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="), order="C", copy=True)
     if array.flags.writeable:

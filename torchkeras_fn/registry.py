@@ -178,7 +178,9 @@ class Registry:
             found = self.find(identifier)
             return self._made(found) if inspect.isclass(found) else found
         if isinstance(identifier, Mapping):
-            return self.deserialize(identifier)
+            name = identifier.get("config")  # how `serialize_keras_object` words a function
+            is_function = identifier.get("class_name") == "function" and isinstance(name, str)
+            return self.get(name) if is_function else self.deserialize(identifier)
         if inspect.isclass(identifier):
             return self._made(identifier)
         if callable(identifier):

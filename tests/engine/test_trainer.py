@@ -4,6 +4,7 @@ import inspect
 import sys
 import warnings
 import weakref
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -124,10 +125,17 @@ def test_the_weights_of_a_module_that_somebody_else_built_are_trained_in_place()
     assert not torch.equal(module.weight, before)
 
 
+Named = namedtuple("Named", ["a", "b"])
+
+
 def test_a_plain_module_takes_inputs_by_position_by_name_or_as_one_list():
     class ByPosition(Trainer, nn.Module):
         def forward(self, a, b):
             return a.sum(1) + b.sum(1)
+
+    class Masked(Trainer, nn.Module):
+        def forward(self, b, mask):
+            return b.sum(1) + mask.sum(1)
 
     class AsList(Trainer, nn.Module):
         def forward(self, parts):
@@ -137,9 +145,15 @@ def test_a_plain_module_takes_inputs_by_position_by_name_or_as_one_list():
         def forward(self, parts):
             return parts["a"].sum(1) + parts["b"].sum(1)
 
+    class AsNamed(Trainer, nn.Module):
+        def forward(self, parts):
+            return parts.a.sum(1) + parts.b.sum(1)
+
     expected = X.sum(1) + X[:, :2].sum(1)
     by_name = {"b": X[:, :2], "a": X}
-    for net, x in [(ByPosition(), XS), (ByPosition(), by_name), (AsList(), XS), (AsDict(), by_name)]:
+    named = Named(**by_name)
+    pairs = [(ByPosition(), XS), (Masked(), XS), (ByPosition(), by_name), (AsList(), XS), (AsDict(), by_name), (AsNamed(), named)]
+    for net, x in pairs:
         np.testing.assert_allclose(net.predict(x, batch_size=4), expected, rtol=1e-5)
 
 

@@ -26,6 +26,12 @@ def test_counts_are_of_the_layers_type_whatever_that_of_the_weights():
     assert counts.dtype is torch.float32 and counts.tolist() == [[1, 0, 5]]
 
 
+def test_fractions_as_weights_of_counts_stay_fractions_in_a_model():
+    x, weights = Input((2,)), Input((2,))
+    model = Model([x, weights], layers.CategoryEncoding(3, "count")(x, count_weights=weights))
+    assert model.predict([np.array([[0, 2]]), np.array([[0.5, 1.5]])], verbose=0).tolist() == [[0.5, 0, 1.5]]
+
+
 @pytest.mark.parametrize("mode", ["one_hot", "multi_hot", "count"])
 def test_codes_are_cast_as_the_model_is(mode):
     x = Input((2,), dtype="int64")

@@ -226,3 +226,22 @@ def test_an_activation_with_weights_has_the_shape_that_the_user_sees(kind):
     layer = getattr(layers, kind)(3, 2, activation=layers.PReLU())
     y = layer(Input(shape=shape))
     assert tuple(layer.get_weights()[-1].shape) == y.shape[1:]
+
+
+class Standardized(Conv2D):
+    """Weight standardization, https://arxiv.org/abs/1903.10520"""
+
+    def convolution_op(self, inputs, kernel):
+        return super().convolution_op(inputs, kernel - kernel.mean((0, 1, 2), keepdim=True))
+
+
+@pytest.mark.parametrize("options", [{}, {"padding": "same", "strides": 2, "activation": "relu"}, {"use_bias": False, "groups": 2}])
+def test_a_subclass_may_convolve_with_another_kernel(options):
+    x = torch.randn(2, 6, 7, 2, generator=torch.Generator().manual_seed(0))
+    layer, plain = Standardized(4, 3, **options), Conv2D(4, 3, **options)
+    layer(x), plain(x)
+    kernel, *bias = layer.get_weights()
+    plain.set_weights([kernel - kernel.mean((0, 1, 2), keepdims=True), *bias])
+    inputs = Input(shape=(6, 7, 2))
+    torch.testing.assert_close(layer(x), plain(x))
+    torch.testing.assert_close(Model(inputs, layer(inputs))(x), plain(x))

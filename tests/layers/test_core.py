@@ -293,6 +293,13 @@ def test_a_wrapped_module_with_several_inputs():
     torch.testing.assert_close(model(torch.ones(2, 3), torch.ones(2, 4)), module(torch.ones(2, 3), torch.ones(2, 4)))
 
 
+def test_a_wrapped_module_takes_its_arguments_by_name():
+    x, y = Input(shape=(3,)), Input(shape=(4,))
+    module = nn.Bilinear(3, 4, 2)
+    model = Model([x, y], TorchModuleWrapper(module)(input2=y, input1=x))
+    torch.testing.assert_close(model(torch.ones(2, 3), torch.ones(2, 4)), module(torch.ones(2, 3), torch.ones(2, 4)))
+
+
 def test_wrapped_weights_keep_torchs_layout():
     layer = TorchModuleWrapper(nn.Linear(3, 5))
     assert [weight.shape for weight in layer.get_weights()] == [(5, 3), (5,)]

@@ -135,3 +135,8 @@ def test_the_size_of_the_batch_is_said_once():
 def test_an_input_layer_needs_a_shape():
     with pytest.raises(ValueError, match="InputLayer: give a shape"):
         InputLayer()
+
+
+def test_an_input_layer_takes_its_tensor_under_the_name_that_keras_has_for_it():
+    data = torch.ones(5, 3)
+    assert InputLayer((3,), input_tensor=data).tensor is data

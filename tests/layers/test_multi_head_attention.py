@@ -229,3 +229,13 @@ def test_mistakes_are_told_where_they_are_made(make, message):
 def test_a_call_without_a_value_says_what_is_missing():
     with pytest.raises(TypeError, match=r"MultiHeadAttention is called on a query and a value, layer\(query, value\); got no value"):
         MultiHeadAttention(2, 3)(THREE)
+
+
+class Shifted(MultiHeadAttention):
+    def call(self, query, value, shift=None, **options):
+        return super().call(query, value, **options) + shift
+
+
+def test_the_call_of_a_subclass_may_take_more():
+    layer, x = Shifted(2, 3), torch.ones(2, 4, 8)
+    assert torch.equal(layer(x, x, shift=torch.ones(8)), layer(x, x, shift=torch.zeros(8)) + 1)

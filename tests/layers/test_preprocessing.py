@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from torchkeras_fn import Input, Model
-from torchkeras_fn.layers import Normalization, Rescaling
+from torchkeras_fn.layers import CategoryEncoding, Discretization, Normalization, Rescaling
 
 DATA = np.random.default_rng(0).normal(size=(50, 3)) * [1, 2, 3] + [4, 5, 6]
 
@@ -16,6 +16,26 @@ def test_rescaling_of_bytes():
     x = Input(shape=(2,), dtype="uint8")
     assert Model(x, Rescaling(1 / 255)(x))(torch.tensor([[0, 255]], dtype=torch.uint8)).tolist() == [[0, 1]]
     assert Rescaling([1, 2], [0, 1])(torch.ones(1, 2)).tolist() == [[1, 3]]
+
+
+LAYERS = [
+    Rescaling(2.0),
+    Normalization(mean=1.0, variance=4.0),
+    Discretization([0.5, 2.0]),
+    CategoryEncoding(4, "one_hot"),
+    lambda x: CategoryEncoding(4, "count")(x, count_weights=x),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_lists_of_numbers_are_data(layer):
+    assert layer([[3, 2], [0, 1]]).tolist() == layer(torch.tensor([[3, 2], [0, 1]])).tolist()
+
+
+@pytest.mark.parametrize("layer", [Rescaling(2.0), Normalization(), Discretization([0.5]), CategoryEncoding(2)])
+def test_one_input_is_taken(layer):
+    with pytest.raises(ValueError, match="expected one input, got a list of them"):
+        layer([torch.ones(2, 2), torch.ones(2, 2)])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torchkeras_fn import losses
+from torchkeras_fn import losses, metrics
 
 P = torch.tensor([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3]])
 ONE_HOT = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
@@ -311,3 +311,21 @@ def test_a_weight_for_each_pixel_counts_for_it_alone(theirs):
     one_by_one = [losses.as_loss(theirs)(t[None, None], p[None, None]) for t, p in zip(y_true.flatten(), y_pred.flatten(), strict=True)]
     expected = (torch.stack(one_by_one).reshape(2, 3, 4) * weight).mean()
     torch.testing.assert_close(losses.as_loss(theirs)(y_true, y_pred, weight), expected)
+
+
+class Mirrored(nn.Module):
+    def forward(self, y_true, y_pred):
+        return (y_true - y_pred).mean()
+
+
+@pytest.mark.parametrize(
+    ("get", "function", "told"),
+    [
+        (losses.get, lambda output, target: output, "with y_true first.*its arguments are 'output' and 'target'"),
+        (metrics.get, lambda y_pred, y_true: y_pred, "with y_true first.*its arguments are 'y_pred' and 'y_true'"),
+        (losses.get, Mirrored(), "prediction first.*its arguments are 'y_true' and 'y_pred'"),
+    ],
+)
+def test_names_that_say_another_order_are_told_of(get, function, told):
+    with pytest.warns(UserWarning, match=told):
+        get(function)

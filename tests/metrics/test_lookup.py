@@ -40,6 +40,12 @@ def test_which_metric_is_meant(loss, y_true, y_pred, kind, word):
     assert metric.name == word and metrics.is_open(word)
 
 
+@pytest.mark.parametrize("loss", [nn.BCEWithLogitsLoss(), F.binary_cross_entropy_with_logits])
+def test_accuracy_of_logits_that_torchs_loss_takes_parts_them_at_zero(loss):
+    metric = metrics.choose("accuracy", losses.as_loss(loss), (4, 1), (4, 1))
+    assert float(metric([[1.0], [1.0], [0.0], [0.0]], [[0.2], [2.0], [-0.2], [-2.0]])) == 1.0
+
+
 @pytest.mark.parametrize(
     "name", ["mse", "MSE", "mae", "mean_squared_error", "bce", "binary_accuracy", "BinaryAccuracy", "categorical_accuracy", "mean"]
 )

@@ -30,6 +30,7 @@ NUMPY = {
     "ops.logspace(x, 1.0, 3)": "np.logspace(x, 1.0, 3)",
     "ops.take_along_axis(row, c - 4, axis=None)": "np.take_along_axis(row, c - 4, axis=None)",
     "ops.vdot(row, other)": "np.vdot(row, other)",
+    "ops.dot(x, wide)": "np.dot(x, wide)",
     "ops.cross(x[:, :, :3], y[:, :, :3])": "np.cross(x[:, :, :3], y[:, :, :3])",
     # Keras repeats the border where the two ends of an axis need unequal padding, and averages that too.
     "ops.average_pool(image, 3, 2, 'same')": "windows(image, (3, 3), (2, 2))",

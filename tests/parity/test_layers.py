@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import torchkeras_fn as tk
 from parity.twins import LIBRARIES, array, random_weights, same, twins
 
 FLOATS = {
@@ -387,3 +388,23 @@ def test_order_of_layers_beside_a_mask(mask, taker, length):
 
     ours, theirs = (recipe(library) for library in LIBRARIES)
     assert [layer.name for layer in ours.layers] == [layer.name for layer in theirs.layers]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda k: k.layers.Dense(2, "relu", kernel_regularizer="l2", dtype="float64"),
+        lambda k: k.layers.Bidirectional(k.layers.RNN(k.layers.StackedRNNCells([k.layers.GRUCell(2)]))),
+        lambda k: k.layers.TimeDistributed(k.layers.BatchNormalization(epsilon=0.5)),
+        lambda k: k.Sequential([k.layers.Input((2, 3)), k.layers.GroupNormalization(1), k.layers.Conv1D(2, 1)]),
+        lambda k: k.Model(x := k.layers.Input((2, 3)), k.layers.Dense(1)(x)),
+    ],
+)
+def test_a_configuration_that_keras_wrote_is_read(make):
+    kind, theirs = type(make(tk)), make(keras)
+    x = np.random.default_rng(0).normal(size=(4, 2, 3)).astype("float32")
+    expected = theirs(x)
+    for layer in (kind.from_config(theirs.get_config()), tk.layers.deserialize(keras.saving.serialize_keras_object(theirs))):
+        layer(x)
+        layer.set_weights(theirs.get_weights())
+        same(layer(x, training=False), expected)

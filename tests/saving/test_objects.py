@@ -45,6 +45,12 @@ def test_what_is_no_object_is_what_it_is(value):
     assert deserialize_keras_object(serialize_keras_object(value)) == value
 
 
+@pytest.mark.parametrize("value", [np.array([1, 2], "int16"), np.ones((2, 1)), torch.tensor([0.5]), torch.tensor(True)])
+def test_arrays_and_tensors_come_back_from_their_values(value):
+    made = deserialize_keras_object(serialize_keras_object({"kept": value}))["kept"]
+    assert type(made) is type(value) and made.dtype == value.dtype and made.tolist() == value.tolist()
+
+
 def test_objects_in_a_structure():
     made = deserialize_keras_object(serialize_keras_object({"inner": [layers.Dense(3), "name"]}))
     assert made["inner"][0].units == 3 and made["inner"][1] == "name"

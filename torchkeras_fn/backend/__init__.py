@@ -13,6 +13,7 @@ tensor(5.)
 
 # ruff: noqa: F401 - the names are here to be found
 
+from torchkeras_fn.absent import of_backend as __getattr__
 from torchkeras_fn.backend.derivatives import gradients
 from torchkeras_fn.backend.elements import (
     argmax,

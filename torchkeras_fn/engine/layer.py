@@ -1,5 +1,6 @@
 """`Layer`: configure, build, and it is a torch module. Every layer, built in or a user's own, starts here."""
 
+import functools
 import inspect
 import sys
 from collections import Counter
@@ -19,7 +20,7 @@ from torchkeras_fn.engine.layer_parts.building import whole
 from torchkeras_fn.engine.layer_parts.calling import Called
 from torchkeras_fn.engine.layer_parts.making import Made
 from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
-from torchkeras_fn.engine.layer_parts.reserved_names import NEEDED, as_method, with_mode_switch
+from torchkeras_fn.engine.layer_parts.reserved_names import NEEDED, as_method, bound_with_mode_switch, with_mode_switch
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import Registry, snake_case
@@ -150,7 +151,7 @@ class Layer(Made, Called):
         """The type in which the layer computes: that of its weights, as mixed precision is the trainer's."""
         return self.dtype
 
-    variable_dtype = compute_dtype
+    variable_dtype = dtype_policy = compute_dtype
 
     @property
     def name(self) -> str:
@@ -218,6 +219,7 @@ class Layer(Made, Called):
             value = as_method(self, name, value)
         if self._is_users and isinstance(value, nn.Module) and "_listed" in self.__dict__:
             self.own_listed_modules()
+            self._make_room(name, value)
             if value in self._modules.values():  # what a list holds is from here on known as this attribute, at its place
                 parts = [(name if part is value and key in self._listed else key, part) for key, part in self._modules.items()]
                 self._modules.clear()
@@ -241,7 +243,7 @@ class Layer(Made, Called):
 
     def own_listed_modules(self) -> None:
         """Own the modules that a user's class keeps in lists, tuples and dicts, as it owns those in attributes: `blocks_0`, `blocks_1`."""
-        if type(self).call is Layer.call:
+        if not self._owns_what_lists_hold():
             return
         kept = {name: value for name, value in vars(self).items() if isinstance(value, (list, tuple, dict)) and name not in _OUR_ATTRIBUTES}
         for name, value in kept.items():
@@ -249,6 +251,12 @@ class Layer(Made, Called):
                 if isinstance(part, nn.Module) and part not in self._modules.values():
                     self._modules[f"{name}_{index}"] = part
                     self._listed.add(f"{name}_{index}")
+
+    def _owns_what_lists_hold(self) -> bool:
+        return type(self).call is not Layer.call
+
+    def _make_room(self, name: str, module: nn.Module) -> None:
+        """Get ready for a module that a user's class is about to keep in an attribute of this name."""
 
     def _adopt(self, module: nn.Module) -> None:
         """Make the module's weights this layer's own: one set of tensors, known as `dense_1.weight`, not `dense_1.module.weight`."""
@@ -258,10 +266,12 @@ class Layer(Made, Called):
             self._bring_along(module)
         vars(self)["module"] = module
         self.training = module.training
+        if type(module).train is not nn.Module.train:  # which may keep parts of it in their mode
+            vars(self)["train"] = functools.partial(_train, self, module)
         if isinstance(self.activation, nn.Module) and self.activates_outputs:
             module._modules["activation"] = self.activation
         for kept in ("_parameters", "_buffers", "_non_persistent_buffers_set", "_modules"):
-            vars(self)[kept] = vars(module)[kept]
+            vars(self)[kept] = getattr(module, kept)  # which a traced module has elsewhere
 
     def _bring_along(self, module: nn.Module) -> None:
         """Give the module the weights and layers that a user's class keeps beside it, so that they are moved, saved and trained with it."""
@@ -314,5 +324,12 @@ _FORWARDS = (Called.forward.__code__, FunctionModule.forward.__code__)
 Layer.build = whole(Layer.build)  # type: ignore[method-assign]
 
 
-_OUR_ATTRIBUTES = frozenset(("_modules", "built_for", "_arguments", "_stack", "_views", *vars(Layer())))
+def _train(layer: Layer, module: nn.Module, mode: bool = True) -> Layer:
+    """Switch a layer to training or inference as its module has it switched, whose parts are the layer's."""
+    bound_with_mode_switch(module, module.train)(mode)
+    layer.training = mode
+    return layer
+
+
+_OUR_ATTRIBUTES = frozenset(("_modules", "built_for", "_arguments", "_stack", "_views", "_of_graph", *vars(Layer())))
 """Attributes of a layer, and of the models, in which a user's class keeps nothing of its own."""

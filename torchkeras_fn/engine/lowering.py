@@ -294,11 +294,12 @@ class _Writer:
         return result, self.write_mask(layer, target, args[0] if args else None, mask, has_mask)
 
     def write_described(self, layer: Layer, target: str, mode: bool | None, args: Any, kwargs: Any) -> Any:
-        outputs = self.through(layer.prepare, args[0])
+        handed = (self.through(layer.prepare, args[0]), *args[1:]) if args else ()  # a torch module may take all by name
+        outputs = handed[0] if handed else None
         if layer.module is not None:
             called = target if self.modes.setdefault(target, mode) == mode else f"{target}_{_MODE_NAMES[mode]}"
             self.modules[called] = layer.module if mode is None else in_fixed_mode(layer.module, bool(mode))
-            outputs = self.fx.call_module(called, (outputs, *args[1:]), kwargs)
+            outputs = self.fx.call_module(called, handed, kwargs)
         if not isinstance(layer.activation, nn.Module) or not layer.activates_outputs:
             return self.through(layer.finish, outputs)
         if isinstance(layer, Spatial):

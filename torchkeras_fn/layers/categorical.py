@@ -8,12 +8,11 @@ import torch
 from torch import nn
 
 from torchkeras_fn.arguments import number, one_of, positive_integer
-from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import describe_operation
-from torchkeras_fn.layers.preprocessing import batches_of
+from torchkeras_fn.layers.preprocessing import DataLayer, batches_of, one_shape
 
 
-class CategoryEncoding(Layer):
+class CategoryEncoding(DataLayer):
     """Makes vectors of `num_tokens` numbers out of indices: `(batch, indices)` to `(batch, num_tokens)`.
 
     `output_mode` is `'multi_hot'` (`'binary'`), 1 at each index that a row holds; `'count'`, how often it does, or the sum of
@@ -34,8 +33,7 @@ class CategoryEncoding(Layer):
 
     def build(self, input_shape: Any) -> nn.Module:
         """Return what encodes."""
-        if isinstance(input_shape, list):
-            raise ValueError("expected one input, got a list of them")
+        one_shape(input_shape)
         return Encode(self.num_tokens, self.output_mode, self.dtype)
 
     def call(self, inputs: Any, count_weights: Any = None) -> Any:
@@ -47,7 +45,7 @@ class CategoryEncoding(Layer):
         return self.module(inputs.long(), count_weights)  # type: ignore[misc]
 
 
-class Discretization(Layer):
+class Discretization(DataLayer):
     """Makes of each number the index of the range that it lies in: that of `x` is the number of `bin_boundaries` not above `x`.
 
     The boundaries are given, or with `num_bins` found by `adapt(data)`, so that each range holds as many of the data. With
@@ -80,8 +78,7 @@ class Discretization(Layer):
 
     def build(self, input_shape: Any) -> nn.Module:
         """Return what looks up the ranges."""
-        if isinstance(input_shape, list):
-            raise ValueError("expected one input, got a list of them")
+        one_shape(input_shape)
         module = Buckets(len(self.bin_boundaries or ()) if self.num_bins is None else self.num_bins - 1, self.output_mode, self.dtype)
         if self.bin_boundaries is not None:
             module.set_boundaries(self.bin_boundaries)

@@ -9,6 +9,7 @@ from torch import nn
 from torchkeras_fn.arguments import one_of, positive_integer
 from torchkeras_fn.engine.layer_parts.named_weight import Weight
 from torchkeras_fn.engine.lowered.layout import Spatial, per_axis, same_padding
+from torchkeras_fn.origin import is_ours
 
 CONVOLUTIONS: Sequence[Any] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -119,6 +120,26 @@ class _Conv(Convolution):
             raise ValueError(f"expected a number of channels divisible by groups={self.groups}, got {channels}")
         module: nn.Module = self.convolution(channels, self.filters, self.groups, self.use_bias)
         return module
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a user's class that has a `convolution_op` of its own, and no `call`, be called so that it runs."""
+        if "convolution_op" in vars(cls) and not is_ours(cls) and is_ours(cls.call):
+            cls.call = _call_with_own_convolution  # type: ignore[method-assign, assignment]
+        super().__init_subclass__(**kwargs)
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """Return the convolution with a kernel in Keras' layout, without bias and activation; to be overridden to change either."""
+        weight = kernel.permute(self.rank + 1, self.rank, *range(self.rank))
+        convolve: Any = (F.conv1d, F.conv2d, F.conv3d)[self.rank - 1]
+        padding: Any = self.module.padding  # type: ignore[union-attr]
+        return self.restore(convolve(self.prepare(inputs), weight, None, self.strides, padding, self.dilation_rate, self.groups))
+
+
+def _call_with_own_convolution(self: Any, inputs: Any) -> Any:
+    outputs = self.convolution_op(inputs, self.kernel)
+    if self.use_bias:
+        outputs = outputs + (self.bias if self.channels_last else self.bias.reshape(-1, *[1] * self.rank))
+    return super(Spatial, self).finish(outputs)
 
 
 class Conv1D(_Conv):

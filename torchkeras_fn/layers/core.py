@@ -219,10 +219,14 @@ class Lambda(Layer):
 class TorchModuleWrapper(Layer):
     """Makes any `torch.nn.Module` a layer; its parameters keep torch's layout, and are trained and saved with the model.
 
+    It is called with the arguments of the module's `forward`, in their order or by their names.
+
     >>> import torch
     >>> TorchModuleWrapper(nn.Linear(3, 5))(torch.ones(2, 3)).shape
     torch.Size([2, 5])
     """
+
+    wraps_module = True
 
     def __init__(self, module: nn.Module, name: str | None = None, **kwargs: Any):
         super().__init__(name=name, **kwargs)

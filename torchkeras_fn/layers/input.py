@@ -36,6 +36,7 @@ class InputLayer(Layer):
         name: str | None = None,
         **kwargs: Any,
     ):
+        tensor = kwargs.pop("input_tensor", tensor)
         super().__init__(name=name, input_shape=kwargs.pop("input_shape", shape), batch_size=batch_size, dtype=dtype, **kwargs)
         batch_shape = self.batch_input_shape if batch_shape is None else batch_shape
         if batch_shape is None:

@@ -53,8 +53,12 @@ class _Heads(Layer):
         return_attention_scores: bool = False,
         training: bool | None = None,
         use_causal_mask: bool = False,
+        **further: Any,
     ) -> Any:
-        """Attend: see the class. As in Keras 3 the query's mask counts where it comes with the query; one given here for grouped heads."""
+        """Attend: see the class. As in Keras 3 the query's mask counts where it comes with the query; one given here for grouped heads.
+
+        `further` are arguments of the `call` of a subclass.
+        """
         if query is None or value is None:
             missing = "query" if query is None else "value"
             raise TypeError(f"{describe_operation(self)} is called on a query and a value, layer(query, value); got no {missing}.")
@@ -66,7 +70,7 @@ class _Heads(Layer):
         if training is not None:
             options["training"] = training
         flags = {"return_attention_scores": return_attention_scores, "use_causal_mask": use_causal_mask}
-        return super().__call__(*tensors, **options, **{name: True for name, flag in flags.items() if flag})
+        return super().__call__(*tensors, **options, **further, **{name: True for name, flag in flags.items() if flag})
 
     def build_shape(self, *args: Any, **kwargs: Any) -> Any:
         """Return the shapes of query, value and key."""

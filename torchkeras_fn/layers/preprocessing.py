@@ -1,5 +1,6 @@
 """Layers that bring raw numbers to a scale on which models learn well."""
 
+import numbers
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,12 +9,41 @@ import torch
 from torch import nn
 
 from torchkeras_fn import config
+from torchkeras_fn.engine.basics.nested import leaves_of
 from torchkeras_fn.engine.layer import Layer
 from torchkeras_fn.engine.symbolic import describe_operation
 from torchkeras_fn.layers.core import axes_of
 
 
-class Rescaling(Layer):
+class DataLayer(Layer):
+    """The base of layers over data as they were read: called on numbers, they also take lists of them.
+
+    >>> DataLayer.__call__(Rescaling(2.0), [1, 2])
+    tensor([2., 4.])
+    """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Make tensors of lists, and call the layer."""
+        return super().forward(*map(_listed, args), **{name: _listed(value) for name, value in kwargs.items()})
+
+
+def one_shape(shapes: Any) -> Any:
+    """Return the shape of the only input of a layer. Raises `ValueError` for a list of several.
+
+    >>> one_shape((None, 3))
+    (None, 3)
+    """
+    if isinstance(shapes, list):
+        raise ValueError("expected one input, got a list of them")
+    return shapes
+
+
+def _listed(value: Any) -> Any:
+    is_of_numbers = isinstance(value, (list, tuple)) and all(isinstance(leaf, numbers.Number) for leaf in leaves_of(value))
+    return np.asarray(value) if is_of_numbers else value
+
+
+class Rescaling(DataLayer):
     """`inputs * scale + offset`: `Rescaling(1 / 255)` brings the bytes of an image to the range from 0 to 1.
 
     `scale` and `offset` are numbers, or one for each channel: of the last axis, or of the third from the end where
@@ -33,6 +63,7 @@ class Rescaling(Layer):
 
     def build(self, input_shape: Any) -> nn.Module:
         """Return the multiplication and addition."""
+        input_shape = one_shape(input_shape)
         places = 2 if config.image_data_format() == "channels_first" else 0
         tensors = [torch.as_tensor(part, dtype=self.dtype) for part in (self.scale, self.offset)]
         scale, offset = (part[(..., *[None] * places)] if part.ndim == 1 else part for part in tensors)
@@ -69,7 +100,7 @@ class Affine(nn.Module):
         return inputs * self.scale + self.offset
 
 
-class Normalization(Layer):
+class Normalization(DataLayer):
     """Brings each feature along `axis` to mean 0 and deviation 1, by a `mean` and `variance` given or found by `adapt(data)`.
 
     `axis` is an axis, several, or `None` for a single mean of everything. `invert=True` goes the other way.
@@ -98,7 +129,7 @@ class Normalization(Layer):
 
     def build(self, input_shape: Any) -> nn.Module:
         """Return the module for the sizes of the axes."""
-        rank = len(input_shape)
+        rank = len(one_shape(input_shape))
         if not all(-rank <= axis < rank for axis in self.axis):
             raise ValueError(f"'axis' must be axes of the input, got {list(self.axis)}")
         kept = sorted({axis % rank for axis in self.axis})

@@ -64,7 +64,7 @@ from torchkeras_fn.losses.regression import (
 from torchkeras_fn.losses.segmentation import Dice, Tversky
 from torchkeras_fn.losses.sequences import CTC
 from torchkeras_fn.losses.similarity import Circle, circle
-from torchkeras_fn.losses.wrappers import FunctionLoss, TorchLoss, check_no_layer, in_torch_order
+from torchkeras_fn.losses.wrappers import FunctionLoss, TorchLoss, check_no_layer, in_torch_order, warn_of_order
 
 __all__ = [
     "ALIASES",
@@ -143,4 +143,5 @@ __all__ = [
     "sparse_categorical_crossentropy",
     "squared_hinge",
     "tversky",
+    "warn_of_order",
 ]

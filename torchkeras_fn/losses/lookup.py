@@ -8,7 +8,7 @@ from typing import Any
 from torchkeras_fn.losses.base import Loss
 from torchkeras_fn.losses.functions import ALIASES, CLASSES, FUNCTIONS
 from torchkeras_fn.losses.probabilistic import BinaryCrossentropy
-from torchkeras_fn.losses.wrappers import FunctionLoss, TorchLoss, check_no_layer, in_torch_order
+from torchkeras_fn.losses.wrappers import FunctionLoss, TorchLoss, check_no_layer, in_torch_order, warn_of_order
 from torchkeras_fn.registry import Registry, custom_object_scope
 
 registry = Registry("loss", CLASSES, ALIASES)
@@ -30,6 +30,7 @@ def get(identifier: Any) -> Any:
             return function
     found = registry.get(identifier)
     check_no_layer(found, "loss")
+    warn_of_order(found, "loss")
     return TorchLoss(found) if in_torch_order(found) else found
 
 

@@ -3,6 +3,7 @@
 import copy
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -140,6 +141,11 @@ class TorchLoss(Loss):
         """Whether each value of an output is a yes or no."""
         return self.kind in _BINARY
 
+    @property
+    def takes_logits(self) -> bool:
+        """Whether each value of an output is what a sigmoid would make a probability."""
+        return self.kind in _BINARY_OF_LOGITS
+
     def _with_reduction(self, reduction: str) -> Callable[..., Any]:
         if isinstance(self.function, nn.Module):
             if not hasattr(self.function, "reduction"):
@@ -152,7 +158,8 @@ class TorchLoss(Loss):
 
 _BY_CLASS = {"CrossEntropyLoss", "NLLLoss", "MultiMarginLoss", "cross_entropy", "nll_loss", "multi_margin_loss"}
 _BY_WEIGHT_OF_CLASS = {"CrossEntropyLoss", "NLLLoss", "cross_entropy", "nll_loss"}
-_BINARY = {"BCELoss", "BCEWithLogitsLoss", "binary_cross_entropy", "binary_cross_entropy_with_logits"}
+_BINARY_OF_LOGITS = {"BCEWithLogitsLoss", "binary_cross_entropy_with_logits"}
+_BINARY = {"BCELoss", "binary_cross_entropy"} | _BINARY_OF_LOGITS
 _BY_ELEMENT = _BINARY | {
     *("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "KLDivLoss", "PoissonNLLLoss"),
     *("SoftMarginLoss", "HingeEmbeddingLoss", "MultiLabelSoftMarginLoss"),
@@ -169,6 +176,30 @@ def check_no_layer(function: Any, what: str) -> None:
     if any(base.__module__ == "torchkeras_fn.engine.layer" for base in type(function).__mro__):
         name = type(function).__name__
         raise TypeError(f"{name} is a layer, which no {what} can be. Derive it from {what.capitalize()}, or pass a function.")
+
+
+_PREDICTIONS = {"y_pred", "y_hat", "pred", "preds", "prediction", "predictions", "output", "outputs", "logits", "input"}
+_TARGETS = {"y_true", "y", "true", "target", "targets", "label", "labels"}
+
+
+def warn_of_order(function: Any, what: str) -> None:
+    """Warn where the names of a user's arguments tell that predictions and targets will come the other way round.
+
+    >>> warn_of_order(lambda y_true, y_pred: y_pred, "loss")
+    """
+    called = function.forward if isinstance(function, nn.Module) else function
+    if not (inspect.isfunction(called) or inspect.ismethod(called)) or str(called.__module__).startswith("torch."):
+        return
+    names, is_torchs = list(inspect.signature(called).parameters)[:2], in_torch_order(function)
+    first, second = (_TARGETS, _PREDICTIONS) if is_torchs else (_PREDICTIONS, _TARGETS)
+    if len(names) == 2 and names[0] in first and names[1] in second:
+        name = getattr(function, "__name__", type(function).__name__)
+        order = "prediction first, as modules of torch are" if is_torchs else "with y_true first, as in Keras"
+        warnings.warn(
+            f"The {what} {name!r} is called {order}, but its arguments are {names[0]!r} and {names[1]!r}. Change their order, or "
+            f"pass {'a function, which is given y_true' if is_torchs else 'a torch.nn.Module, which is given the prediction'} first.",
+            stacklevel=2,
+        )
 
 
 def in_torch_order(function: Any) -> bool:

@@ -76,6 +76,7 @@ def get(identifier: Any) -> Any:
                 found.like_the_loss = True
         return found
     losses.check_no_layer(found, "metric")
+    losses.warn_of_order(found, "metric")
     if losses.in_torch_order(found) or not inspect.isfunction(found) or found in losses.FUNCTIONS:
         loss = losses.as_loss(found)
         if not isinstance(loss, losses.FunctionLoss):
@@ -133,7 +134,8 @@ def choose(name: str, loss: Any, y_true_shape: Any, y_pred_shape: Any) -> Metric
     """Return the metric that an open name, such as `'accuracy'`, means here.
 
     Binary where the loss is binary crossentropy or the output has one unit, sparse where targets are class indices,
-    else categorical. Torch's crossentropies have the classes of steps and pixels along axis 1.
+    else categorical. Torch's crossentropies have the classes of steps and pixels along axis 1, and a logit of torch's
+    `BCEWithLogitsLoss` says yes where it is positive.
 
     >>> choose("acc", None, (4,), (4, 3))
     <SparseCategoricalAccuracy name=acc>
@@ -145,6 +147,8 @@ def choose(name: str, loss: Any, y_true_shape: Any, y_pred_shape: Any) -> Metric
     binary, sparse, categorical = kinds
     indices = len(y_true_shape) < len(y_pred_shape) or (y_true_shape[-1:] == (1,) and y_pred_shape[-1:] != (1,))
     is_binary = losses.is_binary(loss) or tuple(y_pred_shape[1:])[-1:] in ((), (1,))
+    if is_binary and kinds is _ACCURACIES and getattr(loss, "takes_logits", False):
+        return accuracies.BinaryAccuracy(name, threshold=0.0)  # where a sigmoid is 1/2
     metric: Metric = (binary if is_binary else sparse if getattr(loss, "indices", False) or indices else categorical)(name)
     return metric
 

@@ -16,9 +16,12 @@ from torchkeras_fn.engine.layer_parts.reserved_names import Yielding
 from torchkeras_fn.engine.lowered.casting import cast_records
 from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.engine.outputs.custom_metrics import metrics_in
+from torchkeras_fn.engine.steps.forward import parameters_of
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.models.chosen import Chosen
 from torchkeras_fn.models.drawn_trainer import DrawnTrainer
+from torchkeras_fn.registry import custom_object_scope
+from torchkeras_fn.saving.keras_files.reading import Reader
 from torchkeras_fn.utils.summary import print_summary
 
 
@@ -53,6 +56,12 @@ class Model(DrawnTrainer):
         if outputs is not None and not self._trainable:
             self.trainable = False  # for the layers inside, too
 
+    @Yielding  # type: ignore[prop-decorator]
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called, as the wrappers of scikit-learn's kind ask."""
+        return self.objective is not None
+
     def frozen_with_it(self) -> list[NamedWeight]:
         """Return the weights of no layer: each layer of a drawn model was told, and one that is made trainable again learns elsewhere."""
         graph = self.graph
@@ -82,7 +91,9 @@ class Model(DrawnTrainer):
             raise TypeError(f"from_module needs a torch.nn.Module, got {type(module).__name__}.")
         model = cls(name=name)
         model._adopt(module)
-        model.built = True
+        model.wraps_module = model.built = True
+        if "training" in parameters_of(module.forward):
+            model.module_takes, model._tells_mode = frozenset({"training"}), True
         return model
 
     def summary(
@@ -134,7 +145,10 @@ class Model(DrawnTrainer):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
-        """Return a new model, with new weights, of what `get_config` returned."""
+        """Return a new model, with new weights, of what `get_config` returned, here or in Keras 3."""
+        if is_of_keras(config):
+            with custom_object_scope(custom_objects or {}):
+                return Reader().model({"class_name": "Functional" if "input_layers" in config else "Sequential", "config": config})
         if cls is Model and "module" in config:
             model = cls.from_module(config["module"], config.get("name"))
             model._trainable = config.get("trainable", True)
@@ -194,6 +208,16 @@ def _spec(tensor: Any) -> Spec | None:
     if isinstance(tensor, PackedSequence):  # checks what it holds, so that it cannot hold these
         return None
     return Spec.of((None, *tensor.shape[1:]) if len(tensor.shape) else (), tensor.dtype)
+
+
+def is_of_keras(config: Mapping[str, Any]) -> bool:
+    """Return whether the configuration of a model is one that Keras 3 wrote.
+
+    >>> is_of_keras({"layers": [{"class_name": "Dense", "registered_name": None, "config": {"units": 1}}]})
+    True
+    """
+    layers = config.get("layers")
+    return isinstance(layers, (list, tuple)) and any(isinstance(entry, Mapping) and "registered_name" in entry for entry in layers)
 
 
 registry.register("Model", Model)

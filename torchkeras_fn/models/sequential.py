@@ -13,7 +13,7 @@ from torchkeras_fn.engine.lowered.casting import cast_inputs, note_type
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
 from torchkeras_fn.layers.core import TorchModuleWrapper
 from torchkeras_fn.layers.input import Input, InputLayer
-from torchkeras_fn.models.model import Model
+from torchkeras_fn.models.model import Model, is_of_keras
 from torchkeras_fn.registry import custom_object_scope
 
 
@@ -75,7 +75,7 @@ class Sequential(Model):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
         """Return a new stack, with new weights, of the layers that `get_config` described."""
-        if "layers" not in config:
+        if "layers" not in config or is_of_keras(config):
             return super().from_config(config, custom_objects)
         with custom_object_scope(custom_objects or {}), shared_layers():
             layers = [make_layer(entry, layer_of) for entry in config["layers"]]
@@ -129,10 +129,8 @@ class Sequential(Model):
         """Own the layers of the stack as it is now: under their names where it can be drawn."""
         self._graph = None
         self._views = {}
-        self._modules.clear()
         self._bound = False
-        for index, layer in enumerate(self._stack):
-            self._modules[f"layer_{index}"] = layer
+        self._own({f"layer_{index}": layer for index, layer in enumerate(self._stack)})
         _ = self.graph
 
     @property

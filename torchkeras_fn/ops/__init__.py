@@ -6,6 +6,7 @@ is made of. `shape(x)` of a symbolic tensor holds symbolic sizes where they are 
 
 # ruff: noqa: F401, I001 - the names are here to be found, and one a line would be three hundred lines
 
+from torchkeras_fn.absent import operation as __getattr__
 from torchkeras_fn.ops import core, image, linalg, nn
 from torchkeras_fn.ops.core import (
     array, cast, cond, convert_to_numpy, convert_to_tensor, copy, custom_gradient, dtype, fori_loop, is_tensor, map, saturate_cast, scan,
@@ -20,17 +21,19 @@ from torchkeras_fn.ops.elementwise import (
     deg2rad, divide, divide_no_nan, equal, erf, erfc, erfinv, exp, exp2, expm1, fabs, floor, floor_divide, fmax, fmin, fmod, gcd, greater,
     greater_equal, heaviside, hypot, i0, imag, isclose, isfinite, isin, isinf, isnan, isneginf, isposinf, isreal, lcm, ldexp, left_shift,
     less, less_equal, log, log10, log1p, log2, logaddexp, logaddexp2, logical_and, logical_not, logical_or, logical_xor, maximum,
-    minimum, mod, multiply, nan_to_num, negative, nextafter, not_equal, pow, power, rad2deg, real, reciprocal, right_shift, round,
-    rsqrt, select, sign, signbit, sin, sinc, sinh, sqrt, square, subtract, tan, tanh, true_divide, trunc, where,
+    minimum, mod, multiply, nan_to_num, negative, nextafter, not_equal, polar, pow, power, rad2deg, real, reciprocal, right_shift, round,
+    rsqrt, select, sign, signbit, sin, sinc, sinh, sqrt, square, subtract, tan, tanh, true_divide, trunc, view_as_complex, view_as_real,
+    where,
 )
+from torchkeras_fn.ops.factors import cholesky, cholesky_inverse, eig, eigh, lu_factor, qr, svd
 from torchkeras_fn.ops.fourier import extract_sequences, fft, fft2, ifft2, irfft, istft, rfft, stft
 from torchkeras_fn.ops.indexing import (
     argpartition, argsort, bincount, digitize, get_item, histogram, in_top_k, multi_hot, nonzero, one_hot, scatter, scatter_update,
     searchsorted, slice, slice_update, sort, take, take_along_axis, top_k, unique,
 )
 from torchkeras_fn.ops.linalg import (
-    cdist, cholesky, corrcoef, cross, det, diag, diagflat, diagonal, dot, eigh, einsum, inner, inv, kron, logdet, lstsq, matmul,
-    matrix_rank, norm, outer, pinv, qr, slogdet, solve, solve_triangular, svd, tensordot, trace, trapezoid, tril, triu, vander,
+    cdist, corrcoef, cross, det, diag, diagflat, diagonal, dot, einsum, inner, inv, kron, logdet, lstsq, matmul,
+    matrix_rank, norm, outer, pinv, slogdet, solve, solve_triangular, tensordot, trace, trapezoid, tril, triu, vander,
     vdot,
 )
 from torchkeras_fn.ops.missing import (
@@ -54,5 +57,5 @@ from torchkeras_fn.ops.shaping import (
     meshgrid, moveaxis, ndim, pad, ravel, repeat, reshape, roll, rot90, shape, size, split, squeeze, stack, swapaxes, tile,
     transpose, unravel_index, unstack, vsplit, vstack,
 )
-from torchkeras_fn.ops.spatial import average_pool, conv, conv_transpose, depthwise_conv, max_pool, separable_conv
+from torchkeras_fn.ops.spatial import average_pool, conv, conv_transpose, depthwise_conv, fold, max_pool, separable_conv, unfold
 from torchkeras_fn.ops.windows import bartlett, blackman, hamming, hanning, kaiser

@@ -28,18 +28,17 @@ def _binary(function: Callable[..., Any]) -> Callable[..., Any]:
     return entry(lambda x1, x2: function(*as_tensors(x1, x2)), name, __name__, f"Return `torch.{name}(x1, x2)`.")
 
 
-def _alike(x1: Any, x2: Any, floats: bool = False) -> tuple[Any, Any]:
+def _alike(x1: Any, x2: Any) -> tuple[Any, Any]:
     """Two operands in one type, for the functions of torch that take no others."""
     x1, x2 = as_tensors(x1, x2)
-    if floats:
-        x1, x2 = as_floats(x1), as_floats(x2)
     wanted = torch.promote_types(x1.dtype, x2.dtype)
     return x1 if x1.dtype == wanted else x1.to(wanted), x2 if x2.dtype == wanted else x2.to(wanted)
 
 
-def _binary_alike(function: Callable[..., Any], floats: bool = False) -> Callable[..., Any]:
-    name, kind = function.__name__, ", as floats" if floats else ""
-    return entry(lambda x1, x2: function(*_alike(x1, x2, floats)), name, __name__, f"Return `torch.{name}(x1, x2)`{kind}.")
+def _binary_floating(function: Callable[..., Any]) -> Callable[..., Any]:
+    name = function.__name__
+    description = f"Return `torch.{name}(x1, x2)`, as floats."
+    return entry(lambda x1, x2: function(*_alike(*map(as_floats, as_tensors(x1, x2)))), name, __name__, description)
 
 
 # ---------------------------------------------------------------------- of one
@@ -59,6 +58,7 @@ real = _unary(torch.real)
 sign = _unary(torch.sign)
 signbit = _unary(torch.signbit)
 square = _unary(torch.square)
+view_as_real = _unary(torch.view_as_real)
 
 arccos = _floating(torch.arccos)
 arccosh = _floating(torch.arccosh)
@@ -92,7 +92,8 @@ sinh = _floating(torch.sinh)
 sqrt = _floating(torch.sqrt)
 tan = _floating(torch.tan)
 tanh = _floating(torch.tanh)
-trunc = _floating(torch.trunc)
+trunc = _unary(torch.trunc)
+view_as_complex = _floating(torch.view_as_complex)
 
 
 def abs(x: Any) -> Any:
@@ -198,16 +199,17 @@ fmax = _binary(torch.fmax)
 fmin = _binary(torch.fmin)
 fmod = _binary(torch.fmod)
 gcd = _binary(torch.gcd)
-heaviside = _binary_alike(torch.heaviside)
-hypot = _binary_alike(torch.hypot, floats=True)
+heaviside = _binary_floating(torch.heaviside)
+hypot = _binary_floating(torch.hypot)
 lcm = _binary(torch.lcm)
 ldexp = _binary(torch.ldexp)
-logaddexp = _binary_alike(torch.logaddexp, floats=True)
-logaddexp2 = _binary_alike(torch.logaddexp2, floats=True)
+logaddexp = _binary_floating(torch.logaddexp)
+logaddexp2 = _binary_floating(torch.logaddexp2)
 logical_and = _binary(torch.logical_and)
 logical_or = _binary(torch.logical_or)
 logical_xor = _binary(torch.logical_xor)
-nextafter = _binary_alike(torch.nextafter, floats=True)
+nextafter = _binary_floating(torch.nextafter)
+polar = _binary_floating(torch.polar)
 
 
 def maximum(x1: Any, x2: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Products of matrices and tensors, norms and decompositions."""
+"""Products of matrices and tensors, norms, and what solves equations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import torch
 
 from torchkeras_fn.ops.conversion import as_floats, as_tensor, as_tensors, axes_of
 from torchkeras_fn.ops.creation import arange
+from torchkeras_fn.ops.factors import cholesky, cholesky_inverse, eig, eigh, lu_factor, qr, svd  # noqa: F401 - Keras has them here, too
 
 
 def matmul(x1: Any, x2: Any) -> Any:
@@ -215,44 +216,6 @@ def logdet(x: Any) -> Any:
     tensor(0.)
     """
     return torch.logdet(as_floats(x))
-
-
-def cholesky(x: Any, upper: bool = False) -> Any:
-    """Return the lower (or upper) triangular matrix that times its transpose makes `x`.
-
-    >>> cholesky([[4.0]])
-    tensor([[2.]])
-    """
-    found = torch.linalg.cholesky(as_floats(x))
-    return torch.swapaxes(found, -1, -2) if upper else found
-
-
-def qr(x: Any, mode: str = "reduced") -> Any:
-    """Return an orthonormal and an upper triangular matrix whose product is `x`.
-
-    >>> [part.shape for part in qr(torch.eye(3))]
-    [torch.Size([3, 3]), torch.Size([3, 3])]
-    """
-    return tuple(torch.linalg.qr(as_floats(x), mode))
-
-
-def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
-    """Return the singular value decomposition `(U, s, Vh)`, or the singular values alone.
-
-    >>> svd(torch.eye(2), compute_uv=False)
-    tensor([1., 1.])
-    """
-    x = as_floats(x)
-    return tuple(torch.linalg.svd(x, full_matrices)) if compute_uv else torch.linalg.svdvals(x)
-
-
-def eigh(x: Any) -> Any:
-    """Return the eigenvalues of symmetric matrices, ascending, and their eigenvectors in columns.
-
-    >>> eigh([[2.0, 0.0], [0.0, 1.0]])[0]
-    tensor([1., 2.])
-    """
-    return tuple(torch.linalg.eigh(as_floats(x)))
 
 
 def solve(a: Any, b: Any) -> Any:

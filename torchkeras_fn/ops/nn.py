@@ -19,9 +19,11 @@ from torchkeras_fn.ops.spatial import (  # noqa: F401 - Keras has them here, too
     conv,
     conv_transpose,
     depthwise_conv,
+    fold,
     is_channels_last,
     max_pool,
     separable_conv,
+    unfold,
 )
 
 

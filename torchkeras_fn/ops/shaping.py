@@ -373,12 +373,17 @@ def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
 
 
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Any]:
-    """Return the parts of `x` along an axis of known size, which they lack.
+    """Return the parts of `x` along an axis, which they lack: `num` of them where its size is unknown. Raises `ValueError` without.
 
     >>> unstack([[1.0, 2.0], [3.0, 4.0]])
     [tensor([1., 2.]), tensor([3., 4.])]
     """
-    return list(torch.unbind(as_tensor(x), axis))
+    x = as_tensor(x)
+    if x.shape[axis] is not None:
+        return list(torch.unbind(x, axis))
+    if num is None:
+        raise ValueError(f"The size along axis {axis} of shape {tuple(x.shape)} is unknown: say in 'num' how many parts there are.")
+    return [x.select(axis, index) for index in range(num)]
 
 
 def meshgrid(*x: Any, indexing: str = "xy") -> list[Any]:

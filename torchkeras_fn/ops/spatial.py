@@ -207,6 +207,24 @@ def average_pool(inputs: Any, pool_size: Any, strides: Any = None, padding: str 
     return channels_back(means, data_format)
 
 
+def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+    """Return the windows of images `(batch, channels, height, width)` as columns: `(batch, channels * window, windows)`.
+
+    >>> unfold(torch.ones(1, 3, 5, 5), 2).shape
+    torch.Size([1, 12, 16])
+    """
+    return F.unfold(as_floats(x), kernel_size, dilation, padding, stride)
+
+
+def fold(x: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+    """Return images `(batch, channels, *output_size)` of such columns: where windows overlap, they are added up.
+
+    >>> fold(torch.ones(1, 12, 16), (5, 5), 2).shape
+    torch.Size([1, 3, 5, 5])
+    """
+    return F.fold(as_floats(x), output_size, kernel_size, dilation, padding, stride)
+
+
 def _windows(x: Any, pool_size: Any, strides: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     sizes = per_axis(pool_size, "pool_size", x.ndim - 2)
     return sizes, sizes if strides is None else per_axis(strides, "strides", x.ndim - 2)

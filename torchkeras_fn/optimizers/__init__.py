@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from torchkeras_fn.absent import optimizer as __getattr__  # noqa: F401 - Python asks it for names that are not here
 from torchkeras_fn.optimizers import legacy, moments, schedules
 from torchkeras_fn.optimizers.around import AroundSteps
 from torchkeras_fn.optimizers.base import Optimizer

@@ -5,7 +5,10 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from torchkeras_fn import activations, constraints, initializers, losses, metrics, optimizers, regularizers
+import numpy as np
+import torch
+
+from torchkeras_fn import activations, config, constraints, initializers, losses, metrics, optimizers, regularizers
 from torchkeras_fn.engine.layer import registry as layers
 from torchkeras_fn.optimizers import schedules
 from torchkeras_fn.registry import custom_object_scope, get_custom_objects, get_registered_name
@@ -24,8 +27,9 @@ _VOCABULARIES: Mapping[str, Any] = {
 def serialize_keras_object(obj: Any) -> Any:
     """Return a description of a layer, model, loss, optimizer or the like, or of several in a structure, as Keras 3 words it.
 
-    It has the keys `module`, `class_name`, `config` and `registered_name`. Functions are described by their names; numbers,
-    strings and `None` are what they are. Raises `ValueError` for an object without `get_config`, and a function without a name.
+    It has the keys `module`, `class_name`, `config` and `registered_name`. Functions are described by their names, arrays and tensors
+    by their values; numbers, strings and `None` are what they are. Raises `ValueError` for an object without `get_config`, and a
+    function without a name.
 
     >>> from torchkeras_fn import regularizers
     >>> serialize_keras_object(regularizers.L1(0.5))
@@ -33,6 +37,11 @@ def serialize_keras_object(obj: Any) -> Any:
     """
     if obj is None or isinstance(obj, (str, bool, int, float)):
         return obj
+    if isinstance(obj, np.generic):
+        return obj.item()
+    if isinstance(obj, (np.ndarray, torch.Tensor)):
+        kind = "__numpy__" if isinstance(obj, np.ndarray) else "__tensor__"
+        return {"class_name": kind, "config": {"value": obj.tolist(), "dtype": str(obj.dtype).removeprefix("torch.")}}
     if isinstance(obj, (list, tuple)):
         return [serialize_keras_object(part) for part in obj]
     if isinstance(obj, Mapping):
@@ -86,6 +95,10 @@ def _made(value: Any, module_objects: Mapping[str, Any], kind: str) -> Any:
         return value
     if not isinstance(value.get("class_name"), str):
         return {key: _made(part, module_objects, kind) for key, part in value.items()}
+    if value["class_name"] in ("__numpy__", "__tensor__"):
+        described = value.get("config") or {}
+        held, dtype = described.get("value"), described.get("dtype")
+        return np.array(held, dtype) if value["class_name"] == "__numpy__" else torch.tensor(held, dtype=config.dtype(dtype))
     if value["class_name"] == "function":
         return _function(value, module_objects)
     found = _class_of(value, module_objects)
@@ -94,8 +107,8 @@ def _made(value: Any, module_objects: Mapping[str, Any], kind: str) -> Any:
             f"Unknown {kind} {value['class_name']!r}. Put @register_keras_serializable() before its class, or give the class in "
             f"custom_objects={{{value['class_name']!r}: ...}}."
         )
-    config = dict(value.get("config") or {})
-    return found.from_config(config) if hasattr(found, "from_config") else found(**config)
+    options = dict(value.get("config") or {})
+    return found.from_config(options) if hasattr(found, "from_config") else found(**options)
 
 
 def _class_of(described: Mapping[str, Any], module_objects: Mapping[str, Any]) -> Any:

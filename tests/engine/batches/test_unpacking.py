@@ -94,6 +94,11 @@ def test_a_step_of_ones_own_reads_batches_of_more_than_three_parts(kind, run):
     assert [part.shape for part in after] == [(3,), (3, 3)] and all(isinstance(part, torch.Tensor) for part in after)
 
 
+@pytest.mark.parametrize("run", ["fit", "evaluate"])
+def test_a_step_of_ones_own_without_a_loss_reads_triplets_of_inputs(run):
+    assert [part.shape for part in seen(SeeingData, run, (X, X + 1, X + 2))] == [X.shape] * 3
+
+
 @pytest.mark.parametrize("kind", [SeeingBatch, SeeingData])
 def test_a_step_of_ones_own_reads_a_batch_by_its_names(kind):
     given = seen(kind, "fit", Transition(X, Y, Y, X))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from torchkeras_fn import Input, Model, backend, initializers
-from torchkeras_fn.layers import GRU, LSTM, BatchNormalization, Bidirectional, Conv1D, Dense, Layer
+from torchkeras_fn.layers import GRU, LSTM, BatchNormalization, Bidirectional, Concatenate, Conv1D, Dense, Layer
 
 
 class Extended(Dense):
@@ -231,3 +231,16 @@ def test_weights_of_a_layer_in_two_attributes_are_there_once():
     layer = Twice()
     layer(torch.ones(1, 3))
     assert [weight.shape for weight in layer.get_weights()] == [(3, 3), (3,)]
+
+
+@pytest.mark.parametrize("shape", [[None, 3], (None, 3), [None, 5, 3], torch.Size([2, 3])])
+def test_a_shape_may_be_a_list_of_sizes(shape):
+    layer = Dense(2)
+    layer.build(shape)
+    assert layer.kernel.shape == (3, 2)
+
+
+def test_shapes_may_be_lists_of_sizes_in_a_list():
+    layer = Concatenate()
+    layer.build([[None, 3], [None, 4]])
+    assert layer.built

@@ -253,3 +253,9 @@ def test_a_mask_made_inside_a_layer_that_says_nothing_of_masks_goes_before_the_o
     inputs = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
     carry_mask(inputs, torch.tensor([[True, True]]))
     assert carried_mask(Passing()(inputs)).tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("x", [torch.ones(2, 3), Input(shape=(3,))], ids=["tensor", "symbolic"])
+def test_inputs_under_another_name_are_refused(x):
+    with pytest.raises(TypeError, match=r"Dense is called with its inputs first, layer\(inputs\). It was given \['x'\]"):
+        Dense(2)(x=x)

@@ -177,6 +177,27 @@ def test_a_trainer_says_when_it_is_compiled_what_it_keeps_itself(value):
         net.compile("sgd", "mse")
 
 
+@pytest.mark.parametrize("base", [(Trainer, torch.nn.Module), (Model,)])
+@pytest.mark.parametrize("name", ["predict", "history"])
+def test_a_part_under_a_name_of_the_trainers_is_refused_where_forward_would_not_find_it(base, name):
+    class Net(*base):
+        def __init__(self):
+            super().__init__()
+            setattr(self, name, torch.nn.Linear(3, 1))
+
+        def forward(self, x):
+            return getattr(self, name)(x)
+
+    with pytest.raises(ValueError, match=f"as '{name}', so Net cannot keep Linear.*give the attribute another name"):
+        Net().compile("sgd", "mse")
+
+
+def test_a_layer_of_a_graph_and_a_part_of_a_module_may_have_a_name_of_the_trainers():
+    x = Input((3,))
+    for model in (Model(x, Dense(1, name="predict")(x)), Model.from_module(torch.nn.ModuleDict({"predict": torch.nn.Linear(3, 1)}))):
+        model.compile("sgd", "mse")
+
+
 class OnGraph(Layer):
     """Keeps the edges that it works on under names that models and inputs here have for other things."""
 

@@ -121,3 +121,27 @@ def test_weights_are_cast_anew_where_the_caller_casts(cache_enabled):
     assert losses[0] == losses[1]
     assert losses[1:] == sorted(losses[1:], reverse=True)
     assert len(set(losses[1:])) == 4
+
+
+class Slope(Trainer, torch.nn.Module):
+    """Returns the derivative of what its layer gives."""
+
+    def __init__(self, outside):
+        super().__init__()
+        self.linear, self.outside = torch.nn.Linear(2, 2), outside
+
+    def forward(self, x):
+        with self.outside(), torch.enable_grad():
+            x = x.clone().requires_grad_()
+            return torch.autograd.grad(self.linear(x).square().sum(), x, create_graph=self.training)[0]
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict"])
+def test_how_gradients_are_taken_in_an_evaluation_is_told(method):
+    data = (X, np.ones((len(X), 2)))[: 2 if method == "evaluate" else 1]
+    refused, taken = Slope(nullcontext), Slope(lambda: torch.inference_mode(False))
+    for net in (refused, taken):
+        net.compile("sgd", "mse", device="cpu")
+    with pytest.raises(RuntimeError, match=r"write: with torch.inference_mode\(False\), torch.enable_grad\(\)"):
+        getattr(refused, method)(*data, verbose=0)
+    getattr(taken, method)(*data, verbose=0)

@@ -808,3 +808,28 @@ def test_nothing_is_warned_of_in_an_ordinary_life():
         model.fit(X, Y, verbose=0, validation_split=0.25, class_weight={0: 2.0}, sample_weight=np.ones(12))
         model.evaluate(X, Y, verbose=0)
         model.predict(X)
+
+
+class Centres(nn.Module):
+    """A loss with weights of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, pred, target):
+        return (self.scale * pred - target).square().mean()
+
+
+def test_weights_of_a_loss_that_nobody_trains_are_told_of():
+    with pytest.warns(UserWarning, match="parameters of the loss Centres are not trained"):
+        Net().compile("sgd", Centres())
+
+
+def test_nothing_is_told_of_weights_of_a_loss_that_are_trained_or_frozen(recwarn):
+    net, loss = Net(), Centres()
+    net.compile(torch.optim.SGD([*net.parameters(), *loss.parameters()], 0.1), loss)
+    net.loss = loss
+    net.compile("sgd", loss)
+    Net().compile("sgd", Centres().requires_grad_(False))
+    assert not recwarn.list

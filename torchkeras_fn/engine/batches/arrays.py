@@ -176,7 +176,8 @@ def _inputs_as_they_come(x: Any) -> tuple[list[Column], list[torch.dtype | None]
     parts = [_part(part, f"x[{index}]") for index, part in enumerate(_parts(x, "x", 1))]
     if not parts:
         raise ValueError("x is an empty list. Expected the input data.")
-    return parts, [None] * len(parts), list
+    named = getattr(type(x), "_make", None)  # of a named tuple, by whose fields a module may ask for its parts
+    return parts, [None] * len(parts), named or list
 
 
 def _part(value: Any, what: str) -> Column:

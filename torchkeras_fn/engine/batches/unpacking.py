@@ -1,5 +1,6 @@
 """What comes as one batch: taken apart as `(x, y, sample_weight)`, or kept whole for a step of the user's that takes more than arrays."""
 
+import math
 from collections.abc import Iterable, Mapping
 from numbers import Number
 from typing import Any
@@ -85,8 +86,9 @@ class InTuple(tuple[Any, Any, Any]):
 def as_it_came(raw: Any, signature: Signature, with_targets: bool, lists_are_pairs: bool) -> AsItCame | None:
     """Return what a step of the user's is given whole, on the device of the model; `None` for a batch that is made of arrays as usual.
 
-    Whole comes what has more than three parts, or a name for each; what holds texts, objects, or arrays of unequal length; a dict
-    of other things than the model's inputs; and inputs alone where the loss takes targets too. Objects are moved by their method `to`.
+    Whole comes what has more than three parts, or a name for each, or three that cannot be weighted targets, where no loss is
+    compiled; what holds texts, objects, or arrays of unequal length; a dict of other things than the model's inputs; and inputs
+    alone where the loss takes targets too. Objects are moved by their method `to`.
 
     >>> as_it_came([torch.ones(2, 1)] * 4, Signature(), True, True).data[3].shape
     torch.Size([2, 1])
@@ -96,7 +98,9 @@ def as_it_came(raw: Any, signature: Signature, with_targets: bool, lists_are_pai
     if not has_parts(raw, with_targets, lists_are_pairs, len(signature.input_names or [0])):
         wants_more = with_targets and bool(signature.targets)  # a step of the user's may make its targets itself
         return None if _is_usual((raw,), signature) and not wants_more else _alone(_on_device(raw, signature))
-    if 1 <= len(raw) <= 3 and not hasattr(raw, "_fields") and _is_usual(raw if with_targets else raw[:1], signature):
+    are_inputs = len(raw) == 3 and not signature.targets and math.prod(getattr(raw[2], "shape", ())[1:]) > 1  # which are no weights
+    is_plain = 1 <= len(raw) <= 3 and not hasattr(raw, "_fields") and not are_inputs
+    if is_plain and _is_usual(raw if with_targets else raw[:1], signature):
         return None
     if not raw:
         return None

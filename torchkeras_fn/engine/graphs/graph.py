@@ -79,7 +79,8 @@ class Graph:
                     self._consumers.setdefault(id(parent), []).append((node, position))
         for node, position in self._consumers.get(id(tensor), []):
             inner = graph_of(node.operation)
-            if inner.takes_integers(inner.inputs[position]) if inner else getattr(node.operation, "takes_integers", False):
+            reads_indices = position == 0 and getattr(node.operation, "takes_integers", False)  # behind them are their weights
+            if inner.takes_integers(inner.inputs[position]) if inner else reads_indices:
                 return True
         return False
 

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from torchkeras_fn.engine.basics.structure import Structure, nested
@@ -14,7 +15,7 @@ from torchkeras_fn.engine.graphs.naming import module_keys
 from torchkeras_fn.engine.graphs.records import draw, from_plain, to_plain, write_records
 from torchkeras_fn.engine.layer import Layer, registry
 from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
-from torchkeras_fn.engine.layer_parts.weights import Weighted, weighted_in
+from torchkeras_fn.engine.layer_parts.weights import Weighted, weighted_in, weights_inside
 from torchkeras_fn.engine.symbolic import KerasTensor, is_symbolic
 from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import custom_object_scope
@@ -34,6 +35,8 @@ class HasGraph(Layer):
     _input_structure: Structure | None = None
     """How the inputs are nested, where they are more than one tensor or a list; the graph's are listed."""
     _output_structure: Structure | None = None
+    _of_graph: dict[str, nn.Module] = {}
+    """The modules that are owned for the sake of the graph, by the names they were given."""
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any):
         super().__init__(name=name, **kwargs)
@@ -48,14 +51,44 @@ class HasGraph(Layer):
         """Take the graph, and own the torch modules of its layers under the layers' names."""
         self._graph = graph
         self._views = {}
-        self._modules.clear()
-        for layer, key in module_keys(graph).items():
-            module = layer if layer.module is None or layer._is_called_in_models() or isinstance(layer, HasGraph) else layer.module
-            if not layer.is_inlined() or any(True for _ in layer.children()):
-                self._modules[key] = module
-        if graph.constant_keys:
-            self._modules["constants"] = graph.constants
+        self._own(_modules_of(graph))
         self.built = True
+
+    def _own(self, modules: dict[str, nn.Module]) -> None:
+        """Own these modules in place of those owned so far, and what a user's class keeps in attributes as before."""
+        beside = self._modules_beside() if self._is_users else {}
+        self._modules.clear()
+        self._modules.update(modules)
+        self._of_graph = modules
+        for name, module in beside.items():
+            self._make_room(name, module)
+            self._modules[name] = module
+
+    def _modules_beside(self) -> dict[str, nn.Module]:
+        """The modules that a user's class keeps in attributes of its own, whether or not the graph runs them too."""
+        return {name: part for name, part in self._modules.items() if part is not None and self._of_graph.get(name) is not part}
+
+    def _weighted_beside(self) -> dict[str, nn.Module]:
+        """The modules that a user's class keeps and that its graph does not run, as those of a loss or a `train_step` of its own."""
+        graph = self.graph
+        if graph is None:
+            return {}
+        self.own_listed_modules()
+        run = {id(part) for layer in graph.layers for part in (layer, layer.module)}
+        return {name: part for name, part in self._modules_beside().items() if id(part) not in run}
+
+    def _make_room(self, name: str, module: nn.Module) -> None:
+        """Keep the module of a layer in the graph, under a name like its own, where a user's class takes its name for another layer."""
+        held, now = self._of_graph.get(name), self._modules.get(name)
+        if held is None or held not in (now, getattr(now, "module", None)) or held in (module, getattr(module, "module", None)):
+            return
+        free = f"{name}_"
+        while free in self._modules:
+            free += "_"
+        self._modules[free] = self._of_graph[free] = held
+
+    def _owns_what_lists_hold(self) -> bool:
+        return super()._owns_what_lists_hold() or self._is_users and self.__dict__.get("_graph") is not None
 
     # ------------------------------------------------------------------ the graph
 
@@ -163,7 +196,10 @@ class HasGraph(Layer):
             else:
                 found += [*weighted_in(*plain), *layer.sublayers()]
                 plain.clear()
-        return iter([*found, *weighted_in(*plain)])
+        found += weighted_in(*plain)
+        if self._is_users:
+            found = list({id(layer): layer for layer in (*found, *weighted_in(*self._weighted_beside().values()))}.values())
+        return iter(found)
 
     def reset_states(self) -> None:
         """Set the states that stateful layers keep from batch to batch to 0, in this model and those inside it."""
@@ -172,7 +208,7 @@ class HasGraph(Layer):
                 layer.reset_states()
 
     def named_weights(self) -> list[NamedWeight]:
-        """Return the weights of all layers, layer by layer, each once."""
+        """Return the weights of all layers, layer by layer, each once, and those that a user's class keeps beside them."""
         graph = self.graph
         if graph is None:
             return super().named_weights()
@@ -183,6 +219,8 @@ class HasGraph(Layer):
         for weight in super().named_weights() if graph.constant_keys else []:
             if weight.name.startswith("constants"):
                 found.setdefault(id(weight.tensor), weight)
+        for weight in [*self._own_weights(), *weights_inside(self._weighted_beside().items())] if self._is_users else []:
+            found.setdefault(id(weight.tensor), weight)
         return list(found.values())
 
     def full_name(self, weight: NamedWeight) -> str:
@@ -279,6 +317,18 @@ class HasGraph(Layer):
         model.take_terms(graph.terms, config.get("metrics", []))
         model.take_own_config(config)
         return model
+
+
+def _modules_of(graph: Graph) -> dict[str, nn.Module]:
+    """What a model owns of its graph: the torch module of each layer under the layer's name, or the layer where that is what runs."""
+    modules: dict[str, nn.Module] = {}
+    for layer, key in module_keys(graph).items():
+        module = layer if layer.module is None or layer._is_called_in_models() or isinstance(layer, HasGraph) else layer.module
+        if not layer.is_inlined() or any(True for _ in layer.children()):
+            modules[key] = module
+    if graph.constant_keys:
+        modules["constants"] = graph.constants
+    return modules
 
 
 def layer_of(entry: Mapping[str, Any]) -> Layer:

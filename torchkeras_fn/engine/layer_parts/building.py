@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ def whole(build: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(build)
     def built(self: Any, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = tuple(map(_one_shape, args)), {name: _one_shape(value) for name, value in kwargs.items()}
         if self.builds_itself or self._is_being_built or self.built:
             made = build(self, *args, **kwargs)
             if isinstance(made, nn.Module) and self._is_being_built and _is_extended_by_user(type(self), built):
@@ -45,6 +47,14 @@ def whole(build: Callable[..., Any]) -> Callable[..., Any]:
         return self.module
 
     return built
+
+
+def _one_shape(shape: Any) -> Any:
+    """A shape whose sizes were given in a list, as a tuple, and those in a list of shapes too: a list is of several shapes."""
+    if not isinstance(shape, list) or not shape:
+        return shape
+    is_one = all(size is None or isinstance(size, numbers.Integral) for size in shape)
+    return tuple(shape) if is_one else [_one_shape(part) for part in shape]
 
 
 def _is_extended_by_user(cls: Any, build: Any) -> bool:

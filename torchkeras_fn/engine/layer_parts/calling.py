@@ -34,8 +34,10 @@ class Called(Additions, Connections, Hooked, Trained):
 
     inline: ClassVar[bool] = False
     """`call` is made of torch functions alone, so the lowering writes those instead of a call of the layer."""
-    module_takes: ClassVar[frozenset[str]] = frozenset()
+    module_takes: frozenset[str] = frozenset()
     """What the torch module takes by keyword besides the inputs, such as `mask`: it is handed on."""
+    wraps_module: bool = False
+    """The torch module is the user's, and is given all arguments as they come: in their places, and by the names that its `forward` has."""
     activates_outputs: ClassVar[bool] = True
     """`activation` is applied to what the torch module gives; otherwise it acts inside the module, as in a recurrent cell."""
     needs_floats: ClassVar[bool] = False
@@ -62,13 +64,17 @@ class Called(Additions, Connections, Hooked, Trained):
             return self.finish(inputs)
         if self.module is None:
             return self.call_drawn(inputs, *args, **kwargs)
-        if args and (args[0] is None or isinstance(args[0], bool)):  # which layers of Keras take behind the inputs
+        if args and not self.wraps_module and (args[0] is None or isinstance(args[0], bool)):  # which Keras takes behind the inputs
             args, kwargs = args[1:], {"training": args[0], **kwargs}
-        if "training" in kwargs:  # as the `call` of a subclass hands it on
+        if "training" in kwargs and "training" not in self.module_takes:  # as the `call` of a subclass hands it on
             mode = kwargs.pop("training")
             with contextlib.nullcontext() if mode is None else mode_of(self.module, training=bool(mode)):
                 return self.finish(self.module(self.prepare(inputs), *args, **kwargs))
         return self.finish(self.module(self.prepare(inputs), *args, **kwargs))
+
+    def _call_by_names(self, **kwargs: Any) -> Any:
+        """Call a torch module of the user's where no argument came without its name."""
+        return self.finish(self.module(**kwargs))  # type: ignore[misc]
 
     def call_drawn(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Compute the outputs where there is no torch module: a model runs its graph."""
@@ -107,6 +113,8 @@ class Called(Additions, Connections, Hooked, Trained):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not args and "inputs" in kwargs:
             args = (kwargs.pop("inputs"),)
+        if not args and self.needs_floats:
+            raise TypeError(f"{describe_operation(self)} is called with its inputs first, layer(inputs). It was given {list(kwargs)}.")
         if calls_symbolic(args, kwargs):
             return self._draw(*args, **kwargs)
         return super().__call__(*args, **kwargs)
@@ -147,13 +155,15 @@ class Called(Additions, Connections, Hooked, Trained):
         in_mode = mode_of(*self._roots(), training=bool(mode)) if is_new_mode else contextlib.nullcontext()
         with in_mode, contextlib.nullcontext() if type(self).call is Called.call else inferring.untouched(self):
             is_careful = self._writes_to_inputs.get(self.training, self._is_users)
-            outputs = called_with_care(self, self.call, args, kwargs) if is_careful else self.call(*args, **kwargs)
+            by_names = self.wraps_module and not args and type(self).call is Called.call
+            call = self._call_by_names if by_names else self.call
+            outputs = called_with_care(self, call, args, kwargs) if is_careful else call(*args, **kwargs)
         if self.activity_regularizer is not None:
             for part in leaves_of(outputs):
                 self.add_term(of_sum(self.activity_regularizer(part)))
         if is_masked or self.makes_mask or mask is not None:
             is_said = type(self).compute_mask is not Called.compute_mask  # otherwise a mask that a layer inside made goes first
-            carry_mask(outputs, self._mask_of_outputs(args[0], mask), in_place_of_others=is_said)
+            carry_mask(outputs, self._mask_of_outputs(args[0] if args else None, mask), in_place_of_others=is_said)
         return outputs
 
     def _mask_of_outputs(self, inputs: Any, mask: Any) -> Any:

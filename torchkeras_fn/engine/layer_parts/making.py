@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from torchkeras_fn.configurable import constructor_arguments, plain
+from torchkeras_fn.engine.layer_parts.keras_words import arguments_of
 from torchkeras_fn.engine.symbolic import is_symbolic
 from torchkeras_fn.origin import is_ours
 
@@ -32,6 +33,8 @@ class _NamesItself(ABCMeta):
             raise kind(f"{prefix}{error}" if not advice else f"{prefix}{str(error).rstrip('.')}. {advice}") from error
         if isinstance(made, Made) and "given_name" not in vars(made):
             raise RuntimeError(f"{cls.__name__}.__init__ has to call super().__init__().")
+        if isinstance(made, Made) and not is_ours(cls):
+            made.own_listed_modules()  # type: ignore[attr-defined]
         return made
 
     def _advice(cls, message: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
@@ -95,7 +98,11 @@ class Made(metaclass=_NamesItself):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
-        """Return a new layer with the arguments that `get_config` returned; `name` and `trainable` even if the constructor lacks them."""
+        """Return a new layer with the arguments that `get_config` returned; `name` and `trainable` even if the constructor lacks them.
+
+        What Keras 3 wrote for the layer is taken too.
+        """
+        config = arguments_of(cls, config)
         parameters = inspect.signature(cls.__init__).parameters
         if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
             return cls(**config)

@@ -157,12 +157,12 @@ class Weighted(nn.Module):
         nothing = WeightOptions(None)
         if self.weight_map and self.module is not None:
             held = {getattr(self, name, None): name for name in reversed(ACTIVATIONS)}  # of one that stands for both, the first name
-            mapped = [*self._mapped_weights(), *_weights_inside((name, module) for module, name in reversed(held.items()))]
+            mapped = [*self._mapped_weights(), *weights_inside((name, module) for module, name in reversed(held.items()))]
             return mapped if not self._of_module else self._with_own(mapped, len(self._mapped_weights()), held)
         own = [*self._parameters.items(), *((k, b) for k, b in self._buffers.items() if k not in self._non_persistent_buffers_set)]
         weights = [NamedWeight(k, t, None, self._weight_options.get(k, nothing)) for k, t in own if t is not None]
         found: dict[int, NamedWeight] = {}
-        for weight in (*weights, *_weights_inside(self._modules.items())):
+        for weight in (*weights, *weights_inside(self._modules.items())):
             found.setdefault(id(weight.tensor), weight)  # of a layer in several attributes the first
         return list(found.values())
 
@@ -171,7 +171,7 @@ class Weighted(nn.Module):
         own, made_before = self._own_weights(), self._made_before
         before, after = [w for w in own if w.name in made_before], [w for w in own if w.name not in made_before]
         weights = sorted([*before, *mapped[:count], *after], key=lambda weight: not isinstance(weight.tensor, nn.Parameter))
-        return [*weights, *mapped[count:], *_weights_inside(part for part in self._own_parts() if part[1] not in held)]
+        return [*weights, *mapped[count:], *weights_inside(part for part in self._own_parts() if part[1] not in held)]
 
     def _own_weights(self) -> list[NamedWeight]:
         """The weights that a user's class made beside those of the module."""
@@ -241,7 +241,7 @@ class Weighted(nn.Module):
             raise ValueError(
                 f"{describe_operation(self)} has {len(named)} weights {[w.name for w in named]}, but {len(weights)} arrays were given."
             )
-        arrays = [from_numpy(np.asarray(w.detach().cpu() if isinstance(w, torch.Tensor) else w)) for w in weights]
+        arrays = [w.detach() if isinstance(w, torch.Tensor) else from_numpy(np.asarray(w)) for w in weights]
         for weight, array in zip(named, arrays, strict=True):
             if weight.shape != array.shape:
                 raise ValueError(
@@ -269,7 +269,7 @@ def _as_state(tensor: torch.Tensor, name: str) -> torch.Tensor:
     return state
 
 
-def _weights_inside(modules: Iterable[tuple[str, Any]]) -> Iterator[NamedWeight]:
+def weights_inside(modules: Iterable[tuple[str, Any]]) -> Iterator[NamedWeight]:
     """The weights of layers and torch modules that a layer holds under these names; what is neither has none."""
     for name, module in modules:
         if isinstance(module, Weighted):

@@ -1,10 +1,12 @@
 """What `compile` was given for all outputs, or by their order or names, as one entry for each output; and the outputs made of that."""
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from torchkeras_fn import losses
 from torchkeras_fn.engine.outputs.output import Output, metric_of
@@ -119,3 +121,17 @@ def leaves_in(tree: Any) -> list[Any]:
     if isinstance(tree, (list, tuple)):
         return [leaf for part in tree for leaf in leaves_in(part)]
     return [] if tree is None else [tree]
+
+
+def warn_of_untrained(losses: Sequence[Any], trained: Sequence[nn.Parameter]) -> None:
+    """Warn where a loss has parameters of its own, such as a centre for each class, that an optimizer of `trained` ones leaves alone.
+
+    >>> warn_of_untrained([nn.MSELoss()], [])
+    """
+    for loss in losses:
+        if isinstance(loss, nn.Module) and any(p.requires_grad and all(p is not q for q in trained) for p in loss.parameters()):
+            warnings.warn(
+                f"The parameters of the loss {type(loss).__name__} are not trained, only those of the model. Make it a part of the "
+                "model, or pass an optimizer of torch with the parameters of both; loss.requires_grad_(False) says that they stay.",
+                stacklevel=3,
+            )

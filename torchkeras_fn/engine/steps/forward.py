@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -12,10 +12,22 @@ from torchkeras_fn.engine.outputs.counted import rows_in
 from torchkeras_fn.engine.outputs.returned import parts_of
 
 
+def parameters_of(forward: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return what a `forward` takes, by name; that of a traced module does not say it, and is given all there is in order.
+
+    >>> list(parameters_of(torch.nn.Bilinear(1, 1, 1).forward))
+    ['input1', 'input2']
+    """
+    try:
+        return inspect.signature(forward).parameters
+    except ValueError:
+        return {"inputs": inspect.Parameter("inputs", inspect.Parameter.VAR_POSITIONAL)}
+
+
 class Forward:
     """The part of a trainer that calls its module. A mixin, as `Preparation` is, of any `nn.Module`."""
 
-    _tells_mode: ClassVar[bool] = False
+    _tells_mode: bool = False
     """Whether `forward` has an argument `training`, which the steps then give it as they do a `call`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -44,12 +56,13 @@ class Forward:
         """Whether the parts of `x` are arguments of `forward` by themselves, which those of an object are not."""
         if is_whole(x):
             return False
-        parameters = inspect.signature(self._forward_function()).parameters.values()
+        parameters = parameters_of(self._forward_function()).values()
         if any(p.kind is (p.VAR_KEYWORD if isinstance(x, Mapping) else p.VAR_POSITIONAL) for p in parameters):
             return True
         if isinstance(x, Mapping):
             return set(x) <= {p.name for p in parameters}
-        needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in ("training", "mask")]
+        extras = [p for p in parameters if p.name == "training" or p.name == "mask" and p.default is None]  # Keras' arguments
+        needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p not in extras]
         return len(needed) >= len(x) > 1
 
     def _training_outputs(self: Any, x: Any) -> TrainingOutputs:

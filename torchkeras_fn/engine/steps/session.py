@@ -72,6 +72,8 @@ class Session(threads.Turn):
                         self._switched.close()
         if error[0] is IndexError:
             explain_index(error[1], self._trainer._as_module())
+        if error[0] is RuntimeError and not self._training:
+            _explain_gradients(error[1])
 
     # ------------------------------------------------------------------ what all threads see
 
@@ -160,6 +162,15 @@ def _together(trainer: Any, training: bool, gradients: AbstractContextManager[An
     in_parts = gradients if sharding is None else trainer._in_parts(sharding, training, gradients)
     with in_parts, trainer._training_together(team) if training and team is not None else nullcontext():
         yield
+
+
+def _explain_gradients(error: Any) -> None:
+    """Say how gradients are taken in an evaluation or prediction, where an error of torch's is that there are none."""
+    if "does not require grad" in str(error) or "inference tensor" in str(error).lower():
+        raise RuntimeError(
+            f"{error}. evaluate and predict run under torch.inference_mode(). Where a forward or step takes gradients itself, "
+            "write: with torch.inference_mode(False), torch.enable_grad(): x = x.clone().requires_grad_() ..."
+        ) from error
 
 
 def _gradients(training: bool) -> AbstractContextManager[Any]:

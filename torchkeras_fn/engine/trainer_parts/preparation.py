@@ -18,7 +18,7 @@ from torchkeras_fn.engine.distributed.sharded import Sharded
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.outputs.counted import Counted
 from torchkeras_fn.engine.outputs.custom_metrics import reset_metrics_in, resettable_metrics_in
-from torchkeras_fn.engine.outputs.per_output import leaves_in
+from torchkeras_fn.engine.outputs.per_output import leaves_in, warn_of_untrained
 from torchkeras_fn.engine.outputs.target_tensors import target_feeds
 from torchkeras_fn.engine.processes.processes import Processes, join, local_device
 from torchkeras_fn.engine.steps.compiled import CompiledSteps
@@ -36,6 +36,7 @@ class Preparation(Forward, Stepping, Sharded, Placement):
     _team: Processes | None = None
     """The processes, if there are several, among whom each step is shared out."""
     _hold = optimizers.Hold()
+    _check_names: Callable[[], None]
     _bound = False
     _in_training = False
     _checked: Any = None
@@ -129,16 +130,13 @@ class Preparation(Forward, Stepping, Sharded, Placement):
             distributed=distributed,
             sync_batchnorm=sync_batchnorm,
         )
-        kept = dict(getattr(self, "named_children", dict)()).get("objective", self.objective)
-        if not (kept is None or isinstance(kept, Objective)):
-            raise ValueError(
-                f"A Trainer keeps what it is compiled with as 'objective', so {type(self).__name__} cannot keep {repr(kept):.100} as that: "
-                "give the attribute another name."
-            )
+        self._check_names()
         chosen = optimizers.get(optimizer)
         names = self._drawn_names()
         own = list(self._as_module().parameters()) if self._is_built() else None
         optimizers.check(chosen, own, with_closure=self._overrides_train_step())
+        if own is not None and not isinstance(chosen, torch.optim.Optimizer) and not self._overrides_train_step():
+            warn_of_untrained(leaves_in(loss), own)
         own_step = loss is None and self._overrides_train_step()
         settings = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights, "weighted_metrics": weighted_metrics}
         in_order = {name: self._per_output(value) for name, value in settings.items()}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.engine.layer_parts.keras_words import dtype_name
 from torchkeras_fn.engine.lowered.drawn import Drawn
 from torchkeras_fn.engine.symbolic import KerasTensor, symbolic_leaves
 from torchkeras_fn.origin import is_ours
@@ -18,7 +19,7 @@ from torchkeras_fn.registry import get_custom_objects
 from torchkeras_fn.saving.bounds import CallsInside
 from torchkeras_fn.saving.keras_files.operations import drawer_of, is_operation
 from torchkeras_fn.saving.keras_files.state import is_functional, keras_layers
-from torchkeras_fn.saving.keras_files.values import SHARED, dtype_name, find_class, from_keras, is_layer, lambda_function, without_defaults
+from torchkeras_fn.saving.keras_files.values import SHARED, find_class, from_keras, is_layer, lambda_function, without_defaults
 from torchkeras_fn.saving.trees import size_of
 
 Place = tuple[str, int]

@@ -10,31 +10,11 @@ from torch import nn
 
 from torchkeras_fn import activations, constraints, initializers, losses, metrics, optimizers, regularizers
 from torchkeras_fn.engine.layer import Layer, registry
+from torchkeras_fn.engine.layer_parts.keras_words import POLICIES, changes_nothing, dtype_name
 from torchkeras_fn.registry import get_custom_objects, get_registered_name
 from torchkeras_fn.saving.compile_config import describes_loss
 from torchkeras_fn.saving.trees import dtype_named, given
 
-_DEFAULTS: dict[str, tuple[Any, ...]] = {
-    "autocast": (True,),
-    "experimental_run_tf_function": (True, False),
-    "groups": (1,),
-    "input_axes": (None,),
-    "lora_alpha": (None,),
-    "lora_rank": (None,),
-    "output_axes": (None,),
-    "quantization_config": (None,),
-    "quantization_mode": (None,),
-    "ragged": (False, None),
-    "renorm": (False,),
-    "renorm_clipping": (None, {}),
-    "renorm_momentum": (0.99,),
-    "sparse": (False, None),
-    "synchronized": (False,),
-    "time_major": (False,),
-    "virtual_batch_size": (None,),
-    "zero_output_for_mask": (False,),
-}
-"""Arguments that layers here lack, and the values of theirs that change nothing."""
 _KEPT = {
     "GroupNormalization": {"groups"},
     "InputLayer": {"sparse"},
@@ -62,7 +42,6 @@ _VOCABULARIES: dict[str, Any] = {
 }
 SHARED = "shared_layer"
 """Marks, in files written here, the entries of one layer in several models. Keras has a mark too, but cannot read it back."""
-_POLICIES = ("DTypePolicy", "FloatDTypePolicy", "Policy")
 
 # ---------------------------------------------------------------------- from Keras
 
@@ -88,7 +67,7 @@ def from_keras(value: Any, make_layer: Callable[[Any], Layer]) -> Any:
         return {key: from_keras(part, make_layer) for key, part in value.items()}
     if name in _SPECIAL:
         return _SPECIAL[name](value, make_layer)
-    if name in _POLICIES:
+    if name in POLICIES:
         return dtype_name(value)
     if name == "function":
         return str(value.get("registered_name") if value.get("registered_name") in get_custom_objects() else config)
@@ -160,28 +139,7 @@ def without_defaults(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     kept, useless = _KEPT.get(name, ()), _OF_NO_USE.get(name, set())
     if name not in get_custom_objects() and inspect.isclass(getattr(initializers, name, None)):
         useless = {"dtype"}  # which the initializers of TensorFlow 1 wrote: here it is that of the weights
-    return {key: value for key, value in config.items() if key not in useless and (key in kept or not _changes_nothing(key, value))}
-
-
-def _changes_nothing(key: str, value: Any) -> bool:
-    return key in _DEFAULTS and any(value is known or value == known for known in _DEFAULTS[key])
-
-
-def dtype_name(value: Any) -> str | None:
-    """Return the dtype of the weights that a dtype, or a policy of dtypes, asks for. Raises `ValueError` for quantized ones.
-
-    >>> dtype_name("mixed_bfloat16"), dtype_name({"class_name": "DTypePolicy", "config": {"name": "float64"}})
-    ('float32', 'float64')
-    """
-    if isinstance(value, Mapping):
-        if value.get("class_name") not in _POLICIES:
-            raise ValueError(f"weights of {value.get('class_name')!r:.80} are not read here; save the model in float32 first.")
-        value = value["config"]["name"]
-    if value is None:
-        return None
-    name = "float32" if str(value).startswith("mixed_") else str(value)
-    dtype_named(name)
-    return name
+    return {key: value for key, value in config.items() if key not in useless and (key in kept or not changes_nothing(key, value))}
 
 
 # ---------------------------------------------------------------------- to Keras
