@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from torch import nn
-
 from torchkeras_fn.callbacks.base import CallbackList
 from torchkeras_fn.callbacks.history import History
 from torchkeras_fn.callbacks.progress import Progress
@@ -17,6 +15,7 @@ from torchkeras_fn.engine.batches.unpacking import parts_of
 from torchkeras_fn.engine.batches.workers import Loading
 from torchkeras_fn.engine.data import Batch, check_batch_size, is_batches, split
 from torchkeras_fn.engine.graphs.graph import graph_of
+from torchkeras_fn.engine.layer_parts.reserved_names import parts_in_the_way
 from torchkeras_fn.engine.layer_parts.weights import weighted_in
 from torchkeras_fn.engine.objective import Objective
 from torchkeras_fn.engine.steps.gradient import run_backward
@@ -27,7 +26,6 @@ from torchkeras_fn.engine.trainer_parts.generator_methods import GeneratorMethod
 from torchkeras_fn.engine.trainer_parts.resuming import Run
 from torchkeras_fn.engine.trainer_parts.telling import length_of
 from torchkeras_fn.engine.trainer_parts.validation import check_epochs, is_due, parts_of_validation
-from torchkeras_fn.origin import is_ours
 from torchkeras_fn.saving.methods import Saving
 
 _STEP_NAMES = ("train_step", "test_step", "predict_step")
@@ -91,12 +89,8 @@ class Trainer(GeneratorMethods, BatchMethods, Saving, CustomSteps):
 
     def _check_names(self) -> None:
         """Raise `ValueError` where the module keeps a part under a name of this class, which a `forward` would find in its place."""
-        module, children = self._as_module(), dict(getattr(self, "named_children", dict)())
-        kept: dict[str, Any] = {"objective": children.get("objective", self.objective)}
-        if any(_is_written(getattr(type(self), name, None)) for name in ("forward", "call")):
-            parts = {**module._parameters, **module._buffers, **children}
-            kept.update((name, part) for name, part in parts.items() if hasattr(Trainer, name) and not hasattr(nn.Module, name))
-        for name, part in kept.items():
+        objective = dict(getattr(self, "named_children", dict)()).get("objective", self.objective)
+        for name, part in {"objective": objective, **parts_in_the_way(type(self), Trainer, self._as_module())}.items():
             if not (part is None or isinstance(part, Objective)):
                 raise ValueError(
                     f"A Trainer has something of its own as {name!r}, so {type(self).__name__} cannot keep {repr(part):.100} as that: "
@@ -401,8 +395,3 @@ class Trainer(GeneratorMethods, BatchMethods, Saving, CustomSteps):
                 batches.close()
             listeners.tell("on_predict_end", {})
             return sink.result()
-
-
-def _is_written(method: Any) -> bool:
-    """Whether a method is a user's, neither this library's nor torch's."""
-    return method is not None and not is_ours(method) and not str(method.__module__).startswith("torch.")

@@ -21,6 +21,7 @@ from torchkeras_fn.layers.augmentation import (
     RandomTranslation,
     RandomZoom,
 )
+from torchkeras_fn.layers.batch_normalization import BatchNormalization
 from torchkeras_fn.layers.categorical import CategoryEncoding, Discretization
 from torchkeras_fn.layers.convolution import Conv1D, Conv2D, Conv3D, Convolution1D, Convolution2D, Convolution3D
 from torchkeras_fn.layers.convolution_transpose import (
@@ -65,7 +66,7 @@ from torchkeras_fn.layers.merge import (
     subtract,
 )
 from torchkeras_fn.layers.multi_head_attention import GroupedQueryAttention, GroupQueryAttention, MultiHeadAttention
-from torchkeras_fn.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization, UnitNormalization
+from torchkeras_fn.layers.normalization import GroupNormalization, LayerNormalization, UnitNormalization
 from torchkeras_fn.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,

@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,10 +12,10 @@ from torchkeras_fn.configurable import Configurable, plain
 from torchkeras_fn.optimizers.averages import Averages
 from torchkeras_fn.optimizers.fused import FusedStep
 from torchkeras_fn.optimizers.gradients import Gathered, clip_each_norm, clip_global_norm, clip_values
-from torchkeras_fn.optimizers.kept import Kept
 from torchkeras_fn.optimizers.moving import FUSED_ON, follow_parameters, substitute
 from torchkeras_fn.optimizers.own import check_own
 from torchkeras_fn.optimizers.scaling import Scaling
+from torchkeras_fn.optimizers.weight_decay import WeightDecay
 from torchkeras_fn.origin import is_ours
 from torchkeras_fn.registry import custom_object_scope, snake_case
 from torchkeras_fn.shards import is_sharded, parts
@@ -40,7 +39,7 @@ _FUSED_FOR_PARTS = (torch.optim.Adam, torch.optim.AdamW)
 
 
 
-class Optimizer(Kept, Configurable):
+class Optimizer(WeightDecay, Configurable):
     """A description of a torch optimizer, bound to a model's parameters by `compile`.
 
     Every optimizer takes, after arguments of its own, those of this class, in this order.
@@ -226,28 +225,6 @@ class Optimizer(Kept, Configurable):
         if self._scaling is not None:
             self._scaling.move(self.parameters[0].device)
 
-    def exclude_from_weight_decay(self, var_list: Iterable[torch.Tensor] | None = None, var_names: Iterable[str] | None = None) -> None:
-        """Leave weights as they are that `weight_decay` would shrink: those listed, and those in whose name a pattern is found.
-
-        A weight's name is both torch's, such as `dense.bias`, and Keras', such as `bias` or `gamma`. Raises `ValueError`
-        once a model was compiled with the optimizer.
-
-        >>> from torchkeras_fn.optimizers import Adam
-        >>> Adam(weight_decay=0.01).exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        """
-        if self.torch_optimizer is not None:
-            raise ValueError("exclude_from_weight_decay comes before compile, which makes the torch optimizer.")
-        self._undecayed = (list(var_list or ()), "|".join(var_names or ()))
-
-    def follow_excluded(self, replaced: Mapping[int, Any]) -> None:
-        """Leave those weights as they are that stand in the place of others, by whose `id` they are given."""
-        listed, pattern = self._undecayed
-        self._undecayed = (substitute(listed, replaced), pattern)
-
-    def _is_decayed(self, parameter: torch.Tensor, names: Mapping[int, str]) -> bool:
-        listed, pattern = self._undecayed
-        return not any(parameter is other for other in listed) and not (pattern and re.search(pattern, names.get(id(parameter), "")))
-
     # ------------------------------------------------------------------ steps
 
     def zero_grad(self) -> None:
@@ -300,15 +277,6 @@ class Optimizer(Kept, Configurable):
             clip_values(gradients, self.clipvalue)
         if gradients and self.global_clipnorm:
             clip_global_norm(gradients, self.global_clipnorm)
-
-    def _decay_weights(self, unfit: torch.Tensor | None) -> None:
-        decayed = [parameter for parameter in self._decayed if parameter.grad is not None]
-        factor: Any = 1 - self.param_groups[0]["lr"] * self.weight_decay
-        if unfit is not None:  # the step is left out where this is not 0, which only the device knows
-            factor = torch.where(unfit == 0, factor, 1.0)
-        if decayed:
-            with torch.no_grad():
-                torch._foreach_mul_(parts(decayed), factor)
 
     def _average(self, averages: Averages) -> None:
         steps = self._batches // self._batches_per_step

@@ -137,3 +137,20 @@ def _takes_mode(train: Callable[..., Any]) -> bool:
         return True
     is_open = [parameter.kind for parameter in parameters] == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]
     return is_open or any(parameter.name == "mode" for parameter in parameters)
+
+
+def parts_in_the_way(kind: type, taken: type, module: nn.Module) -> dict[str, Any]:
+    """Return the parts of a module under names that `taken` has, of which a `forward` of the user's class `kind` would find that instead.
+
+    >>> parts_in_the_way(nn.Sequential, nn.Sequential, nn.Sequential())  # which has no forward of the user's
+    {}
+    """
+    if not any(_is_written(getattr(kind, name, None)) for name in ("forward", "call")):
+        return {}
+    parts = {**module._parameters, **module._buffers, **module._modules}
+    return {name: part for name, part in parts.items() if hasattr(taken, name) and not hasattr(nn.Module, name)}
+
+
+def _is_written(method: Any) -> bool:
+    """Whether a method is a user's, neither this library's nor torch's."""
+    return method is not None and not is_ours(method) and not str(method.__module__).startswith("torch.")

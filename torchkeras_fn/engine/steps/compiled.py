@@ -1,24 +1,18 @@
 """`CompiledSteps`: training steps in which forward, loss, gradients and metrics are one compiled function for each kind of batch."""
 
-import copyreg
 import operator
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
-from torchkeras_fn import config
 from torchkeras_fn.engine.basics.random_state import device_states, random_state, set_device_states, set_random_state
-from torchkeras_fn.engine.drawing.function_module import FunctionModule
-from torchkeras_fn.engine.layer_parts.named_weight import NamedWeight
+from torchkeras_fn.engine.steps.marks import marks_of, parts_in
 from torchkeras_fn.engine.steps.replay import compiled
 from torchkeras_fn.engine.steps.tracing import Returned, Traced, add_counts, reason_of
 
@@ -31,24 +25,6 @@ _ONE_AT_A_TIME = threading.RLock()
 """Models may be trained in several threads, but torch notes for all of them that it traces, and so do filters of warnings."""
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-
-
-_NUMBERS = (bool, int, float, complex, str, np.generic, type(None))
-_ONES = (torch.Tensor, torch.Generator, np.ndarray, FunctionType, BuiltinFunctionType, MethodType, partial, type)
-"""Values of attributes of which it is noticed that another one is there; what a tensor holds is read at each step in any case."""
-
-_KNOWN = (__name__.partition(".")[0], "torch", "numpy", "builtins", "collections")
-"""Where the types of objects come from that are no user's."""
-
-_NOT_THE_USERS = {
-    *vars(nn.Module()),
-    *("_arguments", "_views", "_terms", "_nodes", "_stack", "_tensors", "_collected", "_places", "_borders"),
-    *("_writes_to_inputs", "_spares_data", "automatic_name"),
-}
-"""Attributes in which torch and this library keep what is not read in a step, or is noted by itself."""
-
-_MOST_NOTED = 1000
-"""In longer lists and dicts nothing is noted: it would take longer than a step."""
 
 
 class CompiledSteps:
@@ -95,7 +71,7 @@ class CompiledSteps:
         as_it_is: Callable[[Any], Any] = self.trainer._as_given(self.trainer.train_step)
         if self._given_up:
             return as_it_is
-        parts = _parts_of(self.trainer._as_module())
+        parts = parts_in(self.trainer._as_module())
         obstacle = _obstacle(self.trainer, parts)
         if obstacle is not None:
             self._warn(obstacle)
@@ -132,7 +108,7 @@ class CompiledSteps:
                 warnings.simplefilter("ignore")  # torch's compiler warns of what does not matter here
                 if not self._ready:
                     # The first step may have made what was not there when the epoch began.
-                    self._marks = _marks_of(self.trainer, _parts_of(self.trainer._as_module()))
+                    self._marks = marks_of(self.trainer, parts_in(self.trainer._as_module()))
                 step = self._ready[kind] = CompiledStep.of(self.trainer, batch, leaves, before)
         except Exception as error:
             self._given_up = True
@@ -154,7 +130,7 @@ class CompiledSteps:
 
     def _notice_changes(self, parts: Sequence[nn.Module]) -> None:
         """Use nothing that was compiled, if the model is not what it was then; it may be used again where the graph turns out the same."""
-        marks, before = _marks_of(self.trainer, parts), self._marks
+        marks, before = marks_of(self.trainer, parts), self._marks
         if marks[1] == before[1] and len(marks[0]) == len(before[0]) and all(map(operator.is_, marks[0], before[0])):
             return
         self._marks = marks
@@ -268,16 +244,6 @@ def _put_together(part: Any, leaves: Iterator[Any]) -> Any:
     return part
 
 
-# ---------------------------------------------------------------------- what stands in the way, and what changed
-
-
-def _parts_of(module: nn.Module) -> list[nn.Module]:
-    """A module and all inside it; faster than `modules()`, which keeps a shared one from coming twice."""
-    parts = [module]
-    for part in parts:
-        parts += [child for child in part._modules.values() if child is not None]
-    return parts
-
 
 def _obstacle(trainer: Any, parts: Sequence[nn.Module]) -> str | None:
     """Why the steps cannot be compiled now; `None` where nothing is known to stand in the way."""
@@ -297,103 +263,3 @@ def _obstacle(trainer: Any, parts: Sequence[nn.Module]) -> str | None:
             if parameter is not None and (parameter._backward_hooks or parameter._post_accumulate_grad_hooks):  # type: ignore[attr-defined]
                 return f"there are hooks on a parameter of {type(part).__name__}"
     return None
-
-
-def _marks_of(trainer: Any, parts: Sequence[nn.Module]) -> tuple[list[Any], list[Any]]:
-    """The objects and the values from which a step is compiled, so far as they may change."""
-    view = getattr(trainer, "_views", {}).get("training")
-    objects: list[Any] = [view, trainer.objective, trainer.optimizer, trainer._scale_loss, *parts]
-    kind = trainer._device.type if torch._C._is_any_autocast_enabled() else None  # not every device has it
-    autocast = kind and torch.is_autocast_enabled(kind), kind and torch.get_autocast_dtype(kind)  # the caller's
-    values: list[Any] = [config.epsilon(), *autocast]
-    for part in parts:
-        for tensor in (*part._parameters.values(), *part._buffers.values()):
-            if tensor is not None:
-                objects.append(tensor)
-                values += (tensor.data_ptr(), tensor.requires_grad)
-        depth = 0 if part is not parts[0] and _is_known(type(part)) else 2
-        for name, value in vars(part).items():
-            sort = _sorts[type(value)]
-            if sort == "number":
-                if name != "stop_training":
-                    values.append(value)
-            elif sort and (depth or sort in ("one", "object") or type(value) is list) and name not in _NOT_THE_USERS:
-                _note(value, objects, values, depth or type(value) is not list)
-    for output in trainer.objective.outputs:
-        function = getattr(output.loss, "function", None)
-        for holder in (output.loss, *(_parts_of(function) if isinstance(function, nn.Module) else [_holder_of(function)])):
-            _note_attributes(holder, objects, values)
-    for term in getattr(trainer, "_terms", ()):
-        weight = getattr(term, "__self__", None)
-        _note_attributes(weight.options.regularizer if isinstance(weight, NamedWeight) else term, objects, values)
-    for part in () if view is None else view.module.children():  # among them the activity regularizers
-        if isinstance(part, FunctionModule):
-            _note_attributes(_holder_of(part.function), objects, values)
-    for metric in trainer.objective.known_metrics():
-        objects.append(metric)
-        values += [state.data_ptr() for state in getattr(metric, "_states", ())]
-        for value in vars(metric).values():
-            if not isinstance(value, (int, torch.Tensor)):  # which count what comes
-                _note(value, [], values)
-    return objects + [output.metrics for output in trainer.objective.outputs], values
-
-
-def _note(value: Any, objects: list[Any], values: list[Any], depth: int = 2) -> None:
-    """Note a value that a step may be compiled from: a number as such; a tensor, an array, a function by which one it is.
-
-    So what is in lists, tuples, sets and dicts, and in the attributes of objects of the user's, as deep as is said; of lists one more.
-    """
-    sort = _sorts[type(value)]
-    if sort == "number":
-        values.append(value)
-    elif sort == "one":
-        objects.append(value)
-        if depth and isinstance(value, MethodType):
-            _note_attributes(_holder_of(value), objects, values, depth - 1)
-    elif sort == "several" and (depth or type(value) is list):
-        values.append(len(value))
-        if len(value) <= _MOST_NOTED:
-            for part in (*value, *value.values()) if isinstance(value, dict) else value:
-                _note(part, objects, values, max(depth - 1, 0))
-    elif sort == "object" and depth:
-        objects.append(value)
-        _note_attributes(value, objects, values, depth - 1)
-
-
-def _is_known(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] in _KNOWN
-
-
-class _Sorts(dict[Any, Any]):
-    """How values of a type are noted; `None` for those that are not. The user's types are asked anew, and may be gone tomorrow."""
-
-    def __missing__(self, kind: type) -> str | None:
-        is_known = _is_known(kind)
-        if issubclass(kind, _NUMBERS):
-            sort: str | None = "number"
-        elif issubclass(kind, _ONES):
-            sort = "one"
-        elif issubclass(kind, (list, tuple, dict, set, frozenset)):
-            sort = "several"
-        else:
-            sort = None if is_known or issubclass(kind, nn.Module) else "object"
-        if is_known:
-            self[kind] = sort
-        return sort
-
-
-_sorts = _Sorts()
-
-
-def _holder_of(function: Any) -> Any:
-    """What has the attributes that a function reads: of a method of a user's object, that object."""
-    holder = getattr(function, "__self__", None) if isinstance(function, MethodType) else None
-    return holder if holder is not None and _sorts[type(holder)] == "object" else function
-
-
-def _note_attributes(holder: Any, objects: list[Any], values: list[Any], depth: int = 2) -> None:
-    """Note what a loss, a regularizer or another object has in its attributes, if it has any."""
-    for value in getattr(holder, "__dict__", {}).values():
-        _note(value, objects, values, depth)
-    for name in () if _is_known(type(holder)) else copyreg._slotnames(type(holder)):  # type: ignore[attr-defined]
-        _note(getattr(holder, name, None), objects, values, depth)
