@@ -1,6 +1,7 @@
 """What several processes do beside plain training: own steps and metrics, single batches, odd models, data as it comes, ends."""
 
 import copy
+import gc
 import pickle
 import warnings
 
@@ -604,6 +605,7 @@ def rows_read(kind, samples):
         "sequence in processes": lambda: Batches(x.numpy(), x.numpy(), 2),
         "sequence": lambda: Batches(x.numpy(), x.numpy(), 2),
     }[kind]()
+    gc.collect()  # process groups of earlier jobs, whose end in a forked process would be that of the process
     net.fit(data, batch_size=2, epochs=2, verbose=0, **options)
     half = len(seen) // 2
     return [[int(row) for rows, batch in part if rows for row in batch] for part in (seen[:half], seen[half:])]

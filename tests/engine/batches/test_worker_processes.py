@@ -1,5 +1,6 @@
 """Batches out of worker processes: what can be sent, and the end of the processes. `test_loading.py` covers them behind every source."""
 
+import gc
 import multiprocessing
 
 import numpy as np
@@ -98,3 +99,36 @@ def test_what_a_process_sends_is_not_refilled_meanwhile(buffer, source):
     items = Items(refilled)
     found = list(map(items.__getitem__, range(3)) if source == "items" else Stream(map(refilled.__getitem__, range(3))))
     assert [float(one[0]) for (one,) in found] == [0, 1, 2]
+
+
+class Ending:
+    """Something in a circle of its own, that notes its end."""
+
+    ended = []
+
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        self.ended.append(self)
+
+
+class Collecting:
+    def __getitem__(self, index):
+        gc.collect()
+        return np.array(len(Ending.ended))
+
+    def __len__(self):
+        return 1
+
+
+def test_a_process_collects_no_garbage_of_its_parents():
+    gc.disable()
+    try:
+        Ending()
+        loader = loader_of(Items(Collecting()), Loading(1, True), persistent=False)
+        assert [int(count) for count in batches_from(loader, ends=True)] == [0]
+    finally:
+        gc.enable()
+        gc.collect()
+        Ending.ended.clear()

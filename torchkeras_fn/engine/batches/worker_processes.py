@@ -1,5 +1,6 @@
 """Batches that the worker processes of a `DataLoader` read ahead, and what is sent between processes."""
 
+import gc
 import multiprocessing
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
@@ -106,8 +107,14 @@ def process_options(loading: Loading, persistent: bool) -> dict[str, Any]:
         "num_workers": loading.processes,
         "prefetch_factor": loading.prefetch_factor,
         "persistent_workers": persistent,
+        "worker_init_fn": _keep_what_was_there,
         "multiprocessing_context": "fork" if "fork" in multiprocessing.get_all_start_methods() else None,
     }
+
+
+def _keep_what_was_there(worker: int) -> None:
+    """Let a forked process collect no garbage of its parent's: what ends there with threads of its own, as process groups do, crashes."""
+    gc.freeze()
 
 
 def batches_from(loader: Iterable[Any], ends: bool) -> Iterator[Any]:
