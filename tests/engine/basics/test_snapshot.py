@@ -1,4 +1,4 @@
-"""Whether a thing was changed is seen by a picture of what it was."""
+"""Whether a thing was changed is seen by a snapshot of what it was."""
 
 import threading
 
